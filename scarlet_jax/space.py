@@ -1,0 +1,304 @@
+"""Search spaces as data, and the architecture arrays that live in them.
+
+An architecture is `int32[L]`, one choice a layer; a population is `int32[P, L]`.
+S1 and S2 are those of SCARLET-NAS (arXiv 1908.06022, supplementary section 3.1).
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scarlet_jax.errors import InputError
+
+Array = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One option of a layer: an inverted bottleneck, or the skip (`expansion == 0`)."""
+
+    expansion: int
+    kernel: int
+    se: bool = False
+
+    @property
+    def is_skip(self) -> bool:
+        return self.expansion == 0
+
+    @property
+    def name(self) -> str:
+        if self.is_skip:
+            return "identity"
+        return f"E{self.expansion}K{self.kernel}" + ("_SE" if self.se else "")
+
+
+SKIP = Choice(expansion=0, kernel=1)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A searchable layer: its output channels and its stride."""
+
+    width: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Space:
+    """A layer-wise search space: every layer takes one of the same choices.
+
+    The defaults of stem, separable block and head are SCARLET's.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    choices: tuple[Choice, ...]
+    stem_width: int = 32
+    stem_stride: int = 2
+    separable_width: int = 16
+    head_width: int = 1280
+
+    def __post_init__(self) -> None:
+        if not self.layers or not self.choices:
+            raise InputError(f"space {self.name!r} needs at least one layer and one choice")
+        sizes = (self.stem_width, self.separable_width, self.head_width)
+        if min(*sizes, *(layer.width for layer in self.layers)) < 1:
+            raise InputError(f"space {self.name!r} has a width below 1: {sizes}, {self.layers}")
+        for stride in (self.stem_stride, *(layer.stride for layer in self.layers)):
+            if stride not in (1, 2):
+                raise InputError(f"space {self.name!r} has stride {stride!r}; allowed: 1, 2")
+        for choice in self.choices:
+            if not choice.is_skip and (
+                choice.expansion < 1 or choice.kernel < 1 or choice.kernel % 2 == 0
+            ):
+                raise InputError(
+                    f"space {self.name!r} has choice {choice}; allowed: expansion 1 or more and "
+                    "an odd kernel, or the skip"
+                )
+        if len(set(self.choices)) != len(self.choices):
+            raise InputError(f"space {self.name!r} has a choice twice: {choice_names(self)}")
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    @property
+    def num_choices(self) -> int:
+        return len(self.choices)
+
+    @property
+    def stride(self) -> int:
+        """Input pixels per pixel of the last feature map, along one side."""
+        return self.stem_stride * int(np.prod([layer.stride for layer in self.layers]))
+
+
+def product_choices(
+    expansions: Sequence[int], kernels: Sequence[int], se: Sequence[bool], skip: bool
+) -> tuple[Choice, ...]:
+    """All combinations in the order of S1 and S2: kernel fastest, then expansion, then SE.
+
+    The skip, if any, comes last.
+    """
+    blocks = [Choice(e, k, bool(s)) for s in se for e in expansions for k in kernels]
+    return (*blocks, *([SKIP] if skip else []))
+
+
+def scaled_width(width: int, multiplier: float, divisor: int = 8) -> int:
+    """`width * multiplier` in multiples of `divisor`, never under 90% of it.
+
+    The rounding of MobileNetV2 (arXiv 1801.04381), which leaves multiplier 1 alone.
+    """
+    if multiplier == 1.0:
+        return width
+    scaled = width * multiplier
+    rounded = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * scaled else rounded
+
+
+def make_space(
+    *,
+    name: str,
+    widths: Sequence[int],
+    strides: Sequence[int],
+    expansions: Sequence[int] = (3, 6),
+    kernels: Sequence[int] = (3, 5, 7),
+    se: Sequence[bool] = (False,),
+    skip: bool = True,
+    stem_width: int = 32,
+    stem_stride: int = 2,
+    separable_width: int = 16,
+    head_width: int = 1280,
+    width_multiplier: float = 1.0,
+) -> Space:
+    """Builds a space from plain settings, as `config.space` holds them.
+
+    The multiplier scales every width but the head's, which only grows (MobileNetV2's rule).
+
+    Raises:
+      InputError: if widths and strides differ in number, or a value is out of range.
+    """
+    if len(widths) != len(strides):
+        raise InputError(f"space {name!r} has {len(widths)} widths but {len(strides)} strides")
+    if width_multiplier <= 0:
+        raise InputError(f"width_multiplier is {width_multiplier}; allowed: above 0")
+
+    def scale(width: int) -> int:
+        return scaled_width(width, width_multiplier)
+
+    return Space(
+        name=name,
+        layers=tuple(Layer(scale(w), s) for w, s in zip(widths, strides, strict=True)),
+        choices=product_choices(expansions, kernels, se, skip),
+        stem_width=scale(stem_width),
+        stem_stride=stem_stride,
+        separable_width=scale(separable_width),
+        head_width=max(head_width, scale(head_width)),
+    )
+
+
+SCARLET_WIDTHS = (32,) * 2 + (40,) * 4 + (80,) * 4 + (96,) * 4 + (192,) * 4 + (320,)
+SCARLET_STRIDES = (2, 1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
+
+S1 = make_space(name="s1", widths=SCARLET_WIDTHS, strides=SCARLET_STRIDES)
+S2 = make_space(name="s2", widths=SCARLET_WIDTHS, strides=SCARLET_STRIDES, se=(False, True))
+SPACES = {"s1": S1, "s2": S2}
+
+# The published architectures (SCARLET-NAS figure 4) by block name, first layer first.
+PRESETS = {
+    "scarlet-a": (
+        "E3K7,E6K5,E3K5,E3K7_SE,E6K3_SE,E3K5_SE,E6K3_SE,E3K3,E3K7_SE,E3K7,"
+        "E3K5,E3K7_SE,E3K3,E3K7_SE,E6K3_SE,E6K5_SE,E3K3_SE,E6K3_SE,E6K7_SE"
+    ),
+    "scarlet-b": (
+        "E3K3_SE,E3K5_SE,E3K3_SE,E6K7_SE,E3K3,E3K5,E6K7_SE,E3K3_SE,identity,E3K5,"
+        "E3K3_SE,E3K3_SE,E6K7_SE,E3K3_SE,E6K5_SE,E6K5_SE,identity,E6K7_SE,E6K5_SE"
+    ),
+    "scarlet-c": (
+        "E3K5_SE,E3K3_SE,E3K5_SE,identity,identity,E3K3,E6K7_SE,E3K3_SE,E3K3_SE,E3K5,"
+        "E3K7_SE,E3K7,E3K3_SE,E3K7_SE,E3K3_SE,identity,E6K3_SE,E6K7_SE,E6K5_SE"
+    ),
+}
+# Presets that fill every layer with one choice, at any depth (supplementary table 2).
+UNIFORM_PRESETS = {"all-identity": "identity", "all-k7e6": "E6K7"}
+
+
+def choice_names(space: Space) -> list[str]:
+    """The readable names of a space's choices, in index order."""
+    return [choice.name for choice in space.choices]
+
+
+def get_space(name: str) -> Space:
+    """The space called `name`: `s1` or `s2`. Raises `InputError` for any other."""
+    if name.lower() not in SPACES:
+        raise InputError(f"no space is called {name!r}; allowed: {', '.join(SPACES)}")
+    return SPACES[name.lower()]
+
+
+def validate(space: Space, architectures: Any) -> Array:
+    """Checks one architecture `[L]` or a population `[P, L]` and returns it as int32.
+
+    Raises:
+      InputError: naming the shape, dtype or the first index that is not allowed.
+    """
+    array = np.asarray(architectures)
+    if array.ndim not in (1, 2) or array.shape[-1] != space.depth:
+        raise InputError(
+            f"architecture of shape {list(array.shape)}; space {space.name!r} takes "
+            f"[{space.depth}] or [P, {space.depth}], one choice for each layer"
+        )
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"architecture of dtype {array.dtype}; allowed: integers")
+    wrong = np.argwhere((array < 0) | (array >= space.num_choices))
+    if len(wrong):
+        index = tuple(wrong[0])
+        raise InputError(
+            f"choice {array[index]} at layer {index[-1]}; "
+            f"space {space.name!r} allows 0 to {space.num_choices - 1}"
+        )
+    return array.astype(np.int32)
+
+
+def sample(space: Space, rng: np.random.Generator, count: int) -> Array:
+    """Draws `int32[count, L]` uniformly, every layer on its own."""
+    return rng.integers(space.num_choices, size=(count, space.depth), dtype=np.int32)
+
+
+def to_names(space: Space, architecture: Any) -> list[str]:
+    """The choice names of an architecture `int32[L]`, such as `E3K5_SE` or `identity`."""
+    names = choice_names(space)
+    return [names[i] for i in validate(space, architecture)]
+
+
+def to_text(architecture: Iterable[int]) -> str:
+    """The short form for a command line: comma-separated choice indices."""
+    return ",".join(str(int(i)) for i in architecture)
+
+
+def parse(space: Space, text: str) -> Array:
+    """Reads an architecture `int32[L]` from text: a preset's name, or a comma-separated
+    list of choice indices or choice names (`0,3,12,...`, `E3K3,E6K5_SE,identity,...`).
+
+    Raises:
+      InputError: naming the preset, choice or length that does not fit the space.
+    """
+    text = text.strip()
+    preset = text.lower()
+    if preset in UNIFORM_PRESETS:
+        return _from_words(space, [UNIFORM_PRESETS[preset]] * space.depth)
+    if preset in PRESETS:
+        return _from_words(space, PRESETS[preset].split(","))
+    if "," not in text and space.depth > 1:
+        allowed = ", ".join([*PRESETS, *UNIFORM_PRESETS])
+        raise InputError(
+            f"no architecture is called {text!r}; allowed: {allowed}, "
+            f"or {space.depth} comma-separated choices"
+        )
+    return _from_words(space, [word.strip() for word in text.split(",")])
+
+
+def to_json(space: Space, architecture: Any) -> str:
+    """A JSON object with the space's name, the indices and the choice names."""
+    array = validate(space, architecture)
+    record = {"space": space.name, "architecture": array.tolist(), "blocks": to_names(space, array)}
+    return json.dumps(record)
+
+
+def from_json(space: Space, text: str) -> Array:
+    """Reads what `to_json` wrote, or a bare JSON list of indices or names, as `int32[L]`.
+
+    Raises:
+      InputError: for JSON that is neither, of another space, or with unknown choices.
+    """
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"architecture is not JSON: {error}") from error
+    if isinstance(record, dict):
+        if record.get("space") != space.name:
+            raise InputError(
+                f"architecture of space {record.get('space')!r}; expected {space.name!r}"
+            )
+        record = record.get("architecture")
+    if not isinstance(record, list):
+        raise InputError(f"architecture JSON holds {type(record).__name__}; expected a list")
+    return _from_words(space, [str(word) for word in record])
+
+
+def _from_words(space: Space, words: Sequence[str]) -> Array:
+    index_of = {name.lower(): i for i, name in enumerate(choice_names(space))}
+    indices = []
+    for layer, word in enumerate(words):
+        if word.lstrip("-").isdigit():
+            indices.append(int(word))
+        elif word.lower() in index_of:
+            indices.append(index_of[word.lower()])
+        else:
+            raise InputError(
+                f"unknown choice {word!r} at layer {layer}; space {space.name!r} allows "
+                f"{', '.join(choice_names(space))}"
+            )
+    return validate(space, np.array(indices, dtype=np.int64))
