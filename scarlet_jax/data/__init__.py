@@ -1,0 +1,16 @@
+"""Images from MNIST, class folders or TFDS preparations, as batches."""
+
+from scarlet_jax.data.pipeline import Batch, Unreadable, eval_batches, train_batches
+from scarlet_jax.data.sources import Example, Source
+from scarlet_jax.data.splits import Splits, load
+
+__all__ = [
+    "Batch",
+    "Example",
+    "Source",
+    "Splits",
+    "Unreadable",
+    "eval_batches",
+    "load",
+    "train_batches",
+]

@@ -1,0 +1,124 @@
+"""From a decoded image to the network's square input: pure functions on `uint8[H, W, C]`.
+
+`data` is the section of that name in the config; every random draw comes from `rng`.
+"""
+
+import math
+
+import numpy as np
+from ml_collections import ConfigDict
+from numpy.typing import NDArray
+from PIL import Image
+
+from scarlet_jax.errors import InputError
+
+Pixels = NDArray[np.uint8]
+CROPS = ("none", "pad", "resized")
+ASPECTS = (3 / 4, 4 / 3)  # width to height of a random resized crop
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's "L"
+
+
+def check(data: ConfigDict) -> None:
+    """Raises `InputError` for an augmentation setting that is out of range."""
+    if data.crop not in CROPS:
+        raise InputError(f"data.crop is {data.crop!r}; allowed: {', '.join(CROPS)}")
+    if data.image_size < 1:
+        raise InputError(f"data.image_size is {data.image_size}; allowed: 1 or more")
+    if data.crop_padding < 0:
+        raise InputError(f"data.crop_padding is {data.crop_padding}; allowed: 0 or more")
+    low, high = data.crop_scale
+    if not 0 < low <= high <= 1:
+        raise InputError(f"data.crop_scale is {data.crop_scale}; allowed: 0 < low <= high <= 1")
+    if not 0 < data.center_crop <= 1:
+        raise InputError(f"data.center_crop is {data.center_crop}; allowed: above 0, up to 1")
+    if not 0 <= data.jitter <= 1:
+        raise InputError(f"data.jitter is {data.jitter}; allowed: 0 to 1")
+
+
+def train_image(image: Pixels, rng: np.random.Generator, data: ConfigDict) -> Pixels:
+    """Crops, flips and jitters at random: `uint8[S, S, C]`."""
+    if data.crop == "resized":
+        image = resized_crop(image, rng, data.image_size, data.crop_scale)
+    else:
+        image = center(image, data.image_size)
+        if data.crop == "pad":
+            image = pad_crop(image, rng, data.crop_padding)
+    if data.flip and rng.random() < 0.5:
+        image = image[:, ::-1]
+    return jitter(image, rng, data.jitter) if data.jitter else image
+
+
+def eval_image(image: Pixels, data: ConfigDict) -> Pixels:
+    """The middle of the image: `uint8[S, S, C]`."""
+    return center(image, data.image_size, data.center_crop)
+
+
+def center(image: Pixels, size: int, share: float = 1.0) -> Pixels:
+    """Resizes the shorter side to `size / share` and crops the middle `[size, size, C]`."""
+    height, width = image.shape[:2]
+    scale = round(size / share) / min(height, width)
+    if scale != 1:
+        height, width = (
+            max(size, round(height * scale)),
+            max(size, round(width * scale)),
+        )
+        image = resize(image, (height, width))
+    top, left = (height - size) // 2, (width - size) // 2
+    return image[top : top + size, left : left + size]
+
+
+def pad_crop(image: Pixels, rng: np.random.Generator, padding: int) -> Pixels:
+    """Pads every side with zeros and crops at random back to the same size."""
+    height, width, channels = image.shape
+    padded = np.zeros((height + 2 * padding, width + 2 * padding, channels), np.uint8)
+    padded[padding : padding + height, padding : padding + width] = image
+    top, left = rng.integers(2 * padding + 1, size=2)
+    return padded[top : top + height, left : left + width]
+
+
+def resized_crop(
+    image: Pixels, rng: np.random.Generator, size: int, scale: tuple[float, float]
+) -> Pixels:
+    """Resizes a random box to `[size, size, C]`: the crop of Inception (arXiv 1409.4842).
+
+    The box's share of the area is uniform in `scale`, its aspect log-uniform in 3/4 to 4/3
+    and otherwise as near to that as a box of this area can be.
+    """
+    height, width = image.shape[:2]
+    area = height * width * rng.uniform(*scale)
+    low, high = np.clip(ASPECTS, area / height**2, width**2 / area)
+    aspect = math.exp(rng.uniform(math.log(low), math.log(high)))
+    box_width, box_height = math.sqrt(area * aspect), math.sqrt(area / aspect)
+    left = rng.uniform(0, max(0.0, width - box_width))
+    top = rng.uniform(0, max(0.0, height - box_height))
+    right, bottom = min(width, left + box_width), min(height, top + box_height)
+    return resize(image, (size, size), (left, top, right, bottom))
+
+
+def jitter(image: Pixels, rng: np.random.Generator, strength: float) -> Pixels:
+    """Scales brightness, contrast and saturation (of RGB), each by 1 +- strength at most."""
+    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
+    pixels = image.astype(np.float32) * np.float32(brightness)
+    grey = pixels @ LUMA if image.shape[-1] == 3 else pixels[..., 0]  # [H, W]
+    middle = grey.mean()
+    pixels = middle + np.float32(contrast) * (pixels - middle)
+    if image.shape[-1] == 3:
+        grey = (middle + np.float32(contrast) * (grey - middle))[..., np.newaxis]
+        pixels = grey + np.float32(saturation) * (pixels - grey)
+    result: Pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return result
+
+
+def resize(
+    image: Pixels,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> Pixels:
+    """Resizes `box` (left, top, right, bottom; default all) to height and width `size`.
+
+    Bilinear, with Pillow's antialiasing.
+    """
+    height, width = size
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(picture).reshape(height, width, image.shape[-1])

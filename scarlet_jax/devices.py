@@ -1,0 +1,62 @@
+"""The device mesh, and arrays placed on it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from scarlet_jax.errors import InputError
+
+DATA = "data"  # the mesh axis that batches, or populations, are spread over
+
+
+def make_mesh() -> Mesh:
+    """A mesh of one axis over every device of every process."""
+    return jax.make_mesh((jax.device_count(),), (DATA,))
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Puts a copy of every array on every device."""
+    return _place(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def shard(mesh: Mesh, tree: Any) -> Any:
+    """Spreads the first axis of every array over the devices.
+
+    Each process passes its own part: the whole batch where there is one process.
+    """
+    return _place(tree, NamedSharding(mesh, PartitionSpec(DATA)))
+
+
+def _place(tree: Any, sharding: NamedSharding) -> Any:
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree
+    )
+
+
+def check_batch_size(name: str, batch_size: int) -> None:
+    """Raises `InputError` for a batch that the devices cannot share evenly."""
+    count = jax.device_count()
+    if batch_size < 1 or batch_size % count:
+        raise InputError(
+            f"{name} is {batch_size}; allowed: positive multiples of the {count} devices"
+        )
+
+
+def normalise(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
+    """`uint8[..., C]` to float32 with the given mean and deviation of `[0, 1]` pixels."""
+    pixels = images.astype(np.float32) / 255.0
+    return (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+
+
+def describe() -> Mapping[str, str]:
+    """What the run computes on, for reports."""
+    kinds = sorted({device.device_kind for device in jax.devices()})
+    return {
+        "platform": jax.default_backend(),
+        "devices": f"{jax.device_count()} x {', '.join(kinds)}",
+        "processes": str(jax.process_count()),
+        "jax": jax.__version__,
+    }

@@ -1,0 +1,125 @@
+"""Architectures as block diagrams: kernel as height, expansion as width, identity as a gap."""
+
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+
+from scarlet_jax import space as spaces
+from scarlet_jax.report.style import KERNEL_SHADES
+from scarlet_jax.space import Choice, Space
+
+# Lengths are in CSS pixels.
+WIDTH = 860  # the layers share it ...
+SLOT = (28, 58)  # ... each within these bounds
+BLOCK = (0.76, 78)  # the largest block: a share of its slot, and its height
+MIDDLE = 92  # of all blocks, from the top
+END = 44  # for "stem" and "head" at the two ends
+HEIGHT = 202
+
+
+def block_diagram(space: Space, architecture: Sequence[int], name: str) -> str:
+    """The SVG of an architecture `int32[L]`, one slot for each layer.
+
+    Raises:
+      InputError: if the architecture is not of the space.
+    """
+    indices = spaces.validate(space, architecture)
+    slot = min(max(WIDTH / space.depth, SLOT[0]), SLOT[1])
+    right = END + slot * space.depth
+    parts = [
+        _line(END - 8, MIDDLE, right + 8, MIDDLE, "flow"),
+        _text(END / 2 - 4, MIDDLE + 4, "stem", "muted"),
+        _text(right + END / 2 + 4, MIDDLE + 4, "head", "muted"),
+    ]
+    for i, (layer, index) in enumerate(zip(space.layers, indices, strict=True)):
+        choice = space.choices[index]
+        left = END + i * slot
+        hint = f"layer {i + 1}: {choice.name}, {layer.width} channels, stride {layer.stride}"
+        parts.append(f"<g><title>{escape(hint)}</title>{_slot(space, choice, left, slot)}")
+        parts.append(_text(left + slot / 2, 12, str(i + 1), "muted") + "</g>")
+        if layer.stride == 2:
+            parts.append(_line(left, 20, left, HEIGHT - 20, "stride"))
+            parts.append(_text(left + 3, 27, "↓2", "stride"))
+    parts.append(_stages(space, slot))
+    label = f"Block diagram of {name}: {', '.join(spaces.to_names(space, indices))}"
+    return _svg(right + END, HEIGHT, label, "".join(parts))
+
+
+def legend(space: Space) -> list[tuple[str, str]]:
+    """Small SVGs and what they mean, for the kernels, expansions and marks of a space."""
+    blocks = [choice for choice in space.choices if not choice.is_skip]
+    kernels = sorted({choice.kernel for choice in blocks})
+    expansions = sorted({choice.expansion for choice in blocks})
+    entries = [(Choice(expansions[-1], k), f"kernel {k} × {k}") for k in kernels]
+    entries += [(Choice(e, kernels[0]), f"expansion {e}") for e in expansions]
+    if any(choice.se for choice in blocks):
+        entries.append((Choice(expansions[-1], kernels[0], se=True), "squeeze-and-excitation"))
+    if any(choice.is_skip for choice in space.choices):
+        entries.append((spaces.SKIP, "identity: no block, input channels kept"))
+    slot = SLOT[1]
+    drawn = []
+    for choice, meaning in entries:
+        line = _line(0, MIDDLE, slot, MIDDLE, "flow")
+        block_height = 12 if choice.is_skip else BLOCK[1] * choice.kernel / kernels[-1]
+        height = block_height + (30 if choice.se else 2)
+        block = line + _slot(space, choice, 0, slot, names=False)
+        drawn.append((_svg(slot, height, meaning, block, MIDDLE - height / 2), meaning))
+    if any(layer.stride == 2 for layer in space.layers):
+        mark = _line(16, 0, 16, 30, "stride") + _text(19, 19, "↓2", "stride")
+        drawn.append((_svg(44, 30, "stride 2", mark), "stride 2: half the resolution"))
+    return drawn
+
+
+def _slot(space: Space, choice: Choice, left: float, slot: float, names: bool = True) -> str:
+    """One layer: its rectangle and names, or the gap of an identity."""
+    center = left + slot / 2
+    if choice.is_skip:
+        gap = _line(left + 3, MIDDLE, left + slot - 3, MIDDLE, "gap")
+        return gap + (_text(center, 152, "–", "muted") if names else "")
+    kernels = sorted({c.kernel for c in space.choices if not c.is_skip})
+    width = BLOCK[0] * slot * choice.expansion / max(c.expansion for c in space.choices)
+    height = BLOCK[1] * choice.kernel / kernels[-1]
+    shade = min(kernels.index(choice.kernel), KERNEL_SHADES - 1)
+    top = MIDDLE - height / 2
+    parts = [_rectangle(center - width / 2, top, width, height, f"block k{shade}")]
+    if choice.se:
+        parts.append(_rectangle(center - 10, top - 15, 20, 12, "se"))
+        parts.append(_text(center, top - 5.5, "SE", "se"))
+    if names:
+        parts.append(_text(center, 152, f"K{choice.kernel}"))
+        parts.append(_text(center, 165, f"E{choice.expansion}"))
+    return "".join(parts)
+
+
+def _stages(space: Space, slot: float) -> str:
+    """A bracket with the channels below each run of layers of equal width."""
+    parts, first = [], 0
+    for width, layers in groupby(layer.width for layer in space.layers):
+        count = len(list(layers))
+        left, right = END + first * slot + 4, END + (first + count) * slot - 4
+        parts.append(_line(left, 177, right, 177, "stage"))
+        parts.append(_text((left + right) / 2, 192, str(width)))
+        first += count
+    return "".join(parts) + _text(END / 2 - 4, 192, "width", "muted")
+
+
+def _svg(width: float, height: float, label: str, body: str, top: float = 0) -> str:
+    return (
+        f'<svg class="diagram" role="img" aria-label="{escape(label)}" width="{width:g}" '
+        f'height="{height:g}" viewBox="0 {top:g} {width:g} {height:g}">{body}</svg>'
+    )
+
+
+def _rectangle(x: float, y: float, width: float, height: float, kind: str) -> str:
+    return (
+        f'<rect class="{kind}" x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" '
+        f'height="{height:.2f}" rx="2"/>'
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str = "name") -> str:
+    return f'<text class="{kind}" x="{x:.2f}" y="{y:.2f}">{escape(text)}</text>'

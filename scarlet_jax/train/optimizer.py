@@ -1,0 +1,67 @@
+"""Optimizer and learning-rate schedule from a training section of the configuration."""
+
+from typing import Any
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from scarlet_jax.errors import InputError
+
+OPTIMIZERS = ("sgd", "rmsprop")
+SCHEDULES = ("cosine", "step")
+
+
+def make_schedule(training: ConfigDict) -> optax.Schedule:
+    """Learning rate by step: linear warm-up from 0, then cosine to 0 or steps down.
+
+    Raises:
+      InputError: for an unknown schedule or a warm-up that is not shorter than the training.
+    """
+    if training.schedule not in SCHEDULES:
+        raise InputError(f"schedule {training.schedule!r}; allowed: {', '.join(SCHEDULES)}")
+    if not 0 <= training.warmup_steps < training.steps:
+        raise InputError(
+            f"warmup_steps is {training.warmup_steps}; allowed: 0 to under steps={training.steps}"
+        )
+    peak, warmup = training.learning_rate, training.warmup_steps
+    rest = training.steps - warmup
+    main: optax.Schedule
+    if training.schedule == "cosine":
+        main = optax.cosine_decay_schedule(peak, rest)
+    else:
+        drops = [int(share * training.steps) - warmup for share in training.step_milestones]
+        main = optax.piecewise_constant_schedule(peak, dict.fromkeys(drops, training.step_factor))
+    if not warmup:
+        return main
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+
+
+def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
+    """Clipping, weight decay on kernels (added to the gradient, as PyTorch does), then the rule.
+
+    Raises:
+      InputError: for an unknown optimizer or schedule, or a negative setting.
+    """
+    if training.optimizer not in OPTIMIZERS:
+        raise InputError(f"optimizer {training.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
+    for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
+        if training[name] < 0:
+            raise InputError(f"{name} is {training[name]}; allowed: 0 or more")
+    schedule = make_schedule(training)
+    if training.optimizer == "sgd":
+        rule = optax.sgd(schedule, momentum=training.momentum)
+    else:
+        rule = optax.rmsprop(
+            schedule,
+            decay=training.rmsprop_decay,
+            eps=training.rmsprop_epsilon,
+            momentum=training.momentum,
+        )
+    clip = optax.clip_by_global_norm(training.clip_norm) if training.clip_norm else optax.identity()
+    return optax.chain(clip, optax.add_decayed_weights(training.weight_decay, is_kernel), rule)
+
+
+def is_kernel(params: Any) -> Any:
+    """Which leaves decay: kernels do, biases and batch norm's scales do not."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)

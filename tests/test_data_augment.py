@@ -1,0 +1,209 @@
+import re
+
+import numpy as np
+import pytest
+from data_images import data_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from scarlet_jax.data import augment
+from scarlet_jax.errors import InputError
+
+SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_image(shape, seed=0):
+    return np.random.default_rng(seed).integers(256, size=shape, dtype=np.uint8)
+
+
+class Draws:
+    """Stands for a random generator and gives out the values it was made with."""
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    def uniform(self, low, high, size=None):
+        return self.values.pop(0)
+
+    def integers(self, high, size):
+        return self.values.pop(0)
+
+    def random(self):
+        return self.values.pop(0)
+
+
+@settings(deadline=None)
+@given(
+    SHAPES,
+    SEEDS,
+    st.sampled_from(augment.CROPS),
+    st.booleans(),
+    st.sampled_from([0.0, 0.4]),
+    st.integers(1, 24),
+)
+def test_every_image_becomes_the_networks_input(shape, seed, crop, flip, jitter, size):
+    data = data_config(crop=crop, flip=flip, jitter=jitter, image_size=size)
+    image = random_image(shape)
+    before = image.copy()
+    first = augment.train_image(image, np.random.default_rng(seed), data)
+    second = augment.train_image(image, np.random.default_rng(seed), data)
+    assert first.shape == (size, size, shape[-1])
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, second)  # a function of image, draws and settings
+    np.testing.assert_array_equal(image, before)
+
+
+@settings(deadline=None)
+@given(SHAPES, SEEDS)
+def test_a_flat_image_stays_flat_whatever_the_geometry(shape, seed):
+    data = data_config(crop="resized", flip=True, crop_scale=(0.01, 1.0))
+    image = np.full(shape, 77, np.uint8)
+    result = augment.train_image(image, np.random.default_rng(seed), data)
+    np.testing.assert_array_equal(result, 77)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 6), st.integers(0, 3), SEEDS, st.sampled_from([1, 3]))
+def test_pad_crop_is_a_window_of_numpys_padding(size, padding, seed, channels):
+    image = random_image((size, size, channels))
+    padded = np.pad(image, [(padding, padding), (padding, padding), (0, 0)])
+    windows = [
+        padded[top : top + size, left : left + size]
+        for top in range(2 * padding + 1)
+        for left in range(2 * padding + 1)
+    ]
+    crop = augment.pad_crop(image, np.random.default_rng(seed), padding)
+    assert any(np.array_equal(crop, window) for window in windows)
+
+
+def test_pad_crop_reaches_every_window():
+    image = np.arange(1, 10, dtype=np.uint8).reshape(3, 3, 1)
+    rng = np.random.default_rng(0)
+    crops = {augment.pad_crop(image, rng, 1).tobytes() for _ in range(200)}
+    assert len(crops) == 9
+
+
+def test_no_augmentation_is_the_identity():
+    image = random_image((8, 8, 3))
+    result = augment.train_image(image, np.random.default_rng(0), data_config())
+    np.testing.assert_array_equal(result, image)
+
+
+def test_flip_mirrors_half_of_the_images():
+    image = random_image((8, 8, 3))
+    rng, data = np.random.default_rng(0), data_config(flip=True)
+    results = [augment.train_image(image, rng, data) for _ in range(400)]
+    flipped = sum(np.array_equal(result, image[:, ::-1]) for result in results)
+    kept = sum(np.array_equal(result, image) for result in results)
+    assert flipped + kept == 400
+    assert 150 < flipped < 250  # five standard deviations
+
+
+def boxes(monkeypatch, shape, scale, count=300):
+    """Width and height of the boxes that `resized_crop` cuts from an image of that shape."""
+    found = []
+
+    def record(image, size, box):
+        found.append(box)
+        return image
+
+    monkeypatch.setattr(augment, "resize", record)
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        augment.resized_crop(np.zeros(shape, np.uint8), rng, 8, scale)
+    found = np.array(found)
+    assert found[:, :2].min() >= 0
+    assert (found[:, 2] <= shape[1]).all()
+    assert (found[:, 3] <= shape[0]).all()
+    return found[:, 2] - found[:, 0], found[:, 3] - found[:, 1]
+
+
+@pytest.mark.parametrize("shape", [(50, 60, 3), (20, 100, 3), (100, 20, 1)])
+def test_resized_crop_takes_its_share_of_the_area(monkeypatch, shape):
+    width, height = boxes(monkeypatch, shape, (0.08, 1.0))
+    share = width * height / (shape[0] * shape[1])
+    assert 0.08 - 1e-9 <= share.min() < 0.12
+    assert 0.95 < share.max() <= 1 + 1e-9
+    assert abs(share.mean() - 0.54) < 0.07  # uniform: four standard deviations
+
+
+def test_resized_crop_keeps_its_aspect_where_it_fits(monkeypatch):
+    width, height = boxes(monkeypatch, (50, 50, 3), (0.08, 0.5))
+    aspect = width / height
+    assert 3 / 4 - 1e-9 <= aspect.min() < 0.77
+    assert 1.3 < aspect.max() <= 4 / 3 + 1e-9
+    assert abs(np.log(aspect).mean()) < 0.04  # log-uniform: four standard deviations
+
+
+def test_resized_crop_of_a_whole_wide_image_is_all_of_it(monkeypatch):
+    width, height = boxes(monkeypatch, (10, 40, 3), (1.0, 1.0), count=3)
+    np.testing.assert_allclose([width, height], [[40] * 3, [10] * 3])
+
+
+@pytest.mark.parametrize("kind", ["Brightness", "Contrast", "Color"])
+@pytest.mark.parametrize("factor", [0.6, 1.4])
+def test_jitter_agrees_with_pillow(kind, factor):
+    image = random_image((6, 5, 3))
+    factors = [factor if k == kind else 1.0 for k in ("Brightness", "Contrast", "Color")]
+    result = augment.jitter(image, Draws(factors), 0.4)
+    expected = getattr(ImageEnhance, kind)(Image.fromarray(image)).enhance(factor)
+    # Pillow rounds the grey image and its mean, and cuts the result
+    assert np.abs(result.astype(int) - np.asarray(expected).astype(int)).max() <= 2
+
+
+def test_jitter_of_grey_has_no_saturation():
+    image = random_image((6, 5, 1))
+    one, other = (augment.jitter(image, Draws([1.2, 0.9, s]), 0.4) for s in (0.6, 1.4))
+    np.testing.assert_array_equal(one, other)
+    assert (one != image).any()
+
+
+def test_evaluation_of_an_image_that_fits_is_the_identity():
+    image = random_image((8, 8, 3))
+    np.testing.assert_array_equal(augment.eval_image(image, data_config()), image)
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 8), (8, 13)])
+def test_evaluation_crops_the_middle(height, width):
+    image = random_image((height, width, 3))
+    top, left = (height - 8) // 2, (width - 8) // 2
+    expected = image[top : top + 8, left : left + 8]
+    np.testing.assert_array_equal(augment.eval_image(image, data_config()), expected)
+
+
+def test_evaluation_resizes_the_shorter_side_and_crops():
+    image = random_image((20, 30, 3))
+    result = augment.eval_image(image, data_config(center_crop=0.8))  # 8 / 0.8 = 10
+    resized = Image.fromarray(image).resize((15, 10), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(result, np.asarray(resized)[1:9, 3:11])
+
+
+@settings(deadline=None)
+@given(SHAPES, st.integers(1, 40), st.floats(0.1, 1.0))
+def test_evaluation_fits_any_image(shape, size, share):
+    data = data_config(image_size=size, center_crop=share)
+    result = augment.eval_image(np.full(shape, 9, np.uint8), data)
+    assert result.shape == (size, size, shape[-1])
+    np.testing.assert_array_equal(result, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("crop", "random"),
+        ("image_size", 0),
+        ("crop_padding", -1),
+        ("crop_scale", (0.0, 1.0)),
+        ("crop_scale", (0.5, 0.4)),
+        ("crop_scale", (0.5, 1.5)),
+        ("center_crop", 0.0),
+        ("center_crop", 1.1),
+        ("jitter", -0.1),
+        ("jitter", 1.1),
+    ],
+)
+def test_settings_out_of_range(name, value):
+    with pytest.raises(InputError, match=re.escape(f"data.{name} is {value!r}")):
+        augment.check(data_config(**{name: value}))

@@ -1,0 +1,425 @@
+"""The report: its numbers, its diagrams' geometry, and that the page stands on its own."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+from scarlet_jax.report import Model, Report, contents, diagram, figures, page, write_report
+
+SPACE = spaces.make_space(
+    name="small", widths=(8, 8, 16, 24), strides=(2, 1, 2, 1), se=(False, True)
+)
+CURVE = [
+    {"step": 10, "loss": 2.0, "accuracy": 0.3},
+    {"step": 20, "loss": 1.0, "accuracy": 0.6, "validation_accuracy": 0.55},
+]
+NOTHING = np.zeros((0, 2))
+
+
+def make_model(name: str, **fields: object) -> Model:
+    values = {
+        "architecture": (0, 11, 12, 4),
+        "supernet_accuracy": 0.7,
+        "macs": 1_234_567,
+        "params": 45_678,
+        "validation_accuracy": 0.9,
+        "test_accuracy": 0.875,
+        "test_images": 1000,
+        "curve": CURVE,
+    }
+    return Model(name=name, **(values | fields))  # type: ignore[arg-type]
+
+
+def make_models(
+    supernet: list[float], test: list[float | None], curve: contents.Curve = ()
+) -> list[Model]:
+    return [
+        make_model(f"model-{i}", supernet_accuracy=s, test_accuracy=t, curve=curve)
+        for i, (s, t) in enumerate(zip(supernet, test, strict=True))
+    ]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    rng = np.random.default_rng(0)
+    history = np.stack([rng.uniform(1e6, 5e6, 30), rng.uniform(0.2, 0.9, 30)], axis=1)
+    return Report(
+        title="A run",
+        space=SPACE,
+        supernet_curve=CURVE,
+        generations=[history[:10], history[5:20], history[20:]],
+        history=history,
+        front=contents.non_dominated(history),
+        models=make_models([0.6, 0.7, 0.8], [0.91, 0.95, 0.93], CURVE),
+        reproduction={"command": "python -m launch.pipeline", "seed": "17"},
+        config="seed: 17\n",
+        notes=["2 unreadable images: a.png, b.png"],
+    )
+
+
+@pytest.fixture
+def empty() -> Report:
+    return Report("Empty", SPACE, [], [], NOTHING, NOTHING, [], {}, "", [])
+
+
+@pytest.fixture(scope="module")
+def text(report: Report) -> str:
+    return page.render(report)
+
+
+class Reader(HTMLParser):
+    """Collects ids, references and whether every element is closed in order."""
+
+    VOID = ("meta", "br", "wbr")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(value or "")
+            if key in ("href", "xlink:href", "src", "srcset", "data", "action"):
+                self.references.append(value or "")
+            self.references += re.findall(r"url\((.*?)\)", value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_has_every_number(text: str) -> None:
+    for expected in (
+        "<h1>A run</h1>",
+        "4 layers of 13 choices, 28,561 architectures",  # 13^4
+        "model-0",
+        "model-1",
+        "model-2",
+        "95.00%",
+        "1,234,567",
+        "45,678",
+        "1.23\u202fM",
+        "45.7\u202fk",
+        "0,11,12,4",
+        "python -m launch.pipeline",
+        "seed: 17",
+        "2 unreadable images: a.png, b.png",
+        "all 30 architectures evaluated",
+    ):
+        assert expected in text
+
+
+def test_headline_is_the_best_by_validation_accuracy() -> None:
+    models = [
+        make_model("high-test", validation_accuracy=0.90, test_accuracy=0.99),
+        make_model("dear", validation_accuracy=0.95, macs=2_000_000, test_accuracy=0.92),
+        make_model("cheap", validation_accuracy=0.95, macs=1_000_000, test_accuracy=0.93),
+    ]
+    best = contents.best_model(models)
+    assert best is not None
+    assert (best[0].name, best[1]) == ("cheap", "validation accuracy")
+    assert contents.best_model([]) is None
+
+
+def test_best_row_alone_is_bold(empty: Report) -> None:
+    models = [
+        make_model(f"m{i}", validation_accuracy=v, curve=()) for i, v in enumerate([0.8, 0.9, 0.7])
+    ]
+    rows = re.findall(r'<tr class="best">.*?</tr>', page.render(replace(empty, models=models)))
+    assert len(rows) == 1
+    assert " m1</th>" in rows[0]
+
+
+def replace(report: Report, **fields: object) -> Report:
+    return dataclasses.replace(report, **fields)  # type: ignore[arg-type]
+
+
+def test_kendall_tau_by_hand(empty: Report) -> None:
+    # Pairs of (1, 2, 3, 4) against (1, 3, 2, 4): 5 agree and 1 does not, so tau = (5 - 1) / 6.
+    models = make_models([0.1, 0.2, 0.3, 0.4], [0.5, 0.7, 0.6, 0.8])
+    tau, count = contents.kendall_tau(models, "test_accuracy")
+    assert tau == pytest.approx(4 / 6)
+    assert count == 4
+    assert "test accuracy: <b>0.667</b> over 4 models" in page.render(replace(empty, models=models))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 5))),
+        min_size=0,
+        max_size=8,
+    )
+)
+@settings(deadline=None, max_examples=50)
+def test_kendall_tau_is_tau_b_of_the_models_that_have_both(
+    scores: list[tuple[int, int | None]],
+) -> None:
+    models = make_models(
+        [s / 5 for s, _ in scores], [None if t is None else t / 5 for _, t in scores]
+    )
+    tau, count = contents.kendall_tau(models, "test_accuracy")
+    pairs = [(s, t) for s, t in scores if t is not None]
+    assert count == len(pairs)
+    # tau-b from its definition: concordant minus discordant, over the pairs that are not tied.
+    signs = [
+        (np.sign(a[0] - b[0]), np.sign(a[1] - b[1])) for i, a in enumerate(pairs) for b in pairs[:i]
+    ]
+    untied = sum(s != 0 for s, _ in signs) * sum(t != 0 for _, t in signs)
+    if untied == 0:
+        assert tau is None
+    else:
+        assert tau == pytest.approx(sum(s * t for s, t in signs) / untied**0.5)
+        assert tau == pytest.approx(stats.kendalltau(*zip(*pairs, strict=True)).statistic)
+
+
+@pytest.mark.parametrize(
+    ("supernet", "test", "expected"),
+    [
+        ([0.5], [0.9], "not defined over 1 model (it takes at least two)"),
+        ([0.5, 0.6], [None, 0.9], "not defined over 1 model (it takes at least two)"),
+        ([0.5, 0.5], [0.8, 0.9], "not defined over 2 models (the scores are constant)"),
+    ],
+)
+def test_kendall_tau_is_said_not_to_be_defined(
+    empty: Report, supernet: list[float], test: list[float | None], expected: str
+) -> None:
+    text = page.render(replace(empty, models=make_models(supernet, test)))
+    assert f"test accuracy: {expected}" in text
+    assert "nan" not in text.lower().split("kendall's", 1)[1].split("</p>", 1)[0]
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), max_size=12))
+def test_non_dominated_by_brute_force(pairs: list[tuple[int, int]]) -> None:
+    points = np.array(pairs, np.float64).reshape(-1, 2)
+    expected = {
+        p for p in pairs if not any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in pairs)
+    }
+    found = [tuple(point) for point in contents.non_dominated(points).tolist()]
+    assert found == sorted(expected)
+
+
+def shapes(svg: str) -> list[ElementTree.Element]:
+    return [e for e in ElementTree.fromstring(svg).iter("rect") if "block" in e.attrib["class"]]
+
+
+@given(st.lists(st.integers(0, SPACE.num_choices - 1), min_size=4, max_size=4))
+@settings(deadline=None)
+def test_diagram_rectangles_are_the_blocks(architecture: list[int]) -> None:
+    svg = diagram.block_diagram(SPACE, architecture, "model-0")
+    choices = [SPACE.choices[i] for i in architecture]
+    blocks = [choice for choice in choices if not choice.is_skip]
+    found = shapes(svg)
+    assert len(found) == len(blocks)  # no rectangle for an identity
+    for shape, block in zip(found, blocks, strict=True):
+        # Coordinates are written with two decimals.
+        assert float(shape.attrib["height"]) / diagram.BLOCK[1] == pytest.approx(
+            block.kernel / 7, abs=1e-3
+        )
+        assert float(shape.attrib["width"]) / (diagram.BLOCK[0] * diagram.SLOT[1]) == pytest.approx(
+            block.expansion / 6, abs=1e-3
+        )
+    assert svg.count('<rect class="se"') == sum(block.se for block in blocks)
+    assert svg.count('class="gap"') == len(choices) - len(blocks)
+    assert svg.count(">↓2<") == 2  # layers 1 and 3
+    assert re.findall(r">(\d+)</text>", svg)[-3:] == ["8", "16", "24"]
+
+
+@pytest.mark.parametrize("depth", [1, 3, 19, 30, 60])
+def test_diagram_blocks_stay_apart_and_inside(depth: int) -> None:
+    space = spaces.make_space(name="d", widths=(8,) * depth, strides=(1,) * depth)
+    svg = diagram.block_diagram(space, [5] * depth, "widest")  # E6K7 everywhere
+    left = [float(shape.attrib["x"]) for shape in shapes(svg)]
+    right = [x + float(s.attrib["width"]) for x, s in zip(left, shapes(svg), strict=True)]
+    assert len(left) == depth
+    assert all(r < x for r, x in zip(right[:-1], left[1:], strict=True))
+    assert left[0] > 0
+    assert right[-1] < float(ElementTree.fromstring(svg).attrib["width"])
+
+
+def test_diagram_of_a_space_of_identities() -> None:
+    space = spaces.make_space(name="only-skip", widths=(8, 8), strides=(1, 1), expansions=())
+    assert not shapes(diagram.block_diagram(space, (0, 0), "nothing"))
+    assert [meaning for _, meaning in diagram.legend(space)] == [
+        "identity: no block, input channels kept"
+    ]
+
+
+def test_legend_covers_the_space() -> None:
+    meanings = [meaning for _, meaning in diagram.legend(SPACE)]
+    assert meanings == [
+        "kernel 3 × 3",
+        "kernel 5 × 5",
+        "kernel 7 × 7",
+        "expansion 3",
+        "expansion 6",
+        "squeeze-and-excitation",
+        "identity: no block, input channels kept",
+        "stride 2: half the resolution",
+    ]
+
+
+def test_page_stands_on_its_own(text: str) -> None:
+    reader = Reader(text)
+    assert not reader.open
+    assert len(reader.ids) == len(set(reader.ids)) > 0
+    assert reader.references
+    for reference in reader.references:
+        embedded = reference.startswith("data:image/png;base64,")
+        assert embedded or reference.removeprefix("#") in reader.ids
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(reader.tags)
+    outside = re.sub(r'xmlns(:xlink)?="http://www\.w3\.org/(2000/svg|1999/xlink)"', "", text)
+    assert "http" not in outside
+    assert "@import" not in outside
+    plots = re.findall(r"<svg[^>]*>", text)
+    assert all('role="img"' in tag and 'aria-label="' in tag for tag in plots)
+
+
+def test_large_histories_are_rasterized_in_the_page(report: Report) -> None:
+    count = figures.RASTERIZE_ABOVE + 1
+    rng = np.random.default_rng(0)
+    history = np.stack([rng.uniform(1e6, 5e6, count), rng.uniform(size=count)], axis=1)
+    svg = figures.front_figure(replace(report, history=history))
+    assert "data:image/png;base64," in svg
+    assert len(svg) < 400_000
+
+
+def test_front_figure_names_the_models_and_keeps_markup_out(report: Report) -> None:
+    models = [make_model("a<b & $x$", supernet_accuracy=0.5), make_model("plain")]
+    svg = figures.front_figure(replace(report, models=models))
+    texts = [e.text for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert "a<b & $x$" in texts
+    assert "plain" in texts
+    assert "generation" in texts
+
+
+def test_text_is_escaped(report: Report) -> None:
+    bad = "<script>alert('\"&')</script>"
+    text = page.render(
+        replace(
+            report,
+            title=bad,
+            models=[make_model(bad), make_model("other")],
+            reproduction={bad: bad},
+            config=bad,
+            notes=[bad],
+            space=dataclasses.replace(SPACE, name=bad),
+        )
+    )
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert not Reader(text).open
+
+
+def test_empty_states_are_said_in_words(empty: Report) -> None:
+    text = page.render(empty)
+    for sentence in (
+        "No model has been picked yet.",
+        "No search has been run yet.",
+        "No curve of the supernet has been recorded yet.",
+        "No model has been retrained yet.",
+        "Nothing was recorded about how this run was made.",
+        "No configuration was recorded.",
+    ):
+        assert sentence in text
+    assert "<svg" not in text
+
+
+def test_partial_runs_are_drawn(report: Report, empty: Report) -> None:
+    unfinished = make_model("model-0", validation_accuracy=None, test_accuracy=None, curve=[])
+    text = page.render(
+        replace(
+            report,
+            models=[unfinished],
+            generations=[NOTHING],
+            front=NOTHING,
+            history=NOTHING,
+            supernet_curve=[{"step": 1, "loss": float("nan")}],
+        )
+    )
+    assert "has not been tested on held-out test images yet" in text
+    assert "accuracy on the supernet</dt><dd>70.00%" in text
+    assert "No accuracy has been recorded." in text
+    assert "No model has been retrained yet." in text
+    validated = page.render(replace(empty, models=[make_model("m", test_accuracy=None, curve=())]))
+    assert "validation accuracy</dt><dd>90.00%" in validated
+
+
+def test_series_takes_the_records_that_have_the_metric() -> None:
+    np.testing.assert_array_equal(contents.series(CURVE, "loss"), [[10, 2.0], [20, 1.0]])
+    np.testing.assert_array_equal(contents.series(CURVE, "validation_accuracy"), [[20, 0.55]])
+    assert contents.series(CURVE, "validation_loss").shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (999, "999"),
+        (999_400, "999\u202fk"),
+        (999_600, "1\u202fM"),
+        (365_307_392, "365\u202fM"),
+        (1_200_000_000, "1.2\u202fG"),
+    ],
+)
+def test_short_counts(count: int, expected: str) -> None:
+    assert page._short(count) == expected
+
+
+def test_number_of_architectures_is_rounded() -> None:
+    assert page._scientific(13**5) == "371,293"
+    assert page._scientific(13**19) == "1.5 × 10<sup>21</sup>"
+    assert page._scientific(9_999_999) == "1.0 × 10<sup>7</sup>"
+
+
+def test_output_is_deterministic_and_renamed_into_place(
+    report: Report, text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    write_report(report, path)
+    assert path.read_text(encoding="utf-8") == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_figures_leave_global_settings_alone(report: Report) -> None:
+    before = dict(matplotlib.rcParams)
+    figures.front_figure(report)
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"history": np.zeros(3)}, r"history has shape \[3\]; allowed: \[n, 2\]"),
+        ({"generations": [NOTHING, np.zeros((2, 3))]}, r"generation 1 has shape \[2, 3\]"),
+        ({"models": [make_model("bad", architecture=(0, 1))]}, r"shape \[2\]"),
+        ({"models": [make_model("bad", test_accuracy=97.5)]}, r"bad has accuracy 97.5; allowed"),
+    ],
+)
+def test_bad_data_is_refused_before_anything_is_written(
+    report: Report, tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        write_report(replace(report, **fields), tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
