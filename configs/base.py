@@ -54,6 +54,7 @@ def get_config() -> ConfigDict:
     config.supernet = training()
     config.supernet.sampler = "strict_fair"  # or uniform: one path a step (FairNAS)
     config.supernet.shared_gradient = "mean"  # of stem and head over the paths; or sum (ours)
+    config.supernet.eval_paths = 8  # random paths whose mean accuracy is followed (ours)
 
     config.subnet = training()
     config.subnet.dropout = 0.2  # before the classifier (ours)

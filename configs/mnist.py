@@ -28,4 +28,22 @@ def get_config() -> ConfigDict:
     config.data.center_crop = 1.0
     config.data.flip = False
     config.data.jitter = 0.0
+    config.data.threads = 0  # small images come faster without
+
+    for training in (config.supernet, config.subnet):
+        training.batch_size = 64
+        training.learning_rate = 0.1
+        training.log_every = 10
+        training.eval_every = 100
+        training.checkpoint_every = 50
+    config.supernet.steps = 300
+    config.supernet.warmup_steps = 30
+    config.subnet.steps = 800
+    config.subnet.warmup_steps = 80
+    config.subnet.ema_decay = 0.99
+
+    config.search.population = 20
+    config.search.generations = 5
+    config.search.macs_max = 3_000_000
+    config.search.picks = 4
     return config

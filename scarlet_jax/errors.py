@@ -1,5 +1,9 @@
-"""The one exception for bad input, so that a launcher can print it as one line."""
+"""The errors that a launcher prints as one line."""
 
 
 class InputError(ValueError):
     """Bad input: the message names the offending value and what is allowed."""
+
+
+class DivergedError(RuntimeError):
+    """Training left the finite numbers: the message says where, and what is saved."""

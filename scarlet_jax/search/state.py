@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
+from scarlet_jax.settings import describe, differences
 from scarlet_jax.space import Array
 
 FILE_NAME = "search.npz"
@@ -107,16 +108,12 @@ def load(directory: str | os.PathLike[str], settings: Mapping[str, Any]) -> Stat
             saved = json.loads(str(file["settings"]))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"search state {path} cannot be read ({error}); remove it") from error
-    before, now = _flat(saved), _flat(json.loads(json.dumps(settings)))
-    differing = [
-        f"{name} is {now.get(name, 'absent')!r}, was {before.get(name, 'absent')!r}"
-        for name in sorted(before.keys() | now.keys())
-        if now.get(name, "absent") != before.get(name, "absent")
-        and not (name == "search.generations" and now[name] > before[name])
-    ]
+    differing = differences(saved, settings)
+    if settings["search"]["generations"] > saved["search"]["generations"]:
+        differing.pop("search.generations", None)
     if differing:
         raise InputError(
-            f"search state {path} is of another search: {'; '.join(differing)}; "
+            f"search state {path} is of another search: {describe(differing)}; "
             "take the same settings or another directory"
         )
     for name in ("seed", "generation", "attempt"):
@@ -124,11 +121,3 @@ def load(directory: str | os.PathLike[str], settings: Mapping[str, Any]) -> Stat
     arrays["ended"] = bool(arrays["ended"])
     return State(**arrays)
 
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        nested = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return flat

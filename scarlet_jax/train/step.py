@@ -59,6 +59,23 @@ class Task:
     shared_scale: float = 1.0
 
 
+def check_training(name: str, training: ConfigDict) -> None:
+    """Raises `InputError` for a setting of a training section that is out of range."""
+    lowest = {"steps": 1, "log_every": 1, "eval_every": 0}
+    lowest |= {"checkpoint_every": 1, "keep_checkpoints": 1}
+    for field, low in lowest.items():
+        if training[field] < low:
+            raise InputError(f"{name}.{field} is {training[field]}; allowed: {low} or more")
+    for field in ("ema_decay", "label_smoothing"):
+        if not 0 <= training[field] < 1:
+            raise InputError(f"{name}.{field} is {training[field]}; allowed: 0 to under 1")
+    if not 0 < training.statistics_rate <= 1:
+        raise InputError(
+            f"{name}.statistics_rate is {training.statistics_rate}; allowed: above 0 to 1"
+        )
+    make_optimizer(training)
+
+
 def supernet_task(graphdef: Any, space: Space, training: ConfigDict) -> Task:
     """Trains shared weights along sampled paths. Raises `InputError` for unknown settings."""
     paths = paths_per_step(training.sampler, space)
@@ -92,8 +109,6 @@ def subnet_task(graphdef: Any) -> Task:
 
 def init_state(network: functional.Network, training: ConfigDict) -> TrainState:
     """The state before the first step."""
-    if not 0 <= training.ema_decay < 1:
-        raise InputError(f"ema_decay is {training.ema_decay}; allowed: 0 to under 1")
     averaged = (network.params, network.stats)
     return TrainState(
         step=jnp.zeros((), jnp.int32),

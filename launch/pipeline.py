@@ -1,0 +1,25 @@
+"""Trains a supernet, searches it, retrains what was found, and writes a report.
+
+python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist
+"""
+
+import shlex
+import sys
+
+from absl import flags
+
+from launch import common
+from scarlet_jax import jobs
+
+FLAGS = flags.FLAGS
+USAGE = "python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist"
+
+
+def main() -> None:
+    setup = jobs.prepare(FLAGS.config, FLAGS.workdir)
+    jobs.run_pipeline(setup, command=shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]]))
+
+
+if __name__ == "__main__":
+    common.define_config()
+    common.run(main, USAGE)

@@ -1,0 +1,61 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Shows how far a job is, its rate, and the time left.
+
+    Args:
+      label: what is running.
+      total: units in all.
+      unit: what is counted, such as "step".
+      start: units that an earlier run has done.
+    """
+
+    def __init__(self, label: str, total: int, unit: str, start: int = 0):
+        self.label, self.total, self.unit, self.start = label, total, unit, start
+        self.begin = time.monotonic()
+        self.bar = (
+            tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True)
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Shows that `done` units are done; a log gets a line only where there is a detail."""
+        if self.bar is not None:
+            if detail:
+                self.bar.set_postfix_str(detail, refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif detail:
+            elapsed = max(time.monotonic() - self.begin, 1e-9)
+            rate = (done - self.start) / elapsed
+            left = tqdm.format_interval((self.total - done) / rate) if rate else "?"
+            print(
+                f"{self.label}: {self.unit} {done}/{self.total}, {detail}, "
+                f"{rate:.3g} {self.unit}s/s, {left} left",
+                flush=True,
+            )
+
+
+def say(message: str) -> None:
+    """Prints a line that neither breaks a bar nor waits in a buffer."""
+    tqdm.write(message, file=sys.stdout)
+    sys.stdout.flush()
