@@ -82,7 +82,7 @@ def get_config() -> ConfigDict:
     config.search.calibration_batches = 4  # for "recalibrated" (ours)
     config.search.batch_size = 128  # images (ours)
     config.search.chunk = 16  # architectures a call of the evaluator, over all devices (ours)
-    return config
+    return config.lock()
 
 
 def training() -> ConfigDict:

@@ -11,12 +11,11 @@ from configs import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.space.name = "mnist"
-    config.space.widths = (16, 16, 24, 24, 32, 32)
-    config.space.strides = (2, 1, 2, 1, 1, 1)
+    config.space.widths = (24, 24, 24, 40, 40, 40)
+    config.space.strides = (2, 1, 1, 2, 1, 1)
+    config.space.kernels = (3, 5)  # feature maps are 7 x 7 and 4 x 4
     config.space.stem_width = 16
-    config.space.stem_stride = 1
-    config.space.separable_width = 8
-    config.space.head_width = 128
+    config.space.head_width = 160
 
     config.data.source = "mnist"
     config.data.image_size = 28

@@ -9,14 +9,14 @@ import sys
 from absl import flags
 
 from launch import common
-from scarlet_jax import jobs
+from scarlet_jax import jobs, workspace
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
-    setup = jobs.prepare(FLAGS.config, FLAGS.workdir)
+    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
     jobs.run_pipeline(setup, command=shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]]))
 
 

@@ -64,7 +64,9 @@ def inverted_bottleneck(c_in: int, c_out: int, choice: Choice, pixels: int, out:
 
 
 @lru_cache(maxsize=64)
-def tables(space: Space, image_size: int = 224, num_classes: int = 1000, channels: int = 3) -> Tables:
+def tables(
+    space: Space, image_size: int = 224, num_classes: int = 1000, channels: int = 3
+) -> Tables:
     """Builds the look-up tables for square images.
 
     Raises:

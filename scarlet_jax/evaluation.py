@@ -18,7 +18,6 @@ from scarlet_jax.devices import DATA, normalise, replicate, shard
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.progress import Progress
 from scarlet_jax.train import losses
 
 STATISTICS = ("running", "batch", "recalibrated")
@@ -77,15 +76,7 @@ def network_evaluator(
     return evaluate
 
 
-def population_evaluator(
-    graphdef: Any,
-    data: ConfigDict,
-    mesh: Mesh,
-    *,
-    statistics: str,
-    calibration: Sequence[Batch],
-    chunk: int,
-) -> Callable[..., NDArray[np.float64]]:
+class PopulationEvaluator:
     """Scores whole populations with a supernet's weights.
 
     A chunk of architectures is spread over the devices; each device runs its own, one after the
@@ -100,98 +91,136 @@ def population_evaluator(
       calibration: whole batches of training images, for "recalibrated".
       chunk: architectures in a call, rounded up to a multiple of the devices.
 
-    Returns:
-      `evaluate(params, stats, architectures, batches, progress=None) -> float64[P]`, the share
-      of readable images that each architecture `int32[P, L]` gets right. `batches` is called
-      once a chunk and gives whole batches, the same in every process.
-
     Raises:
-      InputError: for an unknown kind of statistics, or none to recalibrate on.
+      InputError: for an unknown kind of statistics, none to recalibrate on, or an empty chunk.
     """
-    if statistics not in STATISTICS:
-        raise InputError(f"statistics {statistics!r}; allowed: {', '.join(STATISTICS)}")
-    if statistics == "recalibrated" and not calibration:
-        raise InputError("statistics 'recalibrated' need calibration_batches of 1 or more")
-    devices = mesh.devices.size
-    chunk = -(-chunk // devices) * devices
-    stacked = None
-    if statistics == "recalibrated":
-        stacked = replicate(
-            mesh, {name: np.stack([b[name] for b in calibration]) for name in ("image", "weight")}
+
+    def __init__(
+        self,
+        graphdef: Any,
+        data: ConfigDict,
+        mesh: Mesh,
+        *,
+        statistics: str,
+        calibration: Sequence[Batch],
+        chunk: int,
+    ):
+        check_statistics(statistics, len(calibration), chunk)
+        self.graphdef, self.data, self.mesh, self.statistics = graphdef, data, mesh, statistics
+        self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
+        names = ("image", "weight")
+        self.calibration = (
+            replicate(mesh, {name: np.stack([b[name] for b in calibration]) for name in names})
+            if statistics == "recalibrated"
+            else None
         )
+        whole, spread = PartitionSpec(), PartitionSpec(DATA)
+        self._compiled_prepare = self._compile(self._prepare, (whole, whole, whole, spread), spread)
+        self._compiled_count = self._compile(self._count, (whole, spread, whole, spread), whole)
 
-    def recalibrate(params: Any, stats: Any, images: Any, path: jax.Array) -> Any:
-        """Plain means of the batches' statistics along one path."""
-
-        def add(stats: Any, item: Any) -> tuple[Any, None]:
-            number, batch = item
-            pixels = normalise(batch["image"], data.mean, data.std)
-            moments = BatchStatistics(rate=1.0 / (number + 1.0), weight=batch["weight"])
-            return functional.apply(graphdef, params, stats, pixels, path, moments)[1], None
-
-        count = len(images["weight"])
-        return lax.scan(add, stats, (jnp.arange(count, dtype=jnp.float32), images))[0]
-
-    def prepare(params: Any, stats: Any, images: Any, paths: jax.Array) -> Any:
-        """The statistics of each path of this device, stacked."""
-        if images is None:
-            return jax.tree.map(lambda s: jnp.broadcast_to(s, (len(paths), *s.shape)), stats)
-        return lax.map(lambda path: _if_real(recalibrate, stats, params, stats, images, path), paths)
-
-    def count(params: Any, stats: Any, batch: Batch, paths: jax.Array) -> jax.Array:
-        images = normalise(batch["image"], data.mean, data.std)
-        moments = BatchStatistics(rate=0.0, weight=batch["weight"])
-
-        def hits(stats: Any, path: jax.Array) -> jax.Array:
-            how = moments if statistics == "batch" else None
-            logits, _ = functional.apply(graphdef, params, stats, images, path, how)
-            return (batch["weight"] * losses.correct(logits, batch["label"])).sum()
-
-        mine = lax.map(
-            lambda item: _if_real(hits, jnp.zeros(()), item[0], item[1]), (stats, paths)
-        )
-        return lax.all_gather(mine, DATA, tiled=True)  # [chunk]
-
-    whole, spread = PartitionSpec(), PartitionSpec(DATA)
-
-    def compiled(function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Any:
-        return jax.jit(
-            jax.shard_map(
-                function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
-            )
-        )
-
-    prepare = compiled(prepare, (whole, whole, whole, spread), spread)
-    count = compiled(count, (whole, spread, whole, spread), whole)
-
-    def evaluate(
+    def __call__(
+        self,
         params: Any,
         stats: Any,
         architectures: NDArray[np.int32],
         batches: Callable[[], Iterable[Batch]],
-        progress: Progress | None = None,
     ) -> NDArray[np.float64]:
-        accuracies = []
-        for start in range(0, len(architectures), chunk):
-            part = architectures[start : start + chunk]
-            padded = np.full((chunk, architectures.shape[1]), -1, np.int32)
+        """The share of readable images that each architecture gets right.
+
+        Args:
+          params, stats: of the supernet, replicated.
+          architectures: `int32[P, L]`.
+          batches: called once a chunk; gives whole batches, the same in every process.
+
+        Returns:
+          `float64[P]`.
+
+        Raises:
+          InputError: if no image can be read.
+        """
+        accuracies = [np.zeros(0)]
+        for start in range(0, len(architectures), self.chunk):
+            part = architectures[start : start + self.chunk]
+            padded = np.full((self.chunk, architectures.shape[1]), -1, np.int32)
             padded[: len(part)] = part
-            paths = shard(mesh, padded)
-            ready = prepare(params, stats, stacked, paths)
-            right, images = np.zeros(chunk), 0.0
+            # Each process places its own part of the chunk.
+            rows = np.array_split(padded, jax.process_count())[jax.process_index()]
+            paths = shard(self.mesh, rows)
+            ready = self._compiled_prepare(params, stats, self.calibration, paths)
+            right, images = np.zeros(self.chunk), 0.0
             for batch in batches():
-                right += np.asarray(count(params, ready, batch, paths))
+                right += np.asarray(self._compiled_count(params, ready, batch, paths))
                 images += float(np.asarray(batch["weight"]).sum())
             if not images:
                 raise InputError("no image of this split can be read: nothing to score")
             accuracies.append(right[: len(part)] / images)
-            if progress is not None:
-                progress.update(min(start + chunk, len(architectures)))
-        return np.concatenate(accuracies) if accuracies else np.zeros(0)
+        return np.concatenate(accuracies)
 
-    return evaluate
+    def _compile(self, function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Any:
+        return jax.jit(
+            jax.shard_map(
+                function,
+                mesh=self.mesh,
+                in_specs=in_specs,
+                out_specs=out_specs,
+                check_vma=False,
+            )
+        )
+
+    def _prepare(self, params: Any, stats: Any, calibration: Any, paths: jax.Array) -> Any:
+        """The statistics for each path of one device, stacked."""
+        if calibration is None:
+            return jax.tree.map(lambda s: jnp.broadcast_to(s, (len(paths), *s.shape)), stats)
+
+        def recalibrate(path: jax.Array) -> Any:
+            """Plain means of the batches' statistics along one path."""
+
+            def add(stats: Any, item: Any) -> tuple[Any, None]:
+                number, batch = item
+                pixels = normalise(batch["image"], self.data.mean, self.data.std)
+                moments = BatchStatistics(rate=1.0 / (number + 1.0), weight=batch["weight"])
+                return functional.apply(self.graphdef, params, stats, pixels, path, moments)[
+                    1
+                ], None
+
+            numbers = jnp.arange(len(calibration["weight"]), dtype=jnp.float32)
+            return lax.scan(add, stats, (numbers, calibration))[0]
+
+        return lax.map(
+            lambda path: lax.cond(_is_real(path), recalibrate, lambda _: stats, path), paths
+        )
+
+    def _count(self, params: Any, stats: Any, batch: Batch, paths: jax.Array) -> jax.Array:
+        """Images of a batch that each path of the chunk gets right, `float32[chunk]`."""
+        images = normalise(batch["image"], self.data.mean, self.data.std)
+        moments = BatchStatistics(rate=0.0, weight=batch["weight"])
+
+        def hits(item: Any) -> jax.Array:
+            stats, path = item
+            how = moments if self.statistics == "batch" else None
+            logits, _ = functional.apply(self.graphdef, params, stats, images, path, how)
+            return (batch["weight"] * losses.correct(logits, batch["label"])).sum()
+
+        mine = lax.map(
+            lambda item: lax.cond(_is_real(item[1]), hits, lambda _: jnp.zeros(()), item),
+            (stats, paths),
+        )
+        return lax.all_gather(mine, DATA, tiled=True)
 
 
-def _if_real(function: Callable[..., Any], otherwise: Any, *args: Any) -> Any:
-    """Runs a function on a path (its last argument), unless that only fills up a chunk."""
-    return lax.cond(args[-1][0] >= 0, lambda: function(*args), lambda: otherwise)
+def check_statistics(statistics: str, calibration_batches: int, chunk: int) -> None:
+    """Raises `InputError` for evaluation settings that are not allowed."""
+    if statistics not in STATISTICS:
+        raise InputError(f"statistics {statistics!r}; allowed: {', '.join(STATISTICS)}")
+    if statistics == "recalibrated" and calibration_batches < 1:
+        raise InputError(
+            f"calibration_batches is {calibration_batches}; allowed for statistics "
+            "'recalibrated': 1 or more"
+        )
+    if chunk < 1:
+        raise InputError(f"chunk is {chunk}; allowed: 1 or more architectures")
+
+
+def _is_real(path: jax.Array) -> jax.Array:
+    """Whether a path is one to score: the rest of a chunk is filled with -1."""
+    return path[0] >= 0

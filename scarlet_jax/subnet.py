@@ -13,7 +13,7 @@ from scarlet_jax.nn import functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Space
-from scarlet_jax.supernet import Supernet, check_network, stack_members
+from scarlet_jax.supernet import DTYPES, Supernet, check_network, stack_members
 
 SKIPS = ("identity", "els", "pad")
 
@@ -42,10 +42,12 @@ class Subnet(nnx.Module):
     ):
         if skip not in SKIPS:
             raise InputError(f"skip {skip!r}; allowed: {', '.join(SKIPS)}")
-        check_network(num_classes, channels, dtype)
+        if dtype not in DTYPES:
+            raise InputError(f"dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
+        check_network(num_classes, channels)
         self.dtype = dtype
         self.stem = Stem(channels, space, rng=rng)
-        self.blocks = nnx.List()
+        self.blocks: nnx.List[Any] = nnx.List()
         width = space.separable_width
         for layer, index in zip(space.layers, spaces.validate(space, architecture), strict=True):
             choice = space.choices[index]

@@ -6,12 +6,14 @@ once and scanned over.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
@@ -55,12 +57,14 @@ class Stage(nnx.Module):
             )
             for expansion in expansions
         )
-        if not any(choice.is_skip for choice in choices):
-            self.skip = None
-        elif stabilizer == "els":
-            self.skip = Stabilizer(c_in, layer.width, layer.stride, repeats=repeats, rng=rng)
-        else:
-            self.skip = ZeroPad(layer.width, layer.stride)
+        skip: Stabilizer | ZeroPad | None = None
+        if any(choice.is_skip for choice in choices):
+            skip = (
+                Stabilizer(c_in, layer.width, layer.stride, repeats=repeats, rng=rng)
+                if stabilizer == "els"
+                else ZeroPad(layer.width, layer.stride)
+            )
+        self.skip = skip
 
     def __call__(
         self,
@@ -83,7 +87,7 @@ class Stage(nnx.Module):
 
         weights = (params, stats, path)
         if self.repeats > 1:
-            x, (stats, maps) = jax.lax.scan(layer, x, weights)
+            x, (stats, maps) = lax.scan(layer, x, weights)
         else:
             x, out = layer(x, jax.tree.map(lambda leaf: leaf[0], weights))
             stats, maps = jax.tree.map(lambda leaf: leaf[None], out)
@@ -103,8 +107,7 @@ class Stage(nnx.Module):
             for i, bank in enumerate(self.banks)
         ]
         block_stats = [
-            take(bank, self.choices, stats["banks"][i], choice)
-            for i, bank in enumerate(self.banks)
+            take(bank, self.choices, stats["banks"][i], choice) for i, bank in enumerate(self.banks)
         ]
         block_params.append(params["skip"] if "skip" in params else nnx.State({}))
         block_stats.append(nnx.State({}))
@@ -118,10 +121,10 @@ class Stage(nnx.Module):
             )
             return y, [new if i == which else s for i, s in enumerate(block_stats)]
 
-        which, kernel_index, use_se = (jnp.asarray(t)[choice] for t in self._indices())
+        index, kernel_index, use_se = (look_up(table, choice) for table in self._indices())
         x, block_stats = switch(
-            [lambda o, f, i=i: branch(i, o, f) for i in range(len(blocks))],
-            which,
+            [partial(branch, which) for which in range(len(blocks))],
+            index,
             (block_params, x),
             (block_stats, batch, kernel_index, use_se),
         )
@@ -135,9 +138,7 @@ class Stage(nnx.Module):
         for choice in self.choices:
             owners = [i for i, bank in enumerate(self.banks) if choice in bank.choices]
             which.append(owners[0] if owners else len(self.banks))
-            kernel_index.append(
-                self.banks[owners[0]].kernels.index(choice.kernel) if owners else 0
-            )
+            kernel_index.append(self.banks[owners[0]].kernels.index(choice.kernel) if owners else 0)
             use_se.append(int(choice.se))
         return which, kernel_index, use_se
 
@@ -152,7 +153,10 @@ def take(bank: InvertedBottleneck, choices: tuple[Choice, ...], state: Any, choi
       choice: `int32[]`; a choice that is not the bank's gives some block of it.
     """
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf[_slots(bank, choices, path)[choice]], state
+        lambda path, leaf: lax.dynamic_index_in_dim(
+            leaf, _slot(bank, choices, path, choice), keepdims=False, allow_negative_indices=False
+        ),
+        state,
     )
 
 
@@ -161,7 +165,9 @@ def put(
 ) -> Any:
     """Writes back what `take` gave: the inverse, for statistics."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf, new: leaf.at[_slots(bank, choices, path)[choice]].set(new),
+        lambda path, leaf, new: lax.dynamic_update_index_in_dim(
+            leaf, new, _slot(bank, choices, path, choice), 0, allow_negative_indices=False
+        ),
         state,
         block,
     )
@@ -178,10 +184,19 @@ def stack_members(bank: InvertedBottleneck, keys: Sequence[Any]) -> list[Choice]
     return members
 
 
-def _slots(bank: InvertedBottleneck, choices: tuple[Choice, ...], keypath: Any) -> jax.Array:
-    """`int32[N]`: for each choice of the space, its place in the stack; 0 if it has none."""
+def _slot(
+    bank: InvertedBottleneck, choices: tuple[Choice, ...], keypath: Any, choice: jax.Array
+) -> jax.Array:
+    """`int32[]`: the place of a choice in the stack at `keypath`; 0 if it has none."""
     members = stack_members(bank, [key.key for key in keypath])
-    return jnp.array([members.index(c) if c in members else 0 for c in choices], jnp.int32)
+    return look_up([members.index(c) if c in members else 0 for c in choices], choice)
+
+
+def look_up(table: Sequence[int], choice: jax.Array) -> jax.Array:
+    """`table[choice]` for a choice in range, without the checks of plain indexing."""
+    return lax.dynamic_index_in_dim(
+        jnp.array(table, jnp.int32), choice, keepdims=False, allow_negative_indices=False
+    )
 
 
 class Supernet(nnx.Module):
@@ -197,12 +212,11 @@ class Supernet(nnx.Module):
         dtype: str = "float32",
         rng: np.random.Generator,
     ):
-        if stabilizer not in STABILIZERS:
-            raise InputError(f"stabilizer {stabilizer!r}; allowed: {', '.join(STABILIZERS)}")
-        check_network(num_classes, channels, dtype)
+        check_model(stabilizer, dtype)
+        check_network(num_classes, channels)
         self.dtype = dtype
         self.stem = Stem(channels, space, rng=rng)
-        self.stages = nnx.List()
+        self.stages: nnx.List[Stage] = nnx.List()
         for (c_in, layer), count in stage_shapes(space):
             self.stages.append(Stage(c_in, layer, space.choices, count, stabilizer, rng=rng))
         self.head = Head(space.layers[-1].width, space, num_classes, rng=rng)
@@ -238,12 +252,17 @@ class Supernet(nnx.Module):
         return (logits, maps) if features else logits
 
 
-def check_network(num_classes: int, channels: int, dtype: str) -> None:
-    """Raises `InputError` for settings that no network can be built from."""
+def check_model(stabilizer: str, dtype: str) -> None:
+    """Raises `InputError` for an unknown stabilizer or dtype."""
+    for name, value, allowed in (("stabilizer", stabilizer, STABILIZERS), ("dtype", dtype, DTYPES)):
+        if value not in allowed:
+            raise InputError(f"{name} {value!r}; allowed: {', '.join(allowed)}")
+
+
+def check_network(num_classes: int, channels: int) -> None:
+    """Raises `InputError` for sizes that no network can be built from."""
     if num_classes < 1 or channels < 1:
         raise InputError(f"num_classes {num_classes}, channels {channels}; allowed: 1 or more")
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
 
 
 def stage_shapes(space: Space) -> list[tuple[tuple[int, Layer], int]]:

@@ -27,7 +27,8 @@ def test_the_defaults_are_a_problem():
     defaults = search.make_problem(
         spaces.S2, base.get_config().search, image_size=224, num_classes=1000, channels=3
     )
-    assert defaults.population == 70 and defaults.objectives == ("accuracy", "macs")
+    assert defaults.population == 70
+    assert defaults.objectives == ("accuracy", "macs")
     assert defaults.macs_band == (23_156_736, 500_000_000)  # the least is supplementary table 2's
 
 

@@ -39,7 +39,8 @@ def test_a_mutation_changes_exactly_one_layer(kind, seed, count):
     population = parents(count, seed)
     before = population.copy()
     children = mutants(kind, generator(seed), population)
-    assert children.dtype == np.int32 and children.shape == population.shape
+    assert children.dtype == np.int32
+    assert children.shape == population.shape
     assert ((children != population).sum(axis=1) == 1).all()
     assert ((children >= 0) & (children < CHOICES)).all()
     np.testing.assert_array_equal(population, before)

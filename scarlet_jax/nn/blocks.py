@@ -1,12 +1,15 @@
 """SCARLET's blocks: stem, inverted bottleneck, the skips, and head."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from scarlet_jax.nn.depthwise import depthwise
 from scarlet_jax.nn.layers import (
     BatchNorm,
     BatchStatistics,
@@ -91,8 +94,8 @@ class InvertedBottleneck(nnx.Module):
         self,
         x: jax.Array,
         batch: BatchStatistics | None,
-        kernel_index: jax.Array | None = None,
-        use_se: jax.Array | None = None,
+        kernel_index: jax.Array | int = 0,
+        use_se: jax.Array | int = 1,
     ) -> jax.Array:
         """Args: x `[B, H, W, C]`; for a bank the kernel's index `int32[]`, SE or not `int32[]`."""
         shortcut = x
@@ -103,30 +106,34 @@ class InvertedBottleneck(nnx.Module):
         x = self.bn3(self.project(x), batch)
         return x + shortcut if self.residual else x
 
-    def _depthwise(self, x: jax.Array, kernel_index: jax.Array | None) -> jax.Array:
+    def _depthwise(self, x: jax.Array, kernel_index: jax.Array | int) -> jax.Array:
         if len(self.depthwise) == 1:
             return self.depthwise[0](x)
-        modules = [nnx.split(module) for module in self.depthwise]
-        branches = [
-            lambda operands, _, graphdef=graphdef, i=i: (
-                nnx.merge(graphdef, operands[0][i])(operands[1]),
-                (),
-            )
-            for i, (graphdef, _) in enumerate(modules)
-        ]
-        return switch(branches, kernel_index, ([state for _, state in modules], x), ())[0]
+        kernels = [module.kernel[...].astype(x.dtype) for module in self.depthwise]
+        stride = self.depthwise[0].stride
 
-    def _squeeze_excite(self, x: jax.Array, use_se: jax.Array | None) -> jax.Array:
+        def branch(which: int, operands: Any, _: Any) -> tuple[jax.Array, Any]:
+            kernels, x = operands
+            return depthwise(x, kernels[which], stride), ()
+
+        branches = [partial(branch, which) for which in range(len(kernels))]
+        return switch(branches, kernel_index, (kernels, x), ())[0]
+
+    def _squeeze_excite(self, x: jax.Array, use_se: jax.Array | int) -> jax.Array:
         if self.se is None:
             return x
         if all(choice.se for choice in self.choices):
             return self.se(x)
         graphdef, state = nnx.split(self.se)
-        branches = [
-            lambda operands, _: (operands[1], ()),
-            lambda operands, _: (nnx.merge(graphdef, operands[0])(operands[1]), ()),
-        ]
-        return switch(branches, use_se, (state, x), ())[0]
+
+        def without(operands: Any, _: Any) -> tuple[jax.Array, Any]:
+            return operands[1], ()
+
+        def gated(operands: Any, _: Any) -> tuple[jax.Array, Any]:
+            state, x = operands
+            return nnx.merge(graphdef, state)(x), ()
+
+        return switch([without, gated], use_se, (state, x), ())[0]
 
 
 class Stabilizer(nnx.Module):
@@ -137,7 +144,13 @@ class Stabilizer(nnx.Module):
     """
 
     def __init__(
-        self, c_in: int, c_out: int, stride: int, *, repeats: int | None = None, rng: np.random.Generator
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        repeats: int | None = None,
+        rng: np.random.Generator,
     ):
         self.stride = stride
         lead = () if repeats is None else (repeats,)
@@ -179,7 +192,13 @@ class Head(nnx.Module):
     """1x1 convolution, batch norm, ReLU6, global mean, dropout, classifier with bias."""
 
     def __init__(
-        self, c_in: int, space: Space, num_classes: int, *, dropout: float = 0.0, rng: np.random.Generator
+        self,
+        c_in: int,
+        space: Space,
+        num_classes: int,
+        *,
+        dropout: float = 0.0,
+        rng: np.random.Generator,
     ):
         self.dropout = dropout
         self.convolution = Pointwise(c_in, space.head_width, rng=rng)

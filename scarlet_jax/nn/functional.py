@@ -23,7 +23,8 @@ class Network(NamedTuple):
 
 def split(module: nnx.Module) -> Network:
     """Takes a module apart, once; training and search then work on the arrays alone."""
-    graphdef, params, stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    parts: Any = nnx.split(module, nnx.Param, nnx.BatchStat)
+    graphdef, params, stats = parts
     return Network(graphdef, nnx.as_pure(params), nnx.as_pure(stats))
 
 
@@ -32,7 +33,6 @@ def apply(graphdef: Any, params: Any, stats: Any, *args: Any, **kwargs: Any) -> 
     module = nnx.merge(graphdef, params, stats)
     output = module(*args, **kwargs)
     return output, nnx.as_pure(nnx.state(module, nnx.BatchStat))
-
 
 
 def on_device(network: Network) -> Network:

@@ -84,7 +84,9 @@ def moments(x: jax.Array, batch: BatchStatistics) -> tuple[jax.Array, jax.Array]
 class Convolution(nnx.Module):
     """A square convolution without bias, padded by `kernel // 2` on every side."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, *, rng: np.random.Generator):
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int, stride: int, *, rng: np.random.Generator
+    ):
         self.stride = stride
         variance = 2.0 / (kernel * kernel * c_out)
         self.kernel = nnx.Param(normal(rng, (kernel, kernel, c_in, c_out), variance))

@@ -10,7 +10,7 @@ from jax import lax
 Branch = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def switch(branches: Sequence[Branch], index: jax.Array, operands: Any, fixed: Any) -> Any:
+def switch(branches: Sequence[Branch], index: Any, operands: Any, fixed: Any) -> Any:
     """Runs `branches[index](operands, fixed) -> (outputs, extras)`.
 
     Plain differentiation through `lax.switch` makes the residuals of every branch part of the
@@ -30,11 +30,11 @@ def switch(branches: Sequence[Branch], index: jax.Array, operands: Any, fixed: A
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _switch(branches: tuple[Branch, ...], index: jax.Array, operands: Any, fixed: Any) -> Any:
+def _switch(branches: tuple[Branch, ...], index: Any, operands: Any, fixed: Any) -> Any:
     return lax.switch(index, branches, operands, fixed)
 
 
-def _forward(branches: tuple[Branch, ...], index: jax.Array, operands: Any, fixed: Any) -> Any:
+def _forward(branches: tuple[Branch, ...], index: Any, operands: Any, fixed: Any) -> Any:
     return _switch(branches, index, operands, fixed), (index, operands, fixed)
 
 

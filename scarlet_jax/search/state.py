@@ -120,4 +120,3 @@ def load(directory: str | os.PathLike[str], settings: Mapping[str, Any]) -> Stat
         arrays[name] = int(arrays[name])
     arrays["ended"] = bool(arrays["ended"])
     return State(**arrays)
-

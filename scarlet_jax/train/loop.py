@@ -69,7 +69,7 @@ def train(
         source = stack.enter_context(closing(batches(start)))
         window, previous = Window(training.batch_size), None
         for done in range(start + 1, training.steps + 1):
-            state, metrics = step(state, devices.shard(mesh, _compute_part(next(source))))
+            state, metrics = step(state, devices.shard(mesh, computed_part(next(source))))
             if previous is not None:  # checked only now, so that the device is never idle
                 _check_finite(previous, done - 1, checkpoints)
             previous = metrics
@@ -131,7 +131,8 @@ def _detail(record: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-def _compute_part(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def computed_part(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a batch that go to the devices."""
     return {name: batch[name] for name in ("image", "label", "weight")}
 
 

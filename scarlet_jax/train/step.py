@@ -76,13 +76,18 @@ def check_training(name: str, training: ConfigDict) -> None:
     make_optimizer(training)
 
 
-def supernet_task(graphdef: Any, space: Space, training: ConfigDict) -> Task:
-    """Trains shared weights along sampled paths. Raises `InputError` for unknown settings."""
-    paths = paths_per_step(training.sampler, space)
+def check_supernet(training: ConfigDict, space: Space) -> int:
+    """The paths of a step. Raises `InputError` for an unknown sampler or shared gradient."""
     if training.shared_gradient not in SHARED_GRADIENTS:
         raise InputError(
             f"shared_gradient {training.shared_gradient!r}; allowed: {', '.join(SHARED_GRADIENTS)}"
         )
+    return paths_per_step(training.sampler, space)
+
+
+def supernet_task(graphdef: Any, space: Space, training: ConfigDict) -> Task:
+    """Trains shared weights along sampled paths."""
+    paths = check_supernet(training, space)
 
     def forward(
         params: Any, stats: Any, images: jax.Array, path: jax.Array, batch: Any, _: Any
@@ -158,18 +163,23 @@ def make_train_step(
         hits = losses.correct(logits, batch["label"])
         return (share * loss).sum(), (stats, (share * hits).sum())
 
-    def gradients(
-        state: TrainState, batch: Batch
-    ) -> tuple[Any, Any, tuple[jax.Array, jax.Array]]:
+    def gradients(state: TrainState, batch: Batch) -> tuple[Any, Any, tuple[jax.Array, jax.Array]]:
         """Summed over the step's paths; loss and accuracy averaged. One device's share."""
         images = normalise(batch["image"], data.mean, data.std)
-        path_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
+        path_key, dropout_key = jax.random.split(
+            jax.random.fold_in(jax.random.key(seed), state.step)
+        )
         paths = task.sample(path_key)  # [Q, L]
         gradient = jax.value_and_grad(loss_of_path, has_aux=True)
 
         def one(stats: Any, index: jax.Array) -> tuple[Any, Any, Any]:
             (loss, (stats, hits)), grads = gradient(
-                state.params, stats, images, batch, paths[index], jax.random.fold_in(dropout_key, index)
+                state.params,
+                stats,
+                images,
+                batch,
+                paths[index],
+                jax.random.fold_in(dropout_key, index),
             )
             return stats, grads, (loss, hits)
 
@@ -200,7 +210,7 @@ def make_train_step(
             "loss": loss,
             "accuracy": accuracy,
             "learning_rate": jnp.asarray(schedule(state.step)),
-            "gradient_norm": optax.global_norm(grads),
+            "gradient_norm": optax.tree.norm(grads),
         }
         return TrainState(state.step + 1, params, stats, opt_state, ema), metrics
 

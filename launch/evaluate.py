@@ -1,0 +1,47 @@
+"""Scores architectures with supernet weights, or a trained subnet.
+
+python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --arch=all-identity
+python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --subnet=model-0
+"""
+
+from absl import flags
+
+from launch import common
+from scarlet_jax import jobs, workspace
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+USAGE = (
+    "python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --arch=all-identity\n"
+    "  python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --subnet=model-0"
+)
+
+
+def main() -> None:
+    if bool(FLAGS.arch) == bool(FLAGS.subnet):
+        raise InputError(f"give either --arch or --subnet, for example\n  {USAGE}")
+    space = workspace.make_space(FLAGS.config)
+    architectures = [spaces.parse(space, text) for text in FLAGS.arch]
+    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    if FLAGS.subnet:
+        scores = jobs.evaluate_subnet(setup, FLAGS.subnet)
+        images = scores.pop("images")
+        text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        print(f"{FLAGS.subnet}: {text} on {images:.0f} test images")
+        return
+    network = jobs.load_supernet(setup)
+    for text, accuracy in zip(
+        FLAGS.arch, jobs.evaluate_paths(setup, network, architectures), strict=True
+    ):
+        print(
+            f"{text}: supernet accuracy {accuracy:.4f} on {len(setup.splits.validation)} "
+            "validation images"
+        )
+
+
+if __name__ == "__main__":
+    common.define_config()
+    flags.DEFINE_multi_string("arch", [], common.ARCH_HELP + " Repeatable.")
+    flags.DEFINE_string("subnet", None, "The name of a trained subnet in WORKDIR/subnets.")
+    common.run(main, USAGE)

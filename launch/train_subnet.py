@@ -1,0 +1,30 @@
+"""Trains one architecture alone and scores it on the test images.
+
+python -m launch.train_subnet --config=configs/mnist.py --workdir=runs/mnist \
+    --arch=all-identity --name=smallest
+"""
+
+from absl import flags
+
+from launch import common
+from scarlet_jax import jobs, workspace
+from scarlet_jax import space as spaces
+
+FLAGS = flags.FLAGS
+USAGE = (
+    "python -m launch.train_subnet --config=configs/mnist.py --workdir=runs/mnist "
+    "--arch=all-identity --name=smallest"
+)
+
+
+def main() -> None:
+    architecture = spaces.parse(workspace.make_space(FLAGS.config), FLAGS.arch)
+    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    jobs.train_subnet(setup, architecture, FLAGS.name or FLAGS.arch)
+
+
+if __name__ == "__main__":
+    common.define_config()
+    flags.DEFINE_string("arch", None, common.ARCH_HELP)
+    flags.DEFINE_string("name", None, "Its folder under WORKDIR/subnets; the --arch by default.")
+    common.run(main, USAGE, required=("config", "workdir", "arch"))

@@ -1,0 +1,23 @@
+"""Trains a supernet, or goes on with one.
+
+python -m launch.train_supernet --config=configs/mnist.py --workdir=runs/mnist
+"""
+
+from absl import flags
+
+from launch import common
+from scarlet_jax import jobs, workspace
+
+FLAGS = flags.FLAGS
+USAGE = "python -m launch.train_supernet --config=configs/mnist.py --workdir=runs/mnist"
+
+
+def main() -> None:
+    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    jobs.train_supernet(setup)
+    print(f"supernet trained; its weights and metrics are in {setup.workdir / 'supernet'}")
+
+
+if __name__ == "__main__":
+    common.define_config()
+    common.run(main, USAGE)

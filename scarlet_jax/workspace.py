@@ -1,0 +1,120 @@
+"""A work directory, its configuration, and what is built from both before any long work."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from scarlet_jax import data, devices, evaluation, search, supernet
+from scarlet_jax import space as spaces
+from scarlet_jax.space import Space
+from scarlet_jax.train import step as steps
+
+# Settings that do not change the result, so a run may go on with others.
+OPERATIONAL = {
+    *("log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "eval_paths"),
+    *("path", "threads", "workers"),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A checked configuration with what is built from it."""
+
+    config: ConfigDict
+    workdir: Path
+    space: Space
+    splits: data.Splits
+    mesh: Mesh
+    problem: search.Problem
+    unreadable: data.Unreadable
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.splits.class_names)
+
+
+def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
+    """Checks every setting, opens the data and writes `config.json`, before any long work.
+
+    Raises:
+      InputError: for the first setting that is not allowed.
+    """
+    space = make_space(config)
+    for name, section in (("supernet", config.supernet), ("subnet", config.subnet)):
+        steps.check_training(name, section)
+        devices.check_batch_size(f"{name}.batch_size", section.batch_size)
+    steps.check_supernet(config.supernet, space)
+    supernet.check_model(config.model.stabilizer, config.model.dtype)
+    evaluation.check_statistics(
+        config.search.statistics, config.search.calibration_batches, config.search.chunk
+    )
+    splits = data.load(config.data, config.seed)
+    setup = Setup(
+        config=config,
+        workdir=Path(workdir),
+        space=space,
+        splits=splits,
+        mesh=devices.make_mesh(),
+        problem=search.make_problem(
+            space,
+            config.search,
+            image_size=config.data.image_size,
+            num_classes=len(splits.class_names),
+            channels=config.data.channels,
+        ),
+        unreadable=data.Unreadable(),
+    )
+    setup.workdir.mkdir(parents=True, exist_ok=True)
+    write(setup.workdir / "config.json", json.dumps(plain(config), indent=1))
+    return setup
+
+
+def make_space(config: ConfigDict) -> Space:
+    """The search space of a configuration."""
+    return spaces.make_space(**config.space.to_dict())
+
+
+def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What trained weights depend on."""
+    config = setup.config
+    return {
+        "seed": config.seed,
+        "space": plain(config.space),
+        "model": plain(config.model),
+        "data": without_operational(config.data),
+        section: without_operational(config[section]),
+        "num_classes": setup.num_classes,
+        **identity,
+    }
+
+
+def without_operational(section: ConfigDict) -> dict[str, Any]:
+    return {name: value for name, value in plain(section).items() if name not in OPERATIONAL}
+
+
+def plain(section: ConfigDict) -> dict[str, Any]:
+    """As JSON gives it back, tuples as lists."""
+    values: dict[str, Any] = json.loads(json.dumps(section.to_dict()))
+    return values
+
+
+def write(path: Path, text: str) -> None:
+    """Replaces a text file in one step."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text + "\n")
+    os.replace(partial, path)
+
+
+def network_size(setup: Setup) -> dict[str, int]:
+    """What `cost` needs beside the space."""
+    return {
+        "image_size": setup.config.data.image_size,
+        "num_classes": setup.num_classes,
+        "channels": setup.config.data.channels,
+    }

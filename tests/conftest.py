@@ -1,0 +1,90 @@
+"""Eight simulated devices, a tiny space, and what is compiled once for all tests."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    +
+    # Compile time dominates; results do not depend on how well the code is optimised.
+    " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+)
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+from scarlet_jax import space as spaces
+from scarlet_jax import supernet
+from scarlet_jax.nn import functional
+from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.space import Space
+
+hypothesis.settings.register_profile("shared-machine", deadline=None)
+hypothesis.settings.load_profile("shared-machine")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Space:
+    """A widening layer of stride 2, and two equal ones, which are scanned over."""
+    return spaces.make_space(
+        name="tiny",
+        widths=(12, 12, 12),
+        strides=(2, 1, 1),
+        expansions=(2, 3),
+        kernels=(3, 5),
+        se=(False, True),
+        stem_width=8,
+        separable_width=8,
+        head_width=16,
+    )
+
+
+def randomised(network: functional.Network, seed: int = 0) -> functional.Network:
+    """The network with statistics, scales and biases that are not trivial."""
+    rng = np.random.default_rng(seed)
+
+    def noisy(leaf: jax.Array) -> jax.Array:
+        return jax.numpy.asarray(leaf + rng.uniform(0.1, 0.4, leaf.shape).astype(np.float32))
+
+    return network._replace(
+        params=jax.tree.map(noisy, network.params), stats=jax.tree.map(noisy, network.stats)
+    )
+
+
+@pytest.fixture(scope="session", params=supernet.STABILIZERS)
+def tiny_supernet(request: pytest.FixtureRequest, tiny: Space) -> functional.Network:
+    return randomised(supernet.create(tiny, num_classes=5, stabilizer=request.param))
+
+
+@pytest.fixture(scope="session")
+def forward(tiny_supernet: functional.Network) -> Callable[..., Any]:
+    """`(params, stats, images, architecture) -> (logits, maps)`, running statistics."""
+    return jax.jit(
+        lambda params, stats, images, architecture: functional.apply(
+            tiny_supernet.graphdef, params, stats, images, architecture, None, True
+        )[0]
+    )
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    """An odd size, so that strides and paddings show."""
+    return np.random.default_rng(1).standard_normal((4, 11, 11, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def path_gradient(tiny_supernet: functional.Network) -> Callable[..., Any]:
+    """`(params, stats, images, architecture) -> ((loss, stats), gradients)`, batch statistics."""
+
+    def loss(params: Any, stats: Any, images: Any, architecture: Any) -> Any:
+        logits, stats = functional.apply(
+            tiny_supernet.graphdef, params, stats, images, architecture, BatchStatistics(rate=0.1)
+        )
+        return (logits * logits).mean(), stats
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))

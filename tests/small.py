@@ -1,0 +1,79 @@
+"""A small configuration and image folder, for tests that run whole jobs."""
+
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from configs import base
+
+CLASSES = ("dark", "light")
+CHANGES = {
+    "space": {
+        "name": "small",
+        "widths": (8, 8),
+        "strides": (2, 1),
+        "expansions": (2,),
+        "kernels": (3,),
+        "se": (False,),
+        "stem_width": 8,
+        "separable_width": 8,
+        "head_width": 16,
+    },
+    "data": {
+        "source": "folder",
+        "image_size": 8,
+        "channels": 1,
+        "mean": (0.5,),
+        "std": (0.25,),
+        "crop": "pad",
+        "crop_padding": 1,
+        "center_crop": 1.0,
+        "flip": True,
+        "jitter": 0.0,
+        "threads": 0,
+        "validation": 0.25,
+    },
+    "search": {
+        "population": 3,
+        "generations": 1,
+        "macs_max": 1_000_000,
+        "picks": 2,
+        "calibration_batches": 2,
+        "batch_size": 8,
+        "chunk": 4,
+    },
+}
+TRAINING = {
+    "steps": 6,
+    "batch_size": 8,
+    "learning_rate": 0.05,
+    "warmup_steps": 2,
+    "log_every": 2,
+    "eval_every": 0,
+    "checkpoint_every": 2,
+}
+
+
+def config(folder: Path) -> ConfigDict:
+    settings = base.get_config()
+    for section, changes in CHANGES.items():
+        settings[section].update(changes)
+    settings.data.path = str(folder)
+    settings.supernet.update(TRAINING)
+    settings.supernet.eval_paths = 2
+    settings.subnet.update(TRAINING)
+    settings.subnet.ema_decay = 0.5
+    return settings
+
+
+def write_images(folder: Path) -> None:
+    """16 training and 5 test images a class, told apart by their brightness."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("test", 5)):
+        for level, name in ((60, "dark"), (190, "light")):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.normal(level, 30, (8, 8)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number:02}.png")

@@ -1,0 +1,130 @@
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from small import config
+
+from scarlet_jax import devices, evaluation, subnet, supernet
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+from scarlet_jax.nn import functional
+from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.workspace import make_space
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return config(tmp_path_factory.mktemp("unused")).data
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    return make_space(config(tmp_path_factory.mktemp("unused")))
+
+
+@pytest.fixture(scope="module")
+def network(space):
+    return supernet.create(space, num_classes=5, channels=1)
+
+
+def make_batches(seed, sizes, padded_to=8):
+    rng = np.random.default_rng(seed)
+    for size in sizes:
+        yield {
+            "image": rng.integers(0, 256, (padded_to, 8, 8, 1), np.uint8),
+            "label": rng.integers(0, 5, padded_to).astype(np.int32),
+            "weight": (np.arange(padded_to) < size).astype(np.float32),
+        }
+
+
+def real_rows(batches):
+    keep = [batch["weight"] > 0 for batch in batches]
+    return [{k: v[rows] for k, v in b.items()} for b, rows in zip(batches, keep, strict=True)]
+
+
+def logits_of(network, space, path, batch, how=None):
+    """Through the extracted network: other code than the evaluator's."""
+    alone = subnet.extract(space, network, path)
+    images = devices.normalise(jax.numpy.asarray(batch["image"]), (0.5,), (0.25,))
+    return functional.apply(*alone, images, how)
+
+
+@pytest.mark.parametrize("statistics", evaluation.STATISTICS)
+def test_population_accuracy_is_that_of_each_path_alone(network, space, data, statistics):
+    batches = list(make_batches(0, [8, 8, 3]))  # 19 images, the last batch padded
+    calibration = list(make_batches(1, [8, 5]))
+    population = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)[[0, 1, 2, 3, 2]]
+    scores = []
+    for count in (1, 8):
+        mesh = Mesh(np.array(jax.devices()[:count]), (devices.DATA,))
+        evaluator = evaluation.PopulationEvaluator(
+            network.graphdef, data, mesh, statistics=statistics, calibration=calibration, chunk=3
+        )
+        weights = devices.replicate(mesh, (network.params, network.stats))
+        placed = devices.replicate(mesh, batches)
+        scores.append(evaluator(*weights, population, lambda placed=placed: placed))
+    np.testing.assert_array_equal(*scores)
+
+    expected = []
+    for path in population:
+        if statistics == "recalibrated":
+            moments = [
+                logits_of(network, space, path, batch, BatchStatistics(rate=1.0))[1]
+                for batch in real_rows(calibration)
+            ]
+            mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *moments)
+        right = 0
+        for batch in real_rows(batches):
+            if statistics == "recalibrated":
+                alone = subnet.extract(space, network, path)._replace(stats=mean)
+                images = devices.normalise(jax.numpy.asarray(batch["image"]), (0.5,), (0.25,))
+                logits, _ = functional.apply(*alone, images)
+            else:
+                how = BatchStatistics(rate=0.0) if statistics == "batch" else None
+                logits, _ = logits_of(network, space, path, batch, how)
+            right += int((np.argmax(logits, -1) == batch["label"]).sum())
+        expected.append(right / 19)
+    np.testing.assert_allclose(scores[0], expected)
+    assert len(set(expected)) > 1  # else a constant would pass
+
+
+def test_network_scores_count_every_image_once(network, space, data):
+    alone = subnet.extract(space, network, np.array([0, 1]))
+    batches = list(make_batches(0, [8, 3]))
+    mesh = devices.make_mesh()
+    evaluate = evaluation.network_evaluator(alone.graphdef, data, mesh)
+    scores = evaluate(*devices.replicate(mesh, (alone.params, alone.stats)), batches)
+    assert scores["images"] == 11
+    images = np.concatenate([b["image"] for b in real_rows(batches)])
+    labels = np.concatenate([b["label"] for b in real_rows(batches)])
+    pixels = devices.normalise(jax.numpy.asarray(images), (0.5,), (0.25,))
+    logits = np.asarray(functional.apply(*alone, pixels)[0], np.float64)
+    log_sums = np.log(np.exp(logits).sum(-1))
+    assert scores["loss"] == pytest.approx((log_sums - logits[range(11), labels]).mean(), rel=1e-5)
+    assert scores["accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
+    assert scores["top5_accuracy"] == 1.0  # of five classes
+
+
+def test_nothing_to_score(network, space, data):
+    mesh = devices.make_mesh()
+    alone = subnet.extract(space, network, np.array([1, 1]))
+    evaluate = evaluation.network_evaluator(alone.graphdef, data, mesh)
+    with pytest.raises(InputError, match="no image of this split can be read"):
+        evaluate(alone.params, alone.stats, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("moving", 1, 1), "statistics 'moving'; allowed: running, batch, recalibrated"),
+        (("recalibrated", 0, 1), "calibration_batches is 0"),
+        (("running", 0, 0), "chunk is 0; allowed: 1 or more"),
+    ],
+)
+def test_impossible_settings(arguments, message):
+    with pytest.raises(InputError, match=message):
+        evaluation.check_statistics(*arguments)
+
+
+def test_paths_of_the_space_are_what_is_scored(space):
+    assert spaces.choice_names(space) == ["E2K3", "identity"]

@@ -1,0 +1,185 @@
+"""Whole jobs on a tiny problem: interrupted, resumed, refused."""
+
+import json
+import re
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import small
+
+from scarlet_jax import jobs, workspace
+from scarlet_jax.errors import DivergedError, InputError
+from scarlet_jax.train import checkpoint, loop, metrics
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    small.write_images(folder)
+    (folder / "train" / "dark" / "broken.png").write_bytes(b"not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    """An uninterrupted run of the main job."""
+    setup = workspace.prepare(small.config(images), tmp_path_factory.mktemp("finished"))
+    jobs.run_pipeline(setup, command="python -m launch.pipeline")
+    return setup
+
+
+class Interrupted(Exception):
+    pass
+
+
+def weights(directory):
+    """Every array of the latest checkpoint, bytes and all."""
+    manager = checkpoint.Checkpoints(directory / "checkpoints", {})._manager
+    step = manager.latest_step()
+    with manager:
+        state = manager.restore(
+            step, args=checkpoint.ocp.args.Composite(state=checkpoint.ocp.args.StandardRestore())
+        ).state
+    return step, jax.tree.leaves(state)
+
+
+def test_the_main_job_leaves_what_it_promises(finished):
+    workdir = finished.workdir
+    front = json.loads((workdir / "front.json").read_text())
+    picked = [model for model in front["front"] if model["picked"]]
+    assert 1 <= len(picked) <= 2
+    page = (workdir / "report.html").read_text()
+    for number, model in enumerate(picked):
+        result = json.loads((workdir / f"subnets/model-{number}/result.json").read_text())
+        assert result["architecture"] == model["architecture"]
+        assert result["test_images"] == 10
+        assert result["macs"] == model["macs"]
+        assert ",".join(map(str, model["architecture"])) in page
+    assert "broken.png" in page
+    assert len(finished.unreadable) == 1
+    records = metrics.read(workdir / "supernet")
+    assert [record["step"] for record in records] == [2, 4, 6]
+    assert "validation_accuracy" in records[-1]
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(finished, images, tmp_path, monkeypatch):
+    """Stopped in the middle of each stage, after a checkpoint and before the next."""
+    shard, calls = loop.devices.shard, []
+
+    def stop_at_step_5(mesh, tree):
+        calls.append(1)
+        if len(calls) == 5:
+            raise Interrupted
+        return shard(mesh, tree)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.devices, "shard", stop_at_step_5)
+        with pytest.raises(Interrupted):
+            jobs.run_pipeline(workspace.prepare(small.config(images), tmp_path), "")
+    assert weights(tmp_path / "supernet")[0] == 4
+    jobs.run_pipeline(workspace.prepare(small.config(images), tmp_path), "")
+    for part in ("supernet", "subnets/model-0"):
+        step, ours = weights(tmp_path / part)
+        expected_step, expected = weights(finished.workdir / part)
+        assert step == expected_step == 6
+        for a, b in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for name in ("front.json", "subnets/model-0/result.json"):
+        assert (tmp_path / name).read_text() == (finished.workdir / name).read_text()
+
+
+def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
+    def forbidden(*_):
+        raise AssertionError("a step was taken")
+
+    monkeypatch.setattr(loop.devices, "shard", forbidden)
+    network = jobs.train_supernet(finished)
+    loaded = jobs.load_supernet(finished)
+    for a, b in zip(jax.tree.leaves(network), jax.tree.leaves(loaded), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_scores_can_be_had_again(finished):
+    result = json.loads((finished.workdir / "subnets/model-0/result.json").read_text())
+    scores = jobs.evaluate_subnet(finished, "model-0")
+    assert scores["accuracy"] == pytest.approx(result["test_accuracy"])
+    front = json.loads((finished.workdir / "front.json").read_text())["front"]
+    architectures = [np.array(model["architecture"], np.int32) for model in front]
+    accuracies = jobs.evaluate_paths(finished, jobs.load_supernet(finished), architectures)
+    np.testing.assert_allclose(accuracies, [model["accuracy"] for model in front])
+
+
+def test_other_settings_are_refused_by_name(finished, images):
+    changed = small.config(images)
+    changed.supernet.learning_rate = 0.25
+    changed.seed = 4
+    changed.supernet.log_every = 1  # changes no weight, so it may differ
+    setup = workspace.prepare(changed, finished.workdir)
+    expected = re.escape("seed (now 4, was 0); supernet.learning_rate (now 0.25, was 0.05); take")
+    with pytest.raises(InputError, match=expected):
+        jobs.train_supernet(setup)
+
+
+def test_a_damaged_checkpoint_is_named(finished, images, tmp_path):
+    shutil.copytree(finished.workdir, tmp_path / "copy")
+    for file in (tmp_path / "copy" / "supernet" / "checkpoints" / "6").rglob("*"):
+        if file.is_file() and file.stat().st_size > 100:
+            file.write_bytes(file.read_bytes()[:50])
+    setup = workspace.prepare(small.config(images), tmp_path / "copy")
+    with pytest.raises(InputError, match=r"checkpoints/6 cannot be read .* go on from the one"):
+        jobs.train_supernet(setup)
+
+
+def test_divergence_stops_with_advice(images, tmp_path):
+    config = small.config(images)
+    config.supernet.learning_rate = 1e30
+    with pytest.raises(DivergedError, match=r"at step \d; .* lower learning_rate"):
+        jobs.train_supernet(workspace.prepare(config, tmp_path))
+
+
+def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
+    setup = workspace.prepare(small.config(images), tmp_path)
+    with pytest.raises(InputError, match=r"0 of 6 steps; .* launch\.train_supernet"):
+        jobs.load_supernet(setup)
+    with pytest.raises(InputError, match="no trained subnet 'x'; there are: none"):
+        jobs.evaluate_subnet(setup, "x")
+    with pytest.raises(InputError, match="no trained subnet 'x'; there are: model-0"):
+        jobs.evaluate_subnet(finished, "x")
+    with pytest.raises(InputError, match=r"subnet name '\.\./x'; allowed: a plain folder name"):
+        jobs.train_subnet(setup, np.array([0, 0], np.int32), "../x")
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "message"),
+    [
+        ("search", "macs_max", 1, "macs_max"),
+        ("search", "statistics", "mean", "statistics 'mean'"),
+        ("supernet", "sampler", "fair", "sampler 'fair'"),
+        ("supernet", "batch_size", 9, "supernet.batch_size is 9"),
+        ("model", "stabilizer", "els2", "stabilizer 'els2'"),
+        ("data", "num_classes", 3, "3"),
+        ("data", "path", "/nowhere", "/nowhere"),
+    ],
+)
+def test_bad_settings_end_before_any_work(images, tmp_path, section, field, value, message):
+    config = small.config(images)
+    config[section][field] = value
+    with pytest.raises(InputError, match=message):
+        workspace.prepare(config, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_misspelt_settings_are_refused(images):
+    with pytest.raises(AttributeError, match="population"):
+        small.config(images).search.populaton = 3
+
+
+def test_the_best_model_is_better_than_chance(finished):
+    """The images are told apart by brightness alone: the scores must show it."""
+    assert finished.splits.class_names == small.CLASSES
+    results = [
+        json.loads(path.read_text()) for path in finished.workdir.glob("subnets/*/result.json")
+    ]
+    assert max(result["test_accuracy"] for result in results) >= 0.8

@@ -1,0 +1,145 @@
+import json
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+from scarlet_jax.space import S1, S2, Choice
+
+SPACES = st.sampled_from([S1, S2])
+
+
+@st.composite
+def space_and_architecture(draw):
+    space = draw(SPACES)
+    choices = st.integers(0, space.num_choices - 1)
+    return space, draw(st.lists(choices, min_size=space.depth, max_size=space.depth))
+
+
+def test_s1_is_numbered_as_the_specification_says():
+    for index, choice in enumerate(S1.choices[:6]):
+        assert index == 3 * (choice.expansion == 6) + (choice.kernel - 3) // 2
+        assert not choice.se
+    assert S1.num_choices == 7
+    assert S1.choices[6].is_skip
+    assert S1.depth == 19
+
+
+def test_s2_is_s1_then_the_same_with_se_then_the_skip():
+    assert S2.choices[:6] == S1.choices[:6]
+    assert S2.choices[6:12] == tuple(Choice(c.expansion, c.kernel, True) for c in S1.choices[:6])
+    assert S2.num_choices == 13
+    assert S2.choices[12].is_skip
+    assert S2.layers == S1.layers
+
+
+def test_total_stride_is_that_of_mobilenet():
+    assert S2.stride == 32
+
+
+@given(space_and_architecture())
+def test_every_written_form_reads_back(case):
+    space, architecture = case
+    names = spaces.to_names(space, architecture)
+    for text in (spaces.to_text(architecture), ",".join(names), " , ".join(names).lower()):
+        np.testing.assert_array_equal(spaces.parse(space, text), architecture)
+    written = spaces.to_json(space, architecture)
+    assert json.loads(written)["blocks"] == names
+    for text in (written, json.dumps(architecture), json.dumps(names)):
+        read = spaces.from_json(space, text)
+        assert read.dtype == np.int32
+        np.testing.assert_array_equal(read, architecture)
+
+
+def test_presets_of_any_depth():
+    tiny = spaces.make_space(name="t", widths=(8, 8), strides=(2, 1))
+    assert spaces.to_names(tiny, spaces.parse(tiny, "all-identity")) == ["identity"] * 2
+    assert spaces.to_names(tiny, spaces.parse(tiny, "ALL-K7E6")) == ["E6K7"] * 2
+
+
+def test_uniform_sampling_covers_every_choice_evenly():
+    population = spaces.sample(S2, np.random.default_rng(0), 20_000)
+    assert population.shape == (20_000, 19)
+    assert population.dtype == np.int32
+    expected = 20_000 / 13
+    for layer in population.T:
+        counts = np.bincount(layer, minlength=13)
+        # Five standard deviations of a binomial count.
+        assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_width_multiplier_rounds_to_multiples_of_8_and_keeps_1():
+    half = spaces.make_space(name="h", widths=(32, 40, 96), strides=(1, 1, 1), width_multiplier=0.5)
+    # 40 / 2 = 20 rounds up to 24; MobileNetV2's rule.
+    assert [layer.width for layer in half.layers] == [16, 24, 48]
+    assert half.head_width == 1280
+    assert half.stem_width == 16
+    assert spaces.scaled_width(17, 1.0) == 17
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ([0] * 18, r"shape \[18\]; space 's1' takes \[19\]"),
+        ([0.5] * 19, "dtype float64"),
+        ([0] * 18 + [7], "choice 7 at layer 18; space 's1' allows 0 to 6"),
+        ([[0] * 18 + [-1]], "choice -1 at layer 18"),
+        (np.zeros((1, 1, 19), int), r"shape \[1, 1, 19\]"),
+    ],
+)
+def test_wrong_architectures_are_named(architecture, message):
+    with pytest.raises(InputError, match=message):
+        spaces.validate(S1, architecture)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scarlet-d", "no architecture is called 'scarlet-d'; allowed: scarlet-a"),
+        ("scarlet-a", "unknown choice 'E3K7_SE' at layer 3; space 's1' allows E3K3"),
+        ("E3K3,E9K9", "unknown choice 'E9K9' at layer 1"),
+        ("1,2,3", r"shape \[3\]"),
+        ("1,,3", "unknown choice '' at layer 1"),
+    ],
+)
+def test_text_that_does_not_parse(text, message):
+    with pytest.raises(InputError, match=message):
+        spaces.parse(S1, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1,", "not JSON"),
+        ('{"space": "s2", "architecture": []}', "space 's2'; expected 's1'"),
+        ("3", "holds int; expected a list"),
+    ],
+)
+def test_json_that_does_not_parse(text, message):
+    with pytest.raises(InputError, match=message):
+        spaces.from_json(S1, text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strides": (1,)}, "2 widths but 1 strides"),
+        ({"strides": (1, 3)}, "stride 3; allowed: 1, 2"),
+        ({"kernels": (4,)}, "kernel=4"),
+        ({"kernels": (3, 3)}, "has a choice twice"),
+        ({"widths": (8, 0)}, "width below 1"),
+        ({"expansions": (), "skip": False}, "at least one layer and one choice"),
+        ({"width_multiplier": 0.0}, "width_multiplier is 0.0"),
+    ],
+)
+def test_impossible_spaces(settings, message):
+    with pytest.raises(InputError, match=message):
+        spaces.make_space(**{"name": "t", "widths": (8, 8), "strides": (1, 1)} | settings)
+
+
+def test_unknown_space():
+    with pytest.raises(InputError, match="no space is called 's3'; allowed: s1, s2"):
+        spaces.get_space("s3")

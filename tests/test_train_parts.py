@@ -1,0 +1,164 @@
+"""Samplers, losses, schedules, metrics files and progress: what needs no network."""
+
+import io
+import json
+import math
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import base
+from scarlet_jax import progress
+from scarlet_jax.errors import InputError
+from scarlet_jax.space import S1, S2
+from scarlet_jax.train import losses, metrics, optimizer, sampler
+
+
+@pytest.fixture
+def training():
+    return base.get_config().unlock().supernet
+
+
+@given(st.integers(0, 2**31 - 1))
+def test_strict_fairness_takes_every_choice_once_a_layer(seed):
+    paths = sampler.sample_paths("strict_fair", S2, jax.random.key(seed))
+    assert paths.shape == (13, 19)
+    np.testing.assert_array_equal(np.sort(paths, axis=0), np.arange(13)[:, None].repeat(19, 1))
+
+
+def test_layers_are_permuted_independently():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    paths = jax.vmap(lambda key: sampler.sample_paths("strict_fair", S1, key))(keys)
+    agree = (paths[:, :, 0] == paths[:, :, 1]).mean()
+    # Two independent permutations of 7 agree at a place with probability 1 / 7.
+    assert abs(agree - 1 / 7) < 5 * math.sqrt(1 / 7 * 6 / 7 / (2000 * 7))
+
+
+def test_uniform_sampling_takes_one_path():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    paths = jax.vmap(lambda key: sampler.sample_paths("uniform", S2, key))(keys)
+    assert paths.shape == (2000, 1, 19)
+    counts = np.bincount(np.asarray(paths).ravel(), minlength=13)
+    expected = 2000 * 19 / 13
+    assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
+
+
+def test_unknown_sampler():
+    with pytest.raises(InputError, match="sampler 'fair'; allowed: strict_fair, uniform"):
+        sampler.paths_per_step("fair", S1)
+
+
+def test_cross_entropy_by_hand():
+    logits = np.array([[2.0, 0.0, -1.0]])
+    log_probabilities = logits[0] - math.log(sum(math.exp(x) for x in logits[0]))
+    target = np.array([0.1 / 3, 0.1 / 3, 0.9 + 0.1 / 3])
+    loss = losses.cross_entropy(jnp.asarray(logits), jnp.array([2]), 0.1)
+    np.testing.assert_allclose(loss, [-(target * log_probabilities).sum()], rtol=1e-6)
+    np.testing.assert_array_equal(losses.correct(jnp.asarray(logits), jnp.array([0])), [1.0])
+
+
+def test_cosine_schedule_by_hand(training):
+    training.update({"steps": 110, "warmup_steps": 10, "learning_rate": 2.0})
+    schedule = optimizer.make_schedule(training)
+    assert [float(schedule(n)) for n in (0, 5, 10, 110)] == pytest.approx([0, 1, 2, 0], abs=1e-6)
+    assert float(schedule(60)) == pytest.approx(1.0)
+
+
+def test_step_schedule_by_hand(training):
+    training.update({"steps": 100, "warmup_steps": 10, "schedule": "step", "learning_rate": 1.0})
+    schedule = optimizer.make_schedule(training)
+    values = [float(schedule(n)) for n in (5, 49, 51, 74, 76)]
+    assert values == pytest.approx([0.5, 1, 0.1, 0.1, 0.01])
+
+
+def test_sgd_with_decay_and_momentum_by_hand(training):
+    training.update(
+        {"steps": 10, "warmup_steps": 0, "learning_rate": 0.5, "weight_decay": 0.1, "momentum": 0.9}
+    )
+    tree = {"kernel": jnp.array([1.0]), "bias": jnp.array([1.0])}
+    rule = optimizer.make_optimizer(training)
+    state = rule.init(tree)
+    gradient = {"kernel": jnp.array([2.0]), "bias": jnp.array([2.0])}
+    updates, state = rule.update(gradient, state, tree)
+    assert float(updates["kernel"][0]) == pytest.approx(-0.5 * 2.1)
+    assert float(updates["bias"][0]) == pytest.approx(-0.5 * 2.0)
+    updates, _ = rule.update(gradient, state, tree)
+    rate = float(optimizer.make_schedule(training)(1))
+    assert float(updates["kernel"][0]) == pytest.approx(-rate * (0.9 * 2.1 + 2.1))
+
+
+def test_gradient_clipping_and_rmsprop(training):
+    training.update({"warmup_steps": 0, "optimizer": "rmsprop", "clip_norm": 1.0})
+    training.update({"momentum": 0.0, "weight_decay": 0.0, "learning_rate": 0.1})
+    rule = optimizer.make_optimizer(training)
+    tree = {"kernel": jnp.array([3.0, 4.0])}
+    updates, _ = rule.update(tree, rule.init(tree), tree)
+    clipped = np.array([0.6, 0.8])
+    expected = -0.1 * clipped / np.sqrt(0.1 * clipped**2 + 1e-3)
+    np.testing.assert_allclose(updates["kernel"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "adam"}, "optimizer 'adam'; allowed: sgd, rmsprop"),
+        ({"schedule": "linear"}, "schedule 'linear'; allowed: cosine, step"),
+        ({"steps": 10, "warmup_steps": 10}, "warmup_steps is 10; allowed: 0 to under steps=10"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0; allowed: 0 or more"),
+    ],
+)
+def test_impossible_optimizers(training, settings, message):
+    training.update(settings)
+    with pytest.raises(InputError, match=message):
+        optimizer.make_optimizer(training)
+
+
+def test_metrics_of_a_killed_run_are_written_again(tmp_path):
+    with metrics.MetricsWriter(tmp_path, 0) as writer:
+        for step in (10, 20, 30):
+            writer.write(step, {"loss": 1.0 / step})
+    with (tmp_path / metrics.FILE_NAME).open("a") as file:
+        file.write('{"step": 40, "lo')  # as a kill leaves it
+    with metrics.MetricsWriter(tmp_path, 20) as writer:
+        writer.write(30, {"loss": 5.0})
+    assert metrics.read(tmp_path) == [
+        {"step": 10, "loss": 0.1},
+        {"step": 20, "loss": 0.05},
+        {"step": 30, "loss": 5.0},
+    ]
+    assert json.loads((tmp_path / metrics.FILE_NAME).read_text().splitlines()[0])["step"] == 10
+    assert any("tfevents" in path.name for path in tmp_path.iterdir())
+
+
+def test_progress_in_a_log_has_rate_and_time_left(capsys, monkeypatch):
+    clock = iter([0.0, 2.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.Progress("supernet", 100, "step", start=10) as bar:
+        bar.update(15)
+        bar.update(20, "loss 1.0")
+    assert capsys.readouterr().out == "supernet: step 20/100, loss 1.0, 5 steps/s, 00:16 left\n"
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.Progress("search", 4, "generation") as bar:
+        bar.update(4, "front of 7")
+    assert "search: 100%" in terminal.getvalue()
+    assert "4/4" in terminal.getvalue()
+
+
+def test_only_kernels_decay():
+    tree = {"a": {"kernel": 1.0, "bias": 1.0}, "bn": {"scale": 1.0}}
+    assert optimizer.is_kernel(tree) == {
+        "a": {"kernel": True, "bias": False},
+        "bn": {"scale": False},
+    }
+    assert optax.tree_utils.tree_sum(optimizer.is_kernel(tree)) == 1

@@ -1,0 +1,155 @@
+"""The step against plain references, and on one device against eight."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from small import config
+
+from scarlet_jax import devices, subnet, supernet
+from scarlet_jax.errors import InputError
+from scarlet_jax.nn import functional
+from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.train import losses
+from scarlet_jax.train import step as steps
+from scarlet_jax.workspace import make_space
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return config(tmp_path_factory.mktemp("unused"))
+
+
+@pytest.fixture(scope="module")
+def network(settings):
+    return supernet.create(make_space(settings), num_classes=2, channels=1)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.integers(0, 256, (8, 8, 8, 1), np.uint8),
+        "label": rng.integers(0, 2, 8).astype(np.int32),
+        "weight": np.array([1, 1, 0, 1, 1, 1, 1, 1], np.float32),
+    }
+
+
+def copy(state):
+    return jax.tree.map(jnp.copy, state)
+
+
+def run_steps(task, state, training, data, mesh, batch, count=3):
+    step = steps.make_train_step(task, training, data, mesh, seed=3)
+    state, history = devices.replicate(mesh, copy(state)), []
+    for _ in range(count):
+        state, metrics = step(state, devices.shard(mesh, batch))
+        history.append({name: float(value) for name, value in metrics.items()})
+    return state, history
+
+
+def meshes():
+    return [Mesh(np.array(jax.devices()[:n]), (devices.DATA,)) for n in (1, 8)]
+
+
+@pytest.fixture(scope="module")
+def runs(settings, network, batch):
+    """Three strict-fair supernet steps on one device, and on eight."""
+    task = steps.supernet_task(network.graphdef, make_space(settings), settings.supernet)
+    state = steps.init_state(network, settings.supernet)
+    return [
+        run_steps(task, state, settings.supernet, settings.data, mesh, batch) for mesh in meshes()
+    ]
+
+
+def test_supernet_step_is_the_same_on_one_device_and_eight(runs):
+    (one, one_history), (eight, eight_history) = runs
+    for a, b in zip(one_history, eight_history, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(eight.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+    for a, b in zip(jax.tree.leaves(one.stats), jax.tree.leaves(eight.stats), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_strict_fair_step_is_one_update_with_the_summed_gradients(settings, network, batch, runs):
+    """Replayed path by path with plain autodiff; the learning rate of step 0 is 0."""
+    space, training = make_space(settings), settings.supernet
+    images = devices.normalise(jnp.asarray(batch["image"]), (0.5,), (0.25,))
+    key = jax.random.split(jax.random.fold_in(jax.random.key(3), 0))[0]
+    paths = steps.sample_paths("strict_fair", space, key)
+
+    @jax.jit
+    def gradient(params, stats, path):
+        def loss(params):
+            logits, new = functional.apply(
+                network.graphdef, params, stats, images, path, BatchStatistics(rate=0.1)
+            )
+            values = losses.cross_entropy(logits, batch["label"], training.label_smoothing)
+            return (values * batch["weight"]).sum() / 7, new
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    stats, total, values = network.stats, None, []
+    for path in paths:
+        (value, stats), grads = gradient(network.params, stats, path)
+        values.append(float(value))
+        total = grads if total is None else jax.tree.map(jnp.add, total, grads)
+    for shared in ("stem", "head"):
+        total[shared] = jax.tree.map(lambda g: g / len(paths), total[shared])
+    norm = float(jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(total))))
+    first = runs[0][1][0]
+    assert first["loss"] == pytest.approx(np.mean(values), rel=1e-5)
+    assert first["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    # Every choice got a gradient: each block's last scale, and the stabilizers.
+    for stage in range(2):
+        (bank,) = [total["stages"][stage]["banks"][0]["bn3"]["scale"]]
+        assert np.all(np.any(bank != 0, axis=-1))
+        assert np.any(total["stages"][stage]["skip"]["kernel"])
+
+
+def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, batch):
+    network = subnet.create(
+        make_space(settings), [0, 1], num_classes=2, channels=1, dropout=0.5, seed=1
+    )
+    training = settings.subnet
+    state = steps.init_state(network, training)
+    task = steps.subnet_task(network.graphdef)
+    (one, one_history), (eight, eight_history) = (
+        run_steps(task, state, training, settings.data, mesh, batch) for mesh in meshes()
+    )
+    for a, b in zip(one_history, eight_history, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+    for a, b in zip(jax.tree.leaves(one.ema), jax.tree.leaves(eight.ema), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+    params, _ = steps.inference_arrays(one)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, one.params)
+    assert max(jax.tree.leaves(moved)) > 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", 0, "supernet.steps is 0; allowed: 1 or more"),
+        ("ema_decay", 1.0, "supernet.ema_decay is 1.0; allowed: 0 to under 1"),
+        ("statistics_rate", 0.0, "supernet.statistics_rate is 0.0; allowed: above 0 to 1"),
+    ],
+)
+def test_impossible_training(tmp_path, field, value, message):
+    training = config(tmp_path).supernet
+    training[field] = value
+    with pytest.raises(InputError, match=message):
+        steps.check_training("supernet", training)
+
+
+def test_unknown_shared_gradient(tmp_path, tiny):
+    training = config(tmp_path).supernet
+    training.shared_gradient = "max"
+    with pytest.raises(InputError, match="shared_gradient 'max'; allowed: mean, sum"):
+        steps.check_supernet(training, tiny)
+
+
+def test_batches_that_devices_cannot_share():
+    with pytest.raises(InputError, match=r"batch_size is 12; .* multiples of the 8 devices"):
+        devices.check_batch_size("batch_size", 12)
