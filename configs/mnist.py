@@ -34,11 +34,13 @@ def get_config() -> ConfigDict:
         training.learning_rate = 0.1
         training.log_every = 10
         training.eval_every = 100
-        training.checkpoint_every = 50
-    config.supernet.steps = 300
-    config.supernet.warmup_steps = 30
-    config.subnet.steps = 800
-    config.subnet.warmup_steps = 80
+        training.checkpoint_every = 100
+    config.supernet.optimizer = "rmsprop"
+    config.supernet.learning_rate = 0.005
+    config.supernet.steps = 500
+    config.supernet.warmup_steps = 50
+    config.subnet.steps = 600
+    config.subnet.warmup_steps = 60
     config.subnet.ema_decay = 0.99
 
     config.search.population = 20

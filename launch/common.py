@@ -1,8 +1,9 @@
 """What the launchers share: flags, and errors as one line."""
 
+import re
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -21,13 +22,15 @@ def define_config() -> None:
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "Settings, such as configs/mnist.py; override with --config.section.field=value.",
+        "Settings, such as configs/mnist.py; one is changed by --config.section.field=value.",
     )
     flags.DEFINE_string("workdir", None, "Where results go; a stopped run goes on from there.")
+    for name in ("config", "workdir"):  # so that --help shows them
+        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
 
 
 def run(
-    main: Callable[[], Any], usage: str, required: tuple[str, ...] = ("config", "workdir")
+    main: Callable[[], Any], usage: str, required: Sequence[str] = ("config", "workdir")
 ) -> None:
     """Runs `main` with flags parsed. Bad input ends in one line and exit code 2.
 
@@ -40,9 +43,9 @@ def run(
     def guarded(argv: list[str]) -> None:
         if not FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # libraries say much at INFO
-        missing = [f"--{name}" for name in required if getattr(FLAGS, name) is None]
+        missing = [f"--{name}" for name in required if not getattr(FLAGS, name)]
         if argv[1:]:
-            fail(f"unexpected argument {argv[1]!r}; flags start with --\n  {usage}")
+            fail(f"unexpected argument {argv[1]!r}; flags start with --, for example\n  {usage}")
         if missing:
             fail(f"{' and '.join(missing)} must be given, for example\n  {usage}")
         try:
@@ -53,9 +56,26 @@ def run(
             print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
             sys.exit(130)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse)
 
 
-def fail(message: str) -> None:
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        remaining: list[str] = FLAGS(argv)
+        if "config" in FLAGS and FLAGS.config is not None:
+            FLAGS.config.lock()  # reports a file that could not be loaded
+    except OSError as error:
+        fail(f"--config cannot be read: {_one_line(str(error.__cause__ or error))}")
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        fail(_one_line(str(error)))
+    return remaining
+
+
+def _one_line(text: str) -> str:
+    """Without the line breaks and the nested quotes of a library's message."""
+    return re.sub(r"\s*\n\s*", " ", text.replace("\\n", "\n").replace("\\'", "'")).strip('" ')
+
+
+def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

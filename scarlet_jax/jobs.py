@@ -16,6 +16,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def train_supernet(setup: Setup) -> functional.Network:
     """Trains the supernet to the end and returns it with the weights to search with."""
     config, training = setup.config, setup.config.supernet
     network = _new_supernet(setup)
-    score = population_scorer(setup, network.graphdef)
+    score = _population_scorer(setup, network.graphdef)
     paths = spaces.sample(setup.space, np.random.default_rng(config.seed), training.eval_paths)
 
     def evaluate(state: steps.TrainState) -> dict[str, float]:
@@ -94,7 +95,7 @@ def load_supernet(setup: Setup) -> functional.Network:
 def search_supernet(setup: Setup, network: functional.Network) -> search.State:
     """Searches with the supernet's weights and writes `front.json`."""
     section = setup.config.search
-    score = population_scorer(setup, network.graphdef)
+    score = _population_scorer(setup, network.graphdef)
     context = {
         "supernet": _fingerprint((network.params, network.stats)),
         "data": without_operational(setup.config.data),
@@ -126,7 +127,7 @@ def evaluate_paths(
     setup: Setup, network: functional.Network, architectures: Sequence[Array]
 ) -> NDArray[np.float64]:
     """Validation accuracy of P architectures with the supernet's weights, `float64[P]`."""
-    score = population_scorer(setup, network.graphdef)
+    score = _population_scorer(setup, network.graphdef)
     return score(network.params, network.stats, np.stack(architectures))
 
 
@@ -180,7 +181,8 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
     return _subnet_scorer(setup, network.graphdef)(state, setup.splits.test)
 
 
-def population_scorer(setup: Setup, graphdef: Any) -> Callable[..., NDArray[np.float64]]:
+@lru_cache(maxsize=1)  # training and search share one compiled program
+def _population_scorer(setup: Setup, graphdef: Any) -> Callable[..., NDArray[np.float64]]:
     """`(params, stats, architectures int32[P, L]) -> float64[P]`, validation accuracy.
 
     The validation images stay on the devices.

@@ -54,7 +54,7 @@ class Subnet(nnx.Module):
             if not choice.is_skip:
                 block: Any = InvertedBottleneck(width, layer.width, layer.stride, [choice], rng=rng)
             elif skip == "els":
-                block = Stabilizer(width, layer.width, layer.stride, rng=rng)
+                block = Stabilizer(width, layer.width, layer.stride)
             elif skip == "pad":
                 block = ZeroPad(layer.width, layer.stride)
             else:

@@ -60,7 +60,7 @@ class Stage(nnx.Module):
         skip: Stabilizer | ZeroPad | None = None
         if any(choice.is_skip for choice in choices):
             skip = (
-                Stabilizer(c_in, layer.width, layer.stride, repeats=repeats, rng=rng)
+                Stabilizer(c_in, layer.width, layer.stride, repeats=repeats)
                 if stabilizer == "els"
                 else ZeroPad(layer.width, layer.stride)
             )

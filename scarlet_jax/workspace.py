@@ -22,7 +22,7 @@ OPERATIONAL = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
     """A checked configuration with what is built from it."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import nnx
 from flax.traverse_util import unflatten_dict
 from numpy.typing import NDArray
 
@@ -118,4 +119,4 @@ def convert(state: State) -> tuple[Any, Any]:
             # [out, in, k, k] to [k, k, in, out]; ours have no axis of one input or one tap.
             kernel = values.transpose(*range(2, values.ndim), 1, 0)
             params[(*path, "kernel")] = kernel.squeeze()
-    return unflatten_dict(params), unflatten_dict(stats)
+    return nnx.State(unflatten_dict(params)), nnx.State(unflatten_dict(stats))

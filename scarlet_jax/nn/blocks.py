@@ -18,7 +18,6 @@ from scarlet_jax.nn.layers import (
     Depthwise,
     Pointwise,
     SqueezeExcite,
-    normal,
     pointwise,
     subsample,
 )
@@ -143,19 +142,13 @@ class Stabilizer(nnx.Module):
     (SCARLET-NAS section 3.3), so that it can be folded into the next one (equation 4).
     """
 
-    def __init__(
-        self,
-        c_in: int,
-        c_out: int,
-        stride: int,
-        *,
-        repeats: int | None = None,
-        rng: np.random.Generator,
-    ):
+    def __init__(self, c_in: int, c_out: int, stride: int, *, repeats: int | None = None):
         self.stride = stride
         lead = () if repeats is None else (repeats,)
-        # Variance 1 / c_in keeps the scale through any run of skips, which no batch norm resets.
-        self.kernel = nnx.Param(normal(rng, (*lead, c_in, c_out), 1.0 / c_in))
+        # It starts as a plain skip (ours): the scale survives any run of skips, which no batch
+        # norm resets, and a supernet learns faster than from random weights.
+        identity = np.eye(c_in, c_out, dtype=np.float32)
+        self.kernel = nnx.Param(np.broadcast_to(identity, (*lead, c_in, c_out)).copy())
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return pointwise(subsample(x, self.stride), self.kernel[...].astype(x.dtype))

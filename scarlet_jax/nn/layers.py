@@ -40,7 +40,10 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], variance: float) ->
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation over N, H and W; statistics in float32 whatever the input's dtype."""
+    """Batch normalisation over N, H and W; statistics in float32 whatever the input's dtype.
+
+    The running variance is the biased one, as in Flax; PyTorch keeps the unbiased one.
+    """
 
     epsilon = 1e-5  # PyTorch's default, which the published models use
 

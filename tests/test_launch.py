@@ -1,0 +1,121 @@
+"""The command line: help, bad input, and `kill -9` of a real process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import small
+
+ROOT = Path(__file__).parent.parent
+MNIST = ["--config=configs/mnist.py", "--workdir=/nonexistent/run"]
+LAUNCHERS = ["pipeline", "train_supernet", "search", "train_subnet", "evaluate", "benchmark"]
+
+
+def start(launcher, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", f"launch.{launcher}", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes):
+    """Return code, output and errors of each; they run side by side."""
+    results = []
+    for process in processes:
+        out, err = process.communicate(timeout=300)
+        results.append((process.returncode, out, err))
+    return results
+
+
+def test_help_names_the_flags_and_no_arguments_name_a_command():
+    helps = [start(name, "--help") for name in LAUNCHERS]
+    for name, (_, out, _) in zip(LAUNCHERS, finish(*helps), strict=True):
+        assert f"python -m launch.{name} --" in out
+        assert "--config: Settings, such as configs/mnist.py" in out
+    for name, (code, out, err) in zip(
+        LAUNCHERS, finish(*[start(name) for name in LAUNCHERS]), strict=True
+    ):
+        assert code == 2
+        assert err.startswith("error: --")
+        assert f"must be given, for example\n  python -m launch.{name} --" in err
+        assert out == ""
+
+
+BAD = {
+    ("pipeline", *MNIST, "--config.search.populaton=3"): 'Did you mean "population"',
+    ("pipeline", *MNIST, "--config.search.population=many"): "invalid literal for int",
+    ("pipeline", *MNIST, "--confg=x"): "Unknown command line flag 'confg'",
+    ("pipeline", *MNIST, "now"): "unexpected argument 'now'",
+    ("pipeline", "--config=configs/none.py", "--workdir=x"): "configs/none.py",
+    ("pipeline", *MNIST, "--config.search.macs_max=9"): "search.macs_max is 9",
+    ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
+    ("evaluate", *MNIST): "give either --arch or --subnet",
+    ("train_subnet", *MNIST, "--arch=E3K9" + ",E3K3" * 5): "unknown choice 'E3K9' at layer 0",
+}
+
+
+def test_bad_input_is_one_line_and_code_2():
+    processes = [start(*command) for command in BAD]
+    for message, (code, out, err) in zip(BAD.values(), finish(*processes), strict=True):
+        assert message in err
+        assert err.startswith("error: ")
+        assert "Traceback" not in err
+        assert (code, out) == (2, "")
+
+
+@pytest.fixture
+def command(tmp_path):
+    """The main job on a tiny problem, by a configuration file of its own."""
+    small.write_images(tmp_path / "images")
+    config = tmp_path / "tiny_config.py"
+    config.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nimport pathlib, small\n"
+        f"get_config = lambda: small.config(pathlib.Path({str(tmp_path / 'images')!r}))\n"
+    )
+    return ["pipeline", f"--config={config}", "--config.supernet.checkpoint_every=1"]
+
+
+def arrays(workdir):
+    return {
+        path.relative_to(workdir): json.loads(path.read_text())
+        for path in [workdir / "front.json", *sorted(workdir.glob("subnets/*/result.json"))]
+    }
+
+
+def test_kill_9_and_the_same_command_again(command, tmp_path):
+    """Killed in the supernet's training and after it: the result is that of a run left alone."""
+    steady = start(*command, f"--workdir={tmp_path / 'steady'}")
+    killed = [*command, f"--workdir={tmp_path / 'killed'}"]
+    for sign in ("supernet/checkpoints/2", "search/search.npz"):
+        process = start(*killed)
+        while process.poll() is None and not (tmp_path / "killed" / sign).exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert finish(process)[0][0] == -signal.SIGKILL
+    (code, out, err), (again, _, _) = finish(steady, start(*killed))
+    assert (code, again) == (0, 0), err
+    assert f"report: {tmp_path / 'steady' / 'report.html'}" in out
+    assert arrays(tmp_path / "killed") == arrays(tmp_path / "steady")
+
+
+def test_benchmark_prints_exact_counts():
+    ((code, out, err),) = finish(
+        start(
+            "benchmark",
+            *("--arch=scarlet-a", "--arch=" + ",".join(["12"] * 19)),
+            *("--image_size=32", "--num_classes=10", "--repeats=2", "--batch_size=2"),
+        )
+    )
+    assert code == 0, err
+    rows = [line.split() for line in out.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["5439530", "37674"]
+    assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in rows)
