@@ -19,6 +19,7 @@ def main() -> None:
     space = workspace.make_space(config) if config else spaces.get_space(FLAGS.space)
     architectures = [spaces.parse(space, text) for text in FLAGS.arch]
     size = FLAGS.image_size or (config.data.image_size if config else 224)
+    num_classes = FLAGS.num_classes or (config.data.num_classes if config else 0) or 1000
     about = devices.describe()
     print(
         f"space {space.name}, {size} pixels, batch {FLAGS.batch_size}, {FLAGS.dtype}, "
@@ -30,7 +31,7 @@ def main() -> None:
             space,
             architecture,
             image_size=size,
-            num_classes=FLAGS.num_classes,
+            num_classes=num_classes,
             channels=config.data.channels if config else 3,
             dtype=FLAGS.dtype,
             batch_size=FLAGS.batch_size,
@@ -48,7 +49,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_string("arch", None, common.ARCH_HELP + " Repeatable.")
     flags.DEFINE_string("space", "s2", "The search space, s1 or s2, where there is no --config.")
     flags.DEFINE_integer("image_size", None, "Pixels a side; 224, or the --config's.")
-    flags.DEFINE_integer("num_classes", 1000, "Outputs of the classifier.")
+    flags.DEFINE_integer("num_classes", None, "Classifier outputs; 1000, or the --config's.")
     flags.DEFINE_integer("batch_size", 16, "Images a batch, for the throughput.")
     flags.DEFINE_integer("repeats", 20, "Timed calls, after one that compiles.")
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the computation.")

@@ -2,7 +2,6 @@
 
 Each goes on where an earlier run in the same work directory stopped, and leaves files there:
 
-  config.json          the configuration
   supernet/            checkpoints, metrics
   search/search.npz    everything evaluated
   front.json           the Pareto front and the picked models

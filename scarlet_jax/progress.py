@@ -18,8 +18,9 @@ class Progress:
     """
 
     def __init__(self, label: str, total: int, unit: str, start: int = 0):
-        self.label, self.total, self.unit, self.start = label, total, unit, start
-        self.begin = time.monotonic()
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self.begin = start, time.monotonic()
+        self.warm = False  # the first unit compiles, and would spoil the rate
         self.bar = (
             tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True)
             if sys.stderr.isatty()
@@ -40,13 +41,14 @@ class Progress:
 
     def update(self, done: int, detail: str = "") -> None:
         """Shows that `done` units are done; a log gets a line only where there is a detail."""
+        if not self.warm:
+            self.done, self.begin, self.warm = done, time.monotonic(), True
         if self.bar is not None:
             if detail:
                 self.bar.set_postfix_str(detail, refresh=False)
             self.bar.update(done - self.bar.n)
         elif detail:
-            elapsed = max(time.monotonic() - self.begin, 1e-9)
-            rate = (done - self.start) / elapsed
+            rate = (done - self.done) / max(time.monotonic() - self.begin, 1e-9)
             left = tqdm.format_interval((self.total - done) / rate) if rate else "?"
             print(
                 f"{self.label}: {self.unit} {done}/{self.total}, {detail}, "

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from scarlet_jax import data, devices, evaluation, search, supernet
 from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
 from scarlet_jax.space import Space
 from scarlet_jax.train import step as steps
 
@@ -40,7 +41,7 @@ class Setup:
 
 
 def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
-    """Checks every setting, opens the data and writes `config.json`, before any long work.
+    """Checks every setting and opens the data, before any long work.
 
     Raises:
       InputError: for the first setting that is not allowed.
@@ -55,7 +56,12 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
         config.search.statistics, config.search.calibration_batches, config.search.chunk
     )
     splits = data.load(config.data, config.seed)
-    setup = Setup(
+    if not len(splits.validation):
+        raise InputError(
+            f"data.validation is {config.data.validation}, which holds out no image; a search "
+            "needs some: allowed is a share above 0 and under 1"
+        )
+    return Setup(
         config=config,
         workdir=Path(workdir),
         space=space,
@@ -70,9 +76,6 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
         ),
         unreadable=data.Unreadable(),
     )
-    setup.workdir.mkdir(parents=True, exist_ok=True)
-    write(setup.workdir / "config.json", json.dumps(plain(config), indent=1))
-    return setup
 
 
 def make_space(config: ConfigDict) -> Space:

@@ -160,6 +160,7 @@ def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
         ("supernet", "batch_size", 9, "supernet.batch_size is 9"),
         ("model", "stabilizer", "els2", "stabilizer 'els2'"),
         ("data", "num_classes", 3, "3"),
+        ("data", "validation", 0.0, "data.validation is 0.0, which holds out no image"),
         ("data", "path", "/nowhere", "/nowhere"),
     ],
 )
