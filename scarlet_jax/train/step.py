@@ -151,54 +151,11 @@ def make_train_step(
     """
     optimizer, schedule = make_optimizer(training), make_schedule(training)
 
-    def loss_of_path(
-        params: Any, stats: Any, images: jax.Array, batch: Batch, path: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, Any]:
-        statistics = BatchStatistics(rate=training.statistics_rate, axis=DATA)
-        logits, stats = task.forward(
-            params, stats, images, path, statistics, _image_keys(key, len(images))
-        )
-        share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
-        loss = losses.cross_entropy(logits, batch["label"], training.label_smoothing)
-        hits = losses.correct(logits, batch["label"])
-        return (share * loss).sum(), (stats, (share * hits).sum())
-
-    def gradients(state: TrainState, batch: Batch) -> tuple[Any, Any, tuple[jax.Array, jax.Array]]:
-        """Summed over the step's paths; loss and accuracy averaged. One device's share."""
-        images = normalise(batch["image"], data.mean, data.std)
-        path_key, dropout_key = jax.random.split(
-            jax.random.fold_in(jax.random.key(seed), state.step)
-        )
-        paths = task.sample(path_key)  # [Q, L]
-        gradient = jax.value_and_grad(loss_of_path, has_aux=True)
-
-        def one(stats: Any, index: jax.Array) -> tuple[Any, Any, Any]:
-            (loss, (stats, hits)), grads = gradient(
-                state.params,
-                stats,
-                images,
-                batch,
-                paths[index],
-                jax.random.fold_in(dropout_key, index),
-            )
-            return stats, grads, (loss, hits)
-
-        if len(paths) == 1:
-            stats, grads, scores = one(state.stats, jnp.int32(0))
-            return stats, grads, scores
-
-        def add(carry: Any, index: jax.Array) -> tuple[Any, Any]:
-            stats, total = carry
-            stats, grads, scores = one(stats, index)
-            return (stats, jax.tree.map(jnp.add, total, grads)), scores
-
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
-        (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))
-        return stats, grads, jax.tree.map(jnp.mean, scores)
-
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        stats, grads, (loss, accuracy) = gradients(state, batch)
-        grads, loss, accuracy = lax.psum((grads, loss, accuracy), DATA)
+        images = normalise(batch["image"], data.mean, data.std)
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        stats, grads, scores = _sum_over_paths(task, training, state, images, batch, key)
+        grads, (loss, accuracy) = lax.psum((grads, scores), DATA)
         for shared in ("stem", "head"):
             grads[shared] = jax.tree.map(lambda g: g * task.shared_scale, grads[shared])
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -223,6 +180,59 @@ def make_train_step(
         check_vma=False,
     )
     return jax.jit(sharded, donate_argnums=0)
+
+
+def _sum_over_paths(
+    task: Task,
+    training: ConfigDict,
+    state: TrainState,
+    images: jax.Array,
+    batch: Batch,
+    key: jax.Array,
+) -> tuple[Any, Any, tuple[jax.Array, jax.Array]]:
+    """One device's share: statistics after all paths, summed gradients, mean loss and accuracy."""
+    path_key, dropout_key = jax.random.split(key)
+    paths = task.sample(path_key)  # [Q, L]
+    gradient = jax.value_and_grad(partial(_loss_of_path, task, training), has_aux=True)
+
+    def one(stats: Any, index: jax.Array) -> tuple[Any, Any, Any]:
+        path_dropout = jax.random.fold_in(dropout_key, index)
+        (loss, (stats, hits)), grads = gradient(
+            state.params, stats, images, batch, paths[index], path_dropout
+        )
+        return stats, grads, (loss, hits)
+
+    if len(paths) == 1:
+        return one(state.stats, jnp.int32(0))
+
+    def add(carry: Any, index: jax.Array) -> tuple[Any, Any]:
+        stats, total = carry
+        stats, grads, scores = one(stats, index)
+        return (stats, jax.tree.map(jnp.add, total, grads)), scores
+
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))
+    return stats, grads, jax.tree.map(jnp.mean, scores)
+
+
+def _loss_of_path(
+    task: Task,
+    training: ConfigDict,
+    params: Any,
+    stats: Any,
+    images: jax.Array,
+    batch: Batch,
+    path: jax.Array,
+    key: jax.Array,
+) -> tuple[jax.Array, Any]:
+    """One device's share of the loss, and of `(stats, accuracy)`: they add up over the mesh."""
+    statistics = BatchStatistics(rate=training.statistics_rate, axis=DATA)
+    keys = _image_keys(key, len(images))
+    logits, stats = task.forward(params, stats, images, path, statistics, keys)
+    share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
+    loss = losses.cross_entropy(logits, batch["label"], training.label_smoothing)
+    hits = losses.correct(logits, batch["label"])
+    return (share * loss).sum(), (stats, (share * hits).sum())
 
 
 def _image_keys(key: jax.Array, count: int) -> jax.Array:
