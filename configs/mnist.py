@@ -43,8 +43,8 @@ def get_config() -> ConfigDict:
     config.subnet.warmup_steps = 60
     config.subnet.ema_decay = 0.99
 
-    config.search.population = 20
-    config.search.generations = 5
-    config.search.macs_max = 3_000_000
+    config.search.population = 30
+    config.search.generations = 10
+    config.search.macs_max = 1_500_000  # the space spans 0.15 to 2.99 million
     config.search.picks = 4
     return config
