@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, plain lines in a log."""
 
+import shutil
 import sys
 import time
 
@@ -20,8 +21,16 @@ class Progress:
         self.label, self.total, self.unit = label, total, unit
         self.done, self.begin = start, time.monotonic()
         self.warm = False  # the first unit compiles, and would spoil the rate
+        size = shutil.get_terminal_size()  # tqdm's own look-up finds 0 on some terminals
         self.bar = (
-            tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True)
+            tqdm(
+                total=total,
+                initial=start,
+                desc=label,
+                unit=unit,
+                ncols=size.columns,
+                nrows=size.lines,
+            )
             if sys.stderr.isatty()
             else None
         )

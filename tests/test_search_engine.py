@@ -322,6 +322,8 @@ def test_a_front_smaller_than_the_picks_is_picked_whole(tmp_path, caplog):
     problem = make_problem(picks=500, generations=1)
     state = run(problem, Additive(), tmp_path)
     with caplog.at_level(logging.WARNING, logger="absl"):
-        picks = search.pick_indices(problem, state)
+        models = search.front(problem, state)["front"]
+    picks = search.pick_indices(problem, state)
     np.testing.assert_array_equal(picks, search.front_indices(problem, state))
+    assert all(model["picked"] for model in models)
     assert f"picks is 500, but the front has {len(picks)}" in caplog.text

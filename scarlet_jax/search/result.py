@@ -33,22 +33,22 @@ def pick_indices(problem: Problem, state: State) -> Array:
     """K models of the front, evenly spaced by MACs (the last line of Algorithm 1).
 
     Returns:
-      Indices `int32[<= picks]` into the history, by ascending MACs; the whole front, with a
-      warning, if it is smaller than K.
+      Indices `int32[<= picks]` into the history, by ascending MACs; the whole front if it is
+      smaller than K.
     """
     front = front_indices(problem, state)
-    if len(front) < problem.picks:
-        logging.warning(
-            "search.picks is %d, but the front has %d: all of it is picked",
-            problem.picks,
-            len(front),
-        )
     return front[nsga2.pick_evenly(state.macs[front], problem.picks)]
 
 
 def front(problem: Problem, state: State) -> dict[str, Any]:
     """The front as JSON values, by ascending MACs, each model marked whether it is picked."""
     picked = set(pick_indices(problem, state).tolist())
+    if len(picked) < problem.picks:
+        logging.warning(
+            "search.picks is %d, but the front has %d: all of it is picked",
+            problem.picks,
+            len(picked),
+        )
     models = [
         {
             "architecture": state.architectures[i].tolist(),
