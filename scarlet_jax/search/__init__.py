@@ -2,7 +2,7 @@
 
 from scarlet_jax.search.engine import Batch, ask, init, is_finished, run, tell
 from scarlet_jax.search.problem import Problem, make_problem
-from scarlet_jax.search.result import front, front_indices, pick_indices, write_front
+from scarlet_jax.search.result import front, front_indices, pick_indices
 from scarlet_jax.search.state import ORIGINS, State
 
 __all__ = [
@@ -19,5 +19,4 @@ __all__ = [
     "pick_indices",
     "run",
     "tell",
-    "write_front",
 ]

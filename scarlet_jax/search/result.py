@@ -1,8 +1,5 @@
 """The result of a search: its Pareto front, and the K models picked from it."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,8 +67,3 @@ def front(problem: Problem, state: State) -> dict[str, Any]:
         "evaluations": len(state.accuracy),
         "front": models,
     }
-
-
-def write_front(path: str | os.PathLike[str], problem: Problem, state: State) -> None:
-    """Writes `front` to a JSON file, `front.json` by custom."""
-    Path(path).write_text(json.dumps(front(problem, state), indent=1) + "\n")
