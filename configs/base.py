@@ -60,28 +60,7 @@ def get_config() -> ConfigDict:
     config.subnet.dropout = 0.2  # before the classifier (ours)
     config.subnet.ema_decay = 0.999  # (ours)
 
-    config.search = ConfigDict()
-    config.search.population = 70  # table 1
-    config.search.generations = 20  # (ours)
-    config.search.mutation_ratio = 0.8  # the rest is crossover; table 1
-    config.search.p_random = 0.2  # p_rm of table 1
-    config.search.p_reinforced = 0.65  # p_re of table 1
-    config.search.p_prior = 0.15  # p_pr of table 1
-    # p_M of table 1, read by us as: a reinforced mutation is guided by the objectives that need
-    # an evaluation (accuracy); with p_K-M = 1 - p_M by those that are computed.
-    config.search.p_evaluated = 0.7
-    config.search.objectives = ("accuracy", "macs")  # of accuracy, macs, params
-    config.search.weights = (0.5, 0.5)  # of each objective in the crowding distance (ours)
-    config.search.macs_min = 0  # the band that is searched (ours)
-    config.search.macs_max = 500_000_000  # (ours)
-    config.search.params_max = 0  # 0 sets no bound (ours)
-    config.search.accuracy_min = 0.0  # in [0, 1] (ours)
-    config.search.max_tries = 100  # rounds of proposals before a constraint is given up (ours)
-    config.search.picks = 5  # K models picked evenly along the front (ours)
-    config.search.statistics = "recalibrated"  # batch norm: running, batch or recalibrated (ours)
-    config.search.calibration_batches = 4  # for "recalibrated" (ours)
-    config.search.batch_size = 128  # images (ours)
-    config.search.chunk = 16  # architectures a call of the evaluator, over all devices (ours)
+    config.search = search()
     return config.lock()
 
 
@@ -108,4 +87,31 @@ def training() -> ConfigDict:
     config.eval_every = 2500  # steps, on validation images; 0 only at the end
     config.checkpoint_every = 500  # steps
     config.keep_checkpoints = 2
+    return config
+
+
+def search() -> ConfigDict:
+    """Algorithm 1, with table 1's values where it gives one."""
+    config = ConfigDict()
+    config.population = 70  # table 1
+    config.generations = 20  # (ours)
+    config.mutation_ratio = 0.8  # the rest is crossover; table 1
+    config.p_random = 0.2  # p_rm of table 1
+    config.p_reinforced = 0.65  # p_re of table 1
+    config.p_prior = 0.15  # p_pr of table 1
+    # p_M of table 1, read by us as: a reinforced mutation is guided by the objectives that need
+    # an evaluation (accuracy); with p_K-M = 1 - p_M by those that are computed.
+    config.p_evaluated = 0.7
+    config.objectives = ("accuracy", "macs")  # of accuracy, macs, params
+    config.weights = (0.5, 0.5)  # of each objective in the crowding distance (ours)
+    config.macs_min = 0  # the band that is searched (ours)
+    config.macs_max = 500_000_000  # (ours)
+    config.params_max = 0  # 0 sets no bound (ours)
+    config.accuracy_min = 0.0  # in [0, 1] (ours)
+    config.max_tries = 100  # rounds of proposals before a constraint is given up (ours)
+    config.picks = 5  # K models picked evenly along the front (ours)
+    config.statistics = "recalibrated"  # batch norm: running, batch or recalibrated (ours)
+    config.calibration_batches = 4  # for "recalibrated" (ours)
+    config.batch_size = 128  # images (ours)
+    config.chunk = 16  # architectures a call of the evaluator, over all devices (ours)
     return config

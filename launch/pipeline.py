@@ -18,6 +18,7 @@ USAGE = "python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnis
 def main() -> None:
     setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
     jobs.run_pipeline(setup, command=shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]]))
+    jobs.say_unreadable(setup)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ USAGE = "python -m launch.search --config=configs/mnist.py --workdir=runs/mnist"
 def main() -> None:
     setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
     jobs.search_supernet(setup, jobs.load_supernet(setup))
+    jobs.say_unreadable(setup)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ def main() -> None:
     architecture = spaces.parse(workspace.make_space(FLAGS.config), FLAGS.arch)
     setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
     jobs.train_subnet(setup, architecture, FLAGS.name or FLAGS.arch)
+    jobs.say_unreadable(setup)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ USAGE = "python -m launch.train_supernet --config=configs/mnist.py --workdir=run
 def main() -> None:
     setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
     jobs.train_supernet(setup)
+    jobs.say_unreadable(setup)
     print(f"supernet trained; its weights and metrics are in {setup.workdir / 'supernet'}")
 
 

@@ -76,7 +76,6 @@ def train_supernet(setup: Setup) -> functional.Network:
     task = steps.supernet_task(network.graphdef, setup.space, training)
     directory = setup.workdir / "supernet"
     state = _train(setup, network, task, "supernet", "supernet", directory, {}, evaluate)
-    _say_unreadable(setup)
     return functional.Network(network.graphdef, *steps.inference_arrays(state))
 
 
@@ -114,11 +113,9 @@ def search_supernet(setup: Setup, network: functional.Network) -> search.State:
                 f"{len(state.accuracy)} evaluated, best accuracy {np.nanmax(state.accuracy):.2%}",
             ),
         )
-    path = setup.workdir / "front.json"
-    write(path, json.dumps(search.front(setup.problem, state), indent=1))
-    found = len(search.front_indices(setup.problem, state))
-    say(f"search: {len(state.accuracy)} evaluated, {found} on the front, in {path}")
-    _say_unreadable(setup)
+    path, front = setup.workdir / "front.json", search.front(setup.problem, state)
+    write(path, json.dumps(front, indent=1))
+    say(f"search: {front['evaluations']} evaluated, {len(front['front'])} on the front, in {path}")
     return state
 
 
@@ -158,7 +155,6 @@ def train_subnet(setup: Setup, architecture: Array, name: str) -> dict[str, Any]
         f"{name}: test accuracy {result['test_accuracy']:.2%} of {result['test_images']} images, "
         f"{macs:,} MACs, {params:,} parameters, in {directory}"
     )
-    _say_unreadable(setup)
     return result
 
 
@@ -317,7 +313,8 @@ def _load(
     return state
 
 
-def _say_unreadable(setup: Setup) -> None:
+def say_unreadable(setup: Setup) -> None:
+    """Names the images that could not be read, if any: what a launcher ends with."""
     if len(setup.unreadable):
         say(str(setup.unreadable))
 

@@ -1,6 +1,5 @@
 """A work directory, its configuration, and what is built from both before any long work."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,8 +87,8 @@ def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -
     config = setup.config
     return {
         "seed": config.seed,
-        "space": plain(config.space),
-        "model": plain(config.model),
+        "space": config.space.to_dict(),
+        "model": config.model.to_dict(),
         "data": without_operational(config.data),
         section: without_operational(config[section]),
         "num_classes": setup.num_classes,
@@ -98,13 +97,7 @@ def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -
 
 
 def without_operational(section: ConfigDict) -> dict[str, Any]:
-    return {name: value for name, value in plain(section).items() if name not in OPERATIONAL}
-
-
-def plain(section: ConfigDict) -> dict[str, Any]:
-    """As JSON gives it back, tuples as lists."""
-    values: dict[str, Any] = json.loads(json.dumps(section.to_dict()))
-    return values
+    return {name: value for name, value in section.to_dict().items() if name not in OPERATIONAL}
 
 
 def write(path: Path, text: str) -> None:

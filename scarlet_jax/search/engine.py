@@ -156,10 +156,8 @@ def run(
         generation = state.generation
         state = tell(problem, state, batch, accuracy)
         states.save(directory, state, settings)
-        if state.generation > generation:
-            _log_generation(problem, state)
-            if on_generation is not None:
-                on_generation(state)
+        if state.generation > generation and on_generation is not None:
+            on_generation(state)
     if not len(state.survivors):
         raise InputError(_explain_accuracy(problem, state))
     return state
@@ -290,18 +288,6 @@ def _close_generation(problem: Problem, state: State) -> State:
         attempt=0,
         offspring=state.offspring[:0],
         survivors=np.concatenate([state.survivors, row]),
-    )
-
-
-def _log_generation(problem: Problem, state: State) -> None:
-    values = problem.values(state.columns)[state.population]
-    logging.info(
-        "generation %d of %d: %d evaluated, best accuracy %.4f, front of %d",
-        state.generation - 1,
-        problem.generations,
-        len(state.accuracy),
-        np.nanmax(state.accuracy),
-        np.count_nonzero(nsga2.non_dominated_rank(values) == 0),
     )
 
 

@@ -59,34 +59,24 @@ class Checkpoints:
         step = self.latest_step
         if step is None:
             return state
-        path = self.directory / str(step)
-        try:
-            saved = self._manager.restore(
-                step, args=ocp.args.Composite(settings=ocp.args.JsonRestore())
-            ).settings
-        except (OSError, ValueError, KeyError) as error:
-            raise unreadable(path, error) from error
+        saved = self._read(step, settings=ocp.args.JsonRestore()).settings
         differing = settings_lib.differences(saved, self.settings)
         if differing:
             raise InputError(
-                f"checkpoint {path} is of another configuration: "
+                f"checkpoint {self.directory / str(step)} is of another configuration: "
                 f"{settings_lib.describe(differing)}; take the same one or another --workdir"
             )
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _tree(state))
+        return TrainState(**self._read(step, state=ocp.args.StandardRestore(target)).state)
+
+    def _read(self, step: int, **items: Any) -> Any:
         try:
-            restored = self._manager.restore(
-                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-            ).state
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
         except (OSError, ValueError, KeyError) as error:
-            raise unreadable(path, error) from error
-        return TrainState(**restored)
-
-
-def unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}); "
-        "remove it to go on from the one before"
-    )
+            raise InputError(
+                f"checkpoint {self.directory / str(step)} cannot be read "
+                f"({str(error).splitlines()[0]}); remove it to go on from the one before"
+            ) from error
 
 
 def _tree(state: TrainState) -> dict[str, Any]:
