@@ -8,6 +8,7 @@ from absl import flags
 from launch import common
 from scarlet_jax import benchmark, devices, workspace
 from scarlet_jax import space as spaces
+from scarlet_jax.progress import say
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.benchmark --arch=scarlet-a --arch=all-identity"
@@ -21,11 +22,11 @@ def main() -> None:
     size = FLAGS.image_size or (config.data.image_size if config else 224)
     num_classes = FLAGS.num_classes or (config.data.num_classes if config else 0) or 1000
     about = devices.describe()
-    print(
+    say(
         f"space {space.name}, {size} pixels, batch {FLAGS.batch_size}, {FLAGS.dtype}, "
         f"{about['devices']}, jax {about['jax']}"
     )
-    print("{:>13} {:>11} {:>14} {:>9} {:>9}  {}".format(*HEADER))
+    say("{:>13} {:>11} {:>14} {:>9} {:>9}  {}".format(*HEADER))
     for text, architecture in zip(FLAGS.arch, architectures, strict=True):
         row = benchmark.measure(
             space,
@@ -37,10 +38,9 @@ def main() -> None:
             batch_size=FLAGS.batch_size,
             repeats=FLAGS.repeats,
         )
-        print(
+        say(
             "{macs:>13} {params:>11} {latency_p50_ms:>14.2f} {latency_p95_ms:>9.2f} "
-            "{images_per_second:>9.1f}  {arch}".format(**row, arch=text),
-            flush=True,
+            "{images_per_second:>9.1f}  {arch}".format(**row, arch=text)
         )
 
 

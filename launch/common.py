@@ -2,12 +2,15 @@
 
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from launch import cache, heap
+from scarlet_jax import processes
 from scarlet_jax.errors import DivergedError, InputError
 
 FLAGS = flags.FLAGS
@@ -25,14 +28,16 @@ def define_config() -> None:
         "Settings, such as configs/mnist.py; one is changed by --config.section.field=value.",
     )
     flags.DEFINE_string("workdir", None, "Where results go; a stopped run goes on from there.")
-    for name in ("config", "workdir"):  # so that --help shows them
-        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+    _show_in_help("config", "workdir")
 
 
 def run(
     main: Callable[[], Any], usage: str, required: Sequence[str] = ("config", "workdir")
 ) -> None:
     """Runs `main` with flags parsed. Bad input ends in one line and exit code 2.
+
+    Defines the flags of how a process starts: `--keep_heap`, `--compilation_cache`, and those
+    of several processes.
 
     Args:
       main: the job.
@@ -41,22 +46,62 @@ def run(
     """
 
     def guarded(argv: list[str]) -> None:
-        if not FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # libraries say much at INFO
+        _log_from(logging.WARNING)  # libraries say much at INFO
         missing = [f"--{name}" for name in required if not getattr(FLAGS, name)]
         if argv[1:]:
             fail(f"unexpected argument {argv[1]!r}; flags start with --, for example\n  {usage}")
         if missing:
             fail(f"{' and '.join(missing)} must be given, for example\n  {usage}")
         try:
+            if FLAGS.coordinator:
+                processes.join(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+                if not processes.is_first():
+                    _log_from(logging.ERROR)
+            elif FLAGS.num_processes is not None or FLAGS.process_id is not None:
+                raise InputError("--num_processes and --process_id go with --coordinator")
+            cache.use(FLAGS.compilation_cache)
             main()
         except (InputError, DivergedError) as error:
-            fail(str(error))
+            print(f"error: {error}", file=sys.stderr)
+            processes.leave(2)
         except KeyboardInterrupt:
             print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
-            sys.exit(130)
+            processes.leave(130)
+        except Exception:
+            if FLAGS.coordinator:
+                traceback.print_exc()
+                processes.leave(1)
+            raise
 
+    _define_start()
     app.run(guarded, flags_parser=_parse)
+
+
+def _define_start() -> None:
+    heap.define_flag()
+    flags.DEFINE_string(
+        "compilation_cache",
+        cache.default_directory(),
+        "Where compiled programs are kept for later runs; nowhere if empty.",
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "For several processes: HOST:PORT of the first, or auto (Cloud TPU pod, Slurm, Open MPI).",
+    )
+    flags.DEFINE_integer("num_processes", None, "How many, with --coordinator=HOST:PORT.")
+    flags.DEFINE_integer("process_id", None, "Which one this is, from 0 on.")
+    _show_in_help("keep_heap", "compilation_cache", "coordinator", "num_processes", "process_id")
+
+
+def _show_in_help(*names: str) -> None:
+    for name in names:
+        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+
+
+def _log_from(level: int) -> None:
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(level)
 
 
 def _parse(argv: list[str]) -> list[str]:

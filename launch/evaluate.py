@@ -10,6 +10,7 @@ from launch import common
 from scarlet_jax import jobs, workspace
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.progress import say
 
 FLAGS = flags.FLAGS
 USAGE = (
@@ -28,13 +29,13 @@ def main() -> None:
         scores = jobs.evaluate_subnet(setup, FLAGS.subnet)
         images = scores.pop("images")
         text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        print(f"{FLAGS.subnet}: {text} on {images:.0f} test images")
+        say(f"{FLAGS.subnet}: {text} on {images:.0f} test images")
         return
     network = jobs.load_supernet(setup)
     for text, accuracy in zip(
         FLAGS.arch, jobs.evaluate_paths(setup, network, architectures), strict=True
     ):
-        print(
+        say(
             f"{text}: supernet accuracy {accuracy:.4f} on {len(setup.splits.validation)} "
             "validation images"
         )

@@ -7,6 +7,7 @@ from absl import flags
 
 from launch import common
 from scarlet_jax import jobs, workspace
+from scarlet_jax.progress import say
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.train_supernet --config=configs/mnist.py --workdir=runs/mnist"
@@ -16,7 +17,7 @@ def main() -> None:
     setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
     jobs.train_supernet(setup)
     jobs.say_unreadable(setup)
-    print(f"supernet trained; its weights and metrics are in {setup.workdir / 'supernet'}")
+    say(f"supernet trained; its weights and metrics are in {setup.workdir / 'supernet'}")
 
 
 if __name__ == "__main__":

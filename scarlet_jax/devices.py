@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from scarlet_jax.errors import InputError
 
@@ -13,8 +13,13 @@ DATA = "data"  # the mesh axis that batches, or populations, are spread over
 
 
 def make_mesh() -> Mesh:
-    """A mesh of one axis over every device of every process."""
-    return jax.make_mesh((jax.device_count(),), (DATA,))
+    """A mesh of one axis over every device of every process, those of a process side by side.
+
+    `jax.make_mesh` orders them by their wiring, so that the parts that processes pass to `shard`
+    could come out interleaved, and scores would belong to other architectures.
+    """
+    ordered = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(ordered), (DATA,), axis_types=(AxisType.Explicit,))
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:

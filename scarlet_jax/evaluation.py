@@ -14,6 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
+from scarlet_jax import stacks, supernet
 from scarlet_jax.devices import DATA, normalise, replicate, shard
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
@@ -79,17 +80,19 @@ def network_evaluator(
 class PopulationEvaluator:
     """Scores whole populations with a supernet's weights.
 
-    A chunk of architectures is spread over the devices; each device runs its own, one after the
-    other, over every batch. One program serves all architectures.
+    Architectures are sorted and spread over the devices; each device runs its own, one after
+    the other, and what neighbours share only once (`supernet.run_population`). One program
+    serves all architectures, and a score depends neither on the others nor on the devices.
 
     Args:
-      graphdef: the supernet's.
+      plan: of the supernet.
       data: the data section of the configuration, for mean and deviation of pixels.
       mesh: the devices.
       statistics: what batch norm uses: "running" statistics of the training, those of the
         evaluated "batch", or statistics "recalibrated" for each path on `calibration`.
       calibration: whole batches of training images, for "recalibrated".
       chunk: architectures in a call, rounded up to a multiple of the devices.
+      cache_bytes: on CPUs, as in `supernet.apply`.
 
     Raises:
       InputError: for an unknown kind of statistics, none to recalibrate on, or an empty chunk.
@@ -97,26 +100,34 @@ class PopulationEvaluator:
 
     def __init__(
         self,
-        graphdef: Any,
+        plan: supernet.Plan,
         data: ConfigDict,
         mesh: Mesh,
         *,
         statistics: str,
         calibration: Sequence[Batch],
         chunk: int,
+        cache_bytes: int,
     ):
         check_statistics(statistics, len(calibration), chunk)
-        self.graphdef, self.data, self.mesh, self.statistics = graphdef, data, mesh, statistics
+        self.plan, self.data, self.mesh, self.statistics = plan, data, mesh, statistics
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
-        names = ("image", "weight")
+        self.cache_bytes = cache_bytes if mesh.devices.flat[0].platform == "cpu" else 0
         self.calibration = (
-            replicate(mesh, {name: np.stack([b[name] for b in calibration]) for name in names})
+            [
+                replicate(mesh, {name: batch[name] for name in ("image", "weight")})
+                for batch in calibration
+            ]
             if statistics == "recalibrated"
-            else None
+            else []
         )
         whole, spread = PartitionSpec(), PartitionSpec(DATA)
-        self._compiled_prepare = self._compile(self._prepare, (whole, whole, whole, spread), spread)
-        self._compiled_count = self._compile(self._count, (whole, spread, whole, spread), whole)
+        paths = (spread, whole)
+        self._start = self._compile(self._take, (whole, spread), spread)
+        self._calibrate = self._compile(
+            self._recalibrate, (whole, spread, whole, whole, *paths), spread, donate=1
+        )
+        self._count = self._compile(self._hits, (whole, spread, whole, *paths), whole)
 
     def __call__(
         self,
@@ -138,74 +149,66 @@ class PopulationEvaluator:
         Raises:
           InputError: if no image can be read.
         """
-        accuracies = [np.zeros(0)]
-        for start in range(0, len(architectures), self.chunk):
-            part = architectures[start : start + self.chunk]
-            padded = np.full((self.chunk, architectures.shape[1]), -1, np.int32)
-            padded[: len(part)] = part
+        accuracies = np.zeros(len(architectures))
+        order = np.lexsort(architectures.T[::-1])
+        for start in range(0, len(order), self.chunk):
+            rows = order[start : start + self.chunk]
+            padded = np.resize(architectures[rows], (self.chunk, architectures.shape[1]))
             # Each process places its own part of the chunk.
-            rows = np.array_split(padded, jax.process_count())[jax.process_index()]
-            paths = shard(self.mesh, rows)
-            ready = self._compiled_prepare(params, stats, self.calibration, paths)
+            own = np.array_split(padded, jax.process_count())[jax.process_index()]
+            paths = (shard(self.mesh, own), replicate(self.mesh, np.int32(len(rows))))
+            ready = self._start(stats, paths[0])
+            for number, batch in enumerate(self.calibration):
+                ready = self._calibrate(params, ready, np.float32(number), batch, *paths)
             right, images = np.zeros(self.chunk), 0.0
             for batch in batches():
-                right += np.asarray(self._compiled_count(params, ready, batch, paths))
+                right += np.asarray(self._count(params, ready, batch, *paths), np.float64)
                 images += float(np.asarray(batch["weight"]).sum())
             if not images:
                 raise InputError("no image of this split can be read: nothing to score")
-            accuracies.append(right[: len(part)] / images)
-        return np.concatenate(accuracies)
+            accuracies[rows] = right[: len(rows)] / images
+        return accuracies
 
-    def _compile(self, function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Any:
-        return jax.jit(
-            jax.shard_map(
-                function,
-                mesh=self.mesh,
-                in_specs=in_specs,
-                out_specs=out_specs,
-                check_vma=False,
-            )
+    def _compile(self, function: Any, in_specs: Any, out_specs: Any, donate: Any = ()) -> Any:
+        sharded = jax.shard_map(
+            function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
+        return jax.jit(sharded, donate_argnums=donate)
 
-    def _prepare(self, params: Any, stats: Any, calibration: Any, paths: jax.Array) -> Any:
-        """The statistics for each path of one device, stacked."""
-        if calibration is None:
-            return jax.tree.map(lambda s: jnp.broadcast_to(s, (len(paths), *s.shape)), stats)
+    def _take(self, stats: Any, paths: jax.Array) -> Any:
+        """The supernet's statistics for each path of one device, stacked."""
+        return lax.map(lambda path: stacks.take(self.plan.index, stats, path), paths)
 
-        def recalibrate(path: jax.Array) -> Any:
-            """Plain means of the batches' statistics along one path."""
-
-            def add(stats: Any, item: Any) -> tuple[Any, None]:
-                number, batch = item
-                pixels = normalise(batch["image"], self.data.mean, self.data.std)
-                moments = BatchStatistics(rate=1.0 / (number + 1.0), weight=batch["weight"])
-                return functional.apply(self.graphdef, params, stats, pixels, path, moments)[
-                    1
-                ], None
-
-            numbers = jnp.arange(len(calibration["weight"]), dtype=jnp.float32)
-            return lax.scan(add, stats, (numbers, calibration))[0]
-
-        return lax.map(
-            lambda path: lax.cond(_is_real(path), recalibrate, lambda _: stats, path), paths
-        )
-
-    def _count(self, params: Any, stats: Any, batch: Batch, paths: jax.Array) -> jax.Array:
-        """Images of a batch that each path of the chunk gets right, `float32[chunk]`."""
+    def _run(
+        self,
+        params: Any,
+        stats: Any,
+        batch: Batch,
+        moments: BatchStatistics | None,
+        paths: jax.Array,
+        count: jax.Array,
+    ) -> tuple[jax.Array, Any]:
+        """Logits `float32[P, B, classes]` of one device's paths, and statistics after them."""
         images = normalise(batch["image"], self.data.mean, self.data.std)
-        moments = BatchStatistics(rate=0.0, weight=batch["weight"])
-
-        def hits(item: Any) -> jax.Array:
-            stats, path = item
-            how = moments if self.statistics == "batch" else None
-            logits, _ = functional.apply(self.graphdef, params, stats, images, path, how)
-            return (batch["weight"] * losses.correct(logits, batch["label"])).sum()
-
-        mine = lax.map(
-            lambda item: lax.cond(_is_real(item[1]), hits, lambda _: jnp.zeros(()), item),
-            (stats, paths),
+        own = jnp.clip(count - lax.axis_index(DATA) * len(paths), 0, len(paths))
+        return supernet.run_population(
+            self.plan, params, stats, images, paths, own, moments, self.cache_bytes
         )
-        return lax.all_gather(mine, DATA, tiled=True)
+
+    def _recalibrate(
+        self, params: Any, stats: Any, number: jax.Array, batch: Batch, *paths: jax.Array
+    ) -> Any:
+        """Statistics after one more batch: plain means of the batches' along each path."""
+        moments = BatchStatistics(rate=1.0 / (number + 1.0), weight=batch["weight"])
+        return self._run(params, stats, batch, moments, *paths)[1]
+
+    def _hits(self, params: Any, stats: Any, batch: Batch, *paths: jax.Array) -> jax.Array:
+        """Images of a batch that each path of the chunk gets right, `float32[chunk]`."""
+        moments = BatchStatistics(rate=0.0, weight=batch["weight"])
+        how = moments if self.statistics == "batch" else None
+        logits, _ = self._run(params, stats, batch, how, *paths)
+        right = losses.correct(logits, batch["label"])  # [P, B]
+        return lax.all_gather((right * batch["weight"]).sum(1), DATA, tiled=True)
 
 
 def check_statistics(statistics: str, calibration_batches: int, chunk: int) -> None:
@@ -219,8 +222,3 @@ def check_statistics(statistics: str, calibration_batches: int, chunk: int) -> N
         )
     if chunk < 1:
         raise InputError(f"chunk is {chunk}; allowed: 1 or more architectures")
-
-
-def _is_real(path: jax.Array) -> jax.Array:
-    """Whether a path is one to score: the rest of a chunk is filled with -1."""
-    return path[0] >= 0

@@ -23,7 +23,17 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_jax import cost, data, devices, evaluation, report, search, subnet, supernet
+from scarlet_jax import (
+    cost,
+    data,
+    devices,
+    evaluation,
+    processes,
+    report,
+    search,
+    subnet,
+    supernet,
+)
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
@@ -57,7 +67,9 @@ def run_pipeline(setup: Setup, command: str) -> Path:
         "subnets": time.monotonic() - searched,
     }
     path = setup.workdir / "report.html"
-    report.write_report(_report(setup, state, picks, results, command, seconds), path)
+    _share_unreadable(setup)
+    if processes.is_first():
+        report.write_report(_report(setup, state, picks, results, command, seconds), path)
     say(f"report: {path}")
     return path
 
@@ -73,7 +85,7 @@ def train_supernet(setup: Setup) -> functional.Network:
         accuracy = score(*steps.inference_arrays(state), paths)
         return {"validation_accuracy": float(accuracy.mean())}
 
-    task = steps.supernet_task(network.graphdef, setup.space, training)
+    task = steps.supernet_task(network.graphdef, training)
     directory = setup.workdir / "supernet"
     state = _train(setup, network, task, "supernet", "supernet", directory, {}, evaluate)
     return functional.Network(network.graphdef, *steps.inference_arrays(state))
@@ -108,6 +120,7 @@ def search_supernet(setup: Setup, network: functional.Network) -> search.State:
             seed=setup.config.seed,
             directory=setup.workdir / "search",
             context=context,
+            save=processes.is_first(),
             on_generation=lambda state: progress.update(
                 state.generation,
                 f"{len(state.accuracy)} evaluated, best accuracy {np.nanmax(state.accuracy):.2%}",
@@ -177,7 +190,7 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
 
 
 @lru_cache(maxsize=1)  # training and search share one compiled program
-def _population_scorer(setup: Setup, graphdef: Any) -> Callable[..., NDArray[np.float64]]:
+def _population_scorer(setup: Setup, plan: supernet.Plan) -> Callable[..., NDArray[np.float64]]:
     """`(params, stats, architectures int32[P, L]) -> float64[P]`, validation accuracy.
 
     The validation images stay on the devices.
@@ -199,12 +212,13 @@ def _population_scorer(setup: Setup, graphdef: Any) -> Callable[..., NDArray[np.
         calibration = [next(source) for _ in range(section.calibration_batches)]
         source.close()
     score = evaluation.PopulationEvaluator(
-        graphdef,
+        plan,
         config.data,
         setup.mesh,
         statistics=section.statistics,
         calibration=calibration,
         chunk=section.chunk,
+        cache_bytes=section.cache_bytes,
     )
     return lambda params, stats, paths: score(params, stats, paths, lambda: validation)
 
@@ -315,8 +329,15 @@ def _load(
 
 def say_unreadable(setup: Setup) -> None:
     """Names the images that could not be read, if any: what a launcher ends with."""
+    _share_unreadable(setup)
     if len(setup.unreadable):
         say(str(setup.unreadable))
+
+
+def _share_unreadable(setup: Setup) -> None:
+    """Adds what the other processes have noted in their parts of the data."""
+    for names in processes.gather(list(setup.unreadable.names)):
+        setup.unreadable.names.update(dict.fromkeys(names))
 
 
 def _fingerprint(tree: Any) -> str:

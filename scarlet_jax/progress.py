@@ -6,9 +6,11 @@ import time
 
 from tqdm import tqdm
 
+from scarlet_jax import processes
+
 
 class Progress:
-    """Shows how far a job is, its rate, and the time left.
+    """Shows how far a job is, its rate, and the time left, in the first process alone.
 
     Args:
       label: what is running.
@@ -20,6 +22,7 @@ class Progress:
     def __init__(self, label: str, total: int, unit: str, start: int = 0):
         self.label, self.total, self.unit = label, total, unit
         self.done, self.begin = start, time.monotonic()
+        self.shown = processes.is_first()
         self.warm = False  # the first unit compiles, and would spoil the rate
         size = shutil.get_terminal_size()  # tqdm's own look-up finds 0 on some terminals
         self.bar = (
@@ -31,7 +34,7 @@ class Progress:
                 ncols=size.columns,
                 nrows=size.lines,
             )
-            if sys.stderr.isatty()
+            if self.shown and sys.stderr.isatty()
             else None
         )
 
@@ -50,7 +53,7 @@ class Progress:
             if detail:
                 self.bar.set_postfix_str(detail, refresh=False)
             self.bar.update(done - self.bar.n)
-        elif detail:
+        elif detail and self.shown:
             rate = (done - self.done) / max(time.monotonic() - self.begin, 1e-9)
             left = tqdm.format_interval((self.total - done) / rate) if rate else "?"
             print(
@@ -61,6 +64,8 @@ class Progress:
 
 
 def say(message: str) -> None:
-    """Prints a line that neither breaks a bar nor waits in a buffer."""
+    """Prints a line that neither breaks a bar nor waits in a buffer; the first process does."""
+    if not processes.is_first():
+        return
     tqdm.write(message, file=sys.stdout)
     sys.stdout.flush()

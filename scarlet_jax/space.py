@@ -39,6 +39,11 @@ class Choice:
 SKIP = Choice(expansion=0, kernel=1)
 
 
+def kernel_sizes(choices: Iterable[Choice]) -> list[int]:
+    """The kernel sizes of choices, ascending: the order of a bank's depthwise stacks."""
+    return sorted({choice.kernel for choice in choices})
+
+
 @dataclass(frozen=True)
 class Layer:
     """A searchable layer: its output channels and its stride."""

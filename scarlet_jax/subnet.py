@@ -4,16 +4,18 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from scarlet_jax import space as spaces
+from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.space import Space
-from scarlet_jax.supernet import DTYPES, Supernet, check_network, stack_members
+from scarlet_jax.space import Array, Space, kernel_sizes
+from scarlet_jax.supernet import DTYPES, Plan, check_network
 
 SKIPS = ("identity", "els", "pad")
 
@@ -144,41 +146,56 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
       InputError: for an architecture that is not of the space.
     """
     path = spaces.validate(space, architecture)
-    model: Supernet = nnx.merge(*supernet)
-    pads = any(isinstance(stage.skip, ZeroPad) for stage in model.stages)
+    plan: Plan = supernet.graphdef
     shell = Subnet(
         space,
         path,
         num_classes=supernet.params["head"]["classifier"]["bias"].shape[0],
         channels=supernet.params["stem"]["convolution"]["kernel"].shape[2],
-        skip="pad" if pads else "els",
-        dtype=model.dtype,
+        skip="pad" if plan.stabilizer == "none" else "els",
+        dtype=plan.dtype,
         rng=np.random.default_rng(0),
     )
     graphdef, params, stats = functional.split(shell)
-    positions = [(i, r) for i, stage in enumerate(model.stages) for r in range(stage.repeats)]
+    kernel_index = [
+        kernel_sizes([c for c in space.choices if c.expansion == choice.expansion]).index(
+            choice.kernel
+        )
+        for choice in (space.choices[index] for index in path)
+    ]
 
-    def find(state: Any, keypath: Any, _: jax.Array) -> jax.Array:
+    def find(shared: Any, blocks: list[Any], keypath: Any, _: jax.Array) -> jax.Array:
         part, *rest = [key.key for key in keypath]
         if part != "blocks":
-            return _at(state, [part, *rest])
+            return _at(shared, [part, *rest])
         layer, *rest = rest
-        number, repeat = positions[layer]
-        stage, choice = model.stages[number], space.choices[path[layer]]
-        if choice.is_skip:
-            return _at(state, ["stages", number, "skip", *rest])[repeat]
-        owner = next(i for i, bank in enumerate(stage.banks) if choice in bank.choices)
-        bank = stage.banks[owner]
         if rest[0] == "depthwise":
-            rest[1] = bank.kernels.index(choice.kernel)
-        stack = _at(state, ["stages", number, "banks", owner, *rest])
-        return stack[repeat, stack_members(bank, rest).index(choice)]
+            rest[1] = kernel_index[layer]
+        return _at(blocks[layer], rest)
+
+    def fill(kind: str, own: Any, arrays: Any) -> Any:
+        blocks = _blocks_on_path(plan, kind, arrays, path)
+        return jax.tree_util.tree_map_with_path(partial(find, arrays, blocks), own)
 
     return functional.Network(
         graphdef,
-        jax.tree_util.tree_map_with_path(partial(find, supernet.params), params),
-        jax.tree_util.tree_map_with_path(partial(find, supernet.stats), stats),
+        fill("params", params, supernet.params),
+        fill("stats", stats, supernet.stats),
     )
+
+
+def _blocks_on_path(plan: Plan, kind: str, arrays: Any, path: Array) -> list[Any]:
+    """The arrays of each layer's block by name; `kind` is "params" or "stats"."""
+    rows = stacks.take(plan.index, arrays, jnp.asarray(path))["stages"]
+    blocks = []
+    for i, stage in enumerate(plan.stages):
+        for row, layer in enumerate(stage.layers):
+            choice = plan.space.choices[path[layer]]
+            which = next(j for j, module in enumerate(stage.modules) if choice in module.choices)
+            layout = getattr(stage.modules[which], kind)
+            own = jax.tree.map(lambda leaf, row=row: leaf[row], rows[i][which])
+            blocks.append(stacks.unpack(layout, own))
+    return blocks
 
 
 def _at(state: Any, keys: list[Any]) -> Any:

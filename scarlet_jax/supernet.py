@@ -2,12 +2,13 @@
 
 logits = f(parameters, statistics, images, architecture), one compiled program for every
 architecture. Layers of equal shape that follow each other form a stage, which is compiled
-once and scanned over.
+once and scanned over. `scarlet_jax.stacks` says how the arrays are kept.
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,241 +16,313 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.blocks import Head, InvertedBottleneck, Stabilizer, Stem, ZeroPad
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.nn.switch import switch
-from scarlet_jax.space import Choice, Layer, Space
+from scarlet_jax.nn.switch import Keep, switch
+from scarlet_jax.space import Choice, Layer, Space, kernel_sizes
+from scarlet_jax.stacks import Layout, Stack
 
 STABILIZERS = ("els", "none")
 DTYPES = ("float32", "bfloat16")
 
 
-class Stage(nnx.Module):
-    """`repeats` layers of equal shape, each with all choices of the space.
+@dataclass(frozen=True)
+class Module:
+    """What a layer switches between: the blocks of one expansion, or the skip.
 
-    Choices of one expansion share a bank of stacked weights, so that switching needs one branch
-    for each expansion, and in it one for each kernel size, instead of one for each choice.
+    Blocks of one expansion share a graph, so that switching needs one branch for each
+    expansion, and in it one for each kernel size, instead of one for each choice.
     """
 
-    def __init__(
-        self,
-        c_in: int,
-        layer: Layer,
-        choices: tuple[Choice, ...],
-        repeats: int,
-        stabilizer: str,
-        *,
-        rng: np.random.Generator,
-    ):
-        self.choices = choices
-        self.repeats = repeats
-        expansions = sorted({choice.expansion for choice in choices if not choice.is_skip})
-        self.banks = nnx.List(
-            InvertedBottleneck(
-                c_in,
-                layer.width,
-                layer.stride,
-                [choice for choice in choices if choice.expansion == expansion],
-                repeats=repeats,
-                rng=rng,
+    graphdef: Any
+    choices: tuple[Choice, ...]
+    params: Layout
+    stats: Layout
+
+    def members(self, group: str) -> tuple[Choice, ...]:
+        """The choices that have the weights of a group."""
+        if group == "se":
+            return tuple(choice for choice in self.choices if choice.se)
+        if group.startswith("depthwise/"):
+            kernel = kernel_sizes(self.choices)[int(group.removeprefix("depthwise/"))]
+            return tuple(choice for choice in self.choices if choice.kernel == kernel)
+        return self.choices
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers of equal shape that follow each other, each with all choices of the space."""
+
+    layers: range
+    modules: tuple[Module, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A supernet without its arrays."""
+
+    space: Space
+    stabilizer: str
+    dtype: str
+    stem: Any  # graphs
+    stages: tuple[Stage, ...]
+    head: Any
+
+    @cached_property
+    def index(self) -> stacks.Index:
+        """Which layers and choices the stacks hold."""
+        return {
+            (i, j, place.group): Stack(
+                stage.layers,
+                tuple(self.space.choices.index(c) for c in module.members(place.group)),
             )
-            for expansion in expansions
-        )
-        skip: Stabilizer | ZeroPad | None = None
-        if any(choice.is_skip for choice in choices):
-            skip = (
-                Stabilizer(c_in, layer.width, layer.stride, repeats=repeats)
-                if stabilizer == "els"
-                else ZeroPad(layer.width, layer.stride)
-            )
-        self.skip = skip
-
-    def __call__(
-        self,
-        x: jax.Array,
-        path: jax.Array,
-        batch: BatchStatistics | None,
-        features: bool = False,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """Args: x `[B, H, W, C]`; path `int32[repeats]`.
-
-        Returns: the last layer's output and, if `features`, every layer's `[repeats, B, ...]`.
-        """
-        _, params, stats = functional.split(self)
-        blocks = [functional.split(module).graphdef for module in self._modules()]
-
-        def layer(x: jax.Array, weights: Any) -> tuple[jax.Array, Any]:
-            params, stats, choice = weights
-            x, stats = self._layer(blocks, params, stats, x, choice, batch)
-            return x, (stats, x if features else None)
-
-        weights = (params, stats, path)
-        if self.repeats > 1:
-            x, (stats, maps) = lax.scan(layer, x, weights)
-        else:
-            x, out = layer(x, jax.tree.map(lambda leaf: leaf[0], weights))
-            stats, maps = jax.tree.map(lambda leaf: leaf[None], out)
-        nnx.update(self, stats)
-        return x, maps
-
-    def _modules(self) -> list[nnx.Module]:
-        """What a layer switches between: the banks, then the skip."""
-        return [*self.banks, *([self.skip] if self.skip is not None else [])]
-
-    def _layer(
-        self, blocks: list[Any], params: Any, stats: Any, x: jax.Array, choice: Any, batch: Any
-    ) -> tuple[jax.Array, Any]:
-        """One layer: slices the chosen block out of each bank, and runs one of them."""
-        block_params = [
-            take(bank, self.choices, params["banks"][i], choice)
-            for i, bank in enumerate(self.banks)
-        ]
-        block_stats = [
-            take(bank, self.choices, stats["banks"][i], choice) for i, bank in enumerate(self.banks)
-        ]
-        block_params.append(params["skip"] if "skip" in params else nnx.State({}))
-        block_stats.append(nnx.State({}))
-
-        def branch(which: int, operands: Any, fixed: Any) -> tuple[jax.Array, Any]:
-            block_params, x = operands
-            block_stats, batch, kernel_index, use_se = fixed
-            args = (batch, kernel_index, use_se) if which < len(self.banks) else ()
-            y, new = functional.apply(
-                blocks[which], block_params[which], block_stats[which], x, *args
-            )
-            return y, [new if i == which else s for i, s in enumerate(block_stats)]
-
-        index, kernel_index, use_se = (look_up(table, choice) for table in self._indices())
-        x, block_stats = switch(
-            [partial(branch, which) for which in range(len(blocks))],
-            index,
-            (block_params, x),
-            (block_stats, batch, kernel_index, use_se),
-        )
-        for i, bank in enumerate(self.banks):
-            stats["banks"][i] = put(bank, self.choices, stats["banks"][i], block_stats[i], choice)
-        return x, stats
-
-    def _indices(self) -> tuple[list[int], list[int], list[int]]:
-        """For each choice: which module runs it, the index of its kernel size, and SE or not."""
-        which, kernel_index, use_se = [], [], []
-        for choice in self.choices:
-            owners = [i for i, bank in enumerate(self.banks) if choice in bank.choices]
-            which.append(owners[0] if owners else len(self.banks))
-            kernel_index.append(self.banks[owners[0]].kernels.index(choice.kernel) if owners else 0)
-            use_se.append(int(choice.se))
-        return which, kernel_index, use_se
+            for i, stage in enumerate(self.stages)
+            for j, module in enumerate(stage.modules)
+            for place in (*module.params.places, *module.stats.places)
+        }
 
 
-def take(bank: InvertedBottleneck, choices: tuple[Choice, ...], state: Any, choice: Any) -> Any:
-    """The arrays of one choice's block, sliced out of a bank's stacks.
+class Computed(NamedTuple):
+    """What layers have computed: outputs `[layers, B, H, W, C]` if asked for, and statistics."""
+
+    maps: jax.Array | None
+    stats: Any
+
+
+def apply(
+    plan: Plan,
+    params: Any,
+    stats: Any,
+    images: jax.Array,
+    architecture: jax.Array,
+    batch: BatchStatistics | None = None,
+    features: bool = False,
+    cache_bytes: int = 0,
+) -> tuple[Any, Any]:
+    """Runs one path.
 
     Args:
-      bank: the bank, for its structure.
-      choices: all choices of the space.
-      state: the bank's parameters or statistics, stacked along their first axis.
-      choice: `int32[]`; a choice that is not the bank's gives some block of it.
+      plan: of the supernet.
+      params, stats: its arrays.
+      images: float `[B, H, W, C]`, normalised.
+      architecture: `int32[L]`; a change of values never recompiles.
+      batch: how batch norm sees the batch; None uses running statistics.
+      features: whether to return every layer's feature map as well (figure 2).
+      cache_bytes: with running statistics, a block computes as many images at a time as have
+        their widest feature map in so many bytes; 0 for all at once. Pays on CPUs.
+
+    Returns:
+      Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
+      `[B, H, W, C]`; and the statistics after it.
     """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: lax.dynamic_index_in_dim(
-            leaf, _slot(bank, choices, path, choice), keepdims=False, allow_negative_indices=False
-        ),
-        state,
+    part_params, part_stats = (stacks.take(plan.index, t, architecture) for t in (params, stats))
+    output, part_stats = run(
+        plan, part_params, part_stats, images, architecture, batch, features, cache_bytes
+    )
+    return output, stacks.put(plan.index, stats, part_stats, architecture)
+
+
+def run(
+    plan: Plan,
+    params: Any,
+    stats: Any,
+    images: jax.Array,
+    architecture: jax.Array,
+    batch: BatchStatistics | None = None,
+    features: bool = False,
+    cache_bytes: int = 0,
+) -> tuple[Any, Any]:
+    """`apply` on the arrays of the path alone, as `stacks.take` gives them."""
+    x, stem_stats = _run_stem(plan, params, stats, images, batch)
+    how = _How(batch, cache_bytes, keep_maps=features)
+    x, computed = _run_stages(plan, params, stats, x, architecture, how)
+    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
+    new_stats = {"stem": stem_stats, "stages": [c.stats for c in computed], "head": head_stats}
+    maps = [feature for c in computed if c.maps is not None for feature in c.maps]
+    return ((logits, maps) if features else logits), new_stats
+
+
+def run_population(
+    plan: Plan,
+    params: Any,
+    stats: Any,
+    images: jax.Array,
+    architectures: jax.Array,
+    count: jax.Array,
+    batch: BatchStatistics | None = None,
+    cache_bytes: int = 0,
+) -> tuple[jax.Array, Any]:
+    """Runs many paths on the same images, and what a path shares with the one before it once.
+
+    Two paths that begin with the same choices compute the same there, statistics included. So
+    the first layers, which cost the most, run once for all neighbours in sorted order.
+
+    Args:
+      plan, params: of the supernet; all of its parameters.
+      stats: of each path, as `stacks.take` gives them, stacked: paths with equal beginnings
+        must have equal statistics there.
+      images: float `[B, H, W, C]`, normalised.
+      architectures: `int32[P, L]`, best sorted.
+      count: `int32[]`, so many of them are run.
+      batch, cache_bytes: as in `apply`.
+
+    Returns:
+      Logits `float32[P, B, classes]` and the statistics after each path; zeros and the old
+      statistics beyond `count`.
+    """
+    first = jax.tree.map(lambda leaf: leaf[0], stats)
+    x, stem_stats = _run_stem(plan, params, first, images, batch)
+    how = _How(batch, cache_bytes, keep_maps=True)
+
+    def one(architecture: jax.Array, stats: Any, before: Any = None) -> Any:
+        part = stacks.take(plan.index, params, architecture)
+        y, computed = _run_stages(plan, part, stats, x, architecture, how, before)
+        logits, head_stats = functional.apply(plan.head, part["head"], stats["head"], y, batch)
+        new = {"stem": stem_stats, "stages": [c.stats for c in computed], "head": head_stats}
+        return logits, new, computed
+
+    def step(i: jax.Array, carry: Any) -> Any:
+        all_logits, all_stats, last, computed = carry
+        own = jax.tree.map(lambda leaf: leaf[i], all_stats)
+        same = jnp.cumprod(architectures[i] == last).astype(bool)  # [L]
+        logits, own, computed = one(architectures[i], own, (same, computed))
+        all_stats = jax.tree.map(lambda leaf, row: leaf.at[i].set(row), all_stats, own)
+        return all_logits.at[i].set(logits), all_stats, architectures[i], computed
+
+    logits, _, computed = jax.eval_shape(one, architectures[0], first)
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), computed)
+    all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
+    carry = (all_logits, stats, jnp.full(architectures.shape[1:], -1), empty)
+    all_logits, stats, _, _ = lax.fori_loop(0, count, step, carry)
+    return all_logits, stats
+
+
+class _How(NamedTuple):
+    """How layers run."""
+
+    batch: BatchStatistics | None
+    cache_bytes: int
+    keep_maps: bool
+
+
+def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, batch: Any) -> Any:
+    return functional.apply(
+        plan.stem, params["stem"], stats["stem"], images.astype(plan.dtype), batch
     )
 
 
-def put(
-    bank: InvertedBottleneck, choices: tuple[Choice, ...], state: Any, block: Any, choice: Any
-) -> Any:
-    """Writes back what `take` gave: the inverse, for statistics."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf, new: lax.dynamic_update_index_in_dim(
-            leaf, new, _slot(bank, choices, path, choice), 0, allow_negative_indices=False
-        ),
-        state,
-        block,
+def _run_stages(
+    plan: Plan,
+    params: Any,
+    stats: Any,
+    x: jax.Array,
+    architecture: jax.Array,
+    how: _How,
+    before: tuple[jax.Array, list[Computed]] | None = None,
+) -> tuple[jax.Array, list[Computed]]:
+    """All layers. Before: which of them, `bool[L]`, are as computed before, and what that was."""
+    computed = []
+    for i, stage in enumerate(plan.stages):
+        layers = slice(stage.layers.start, stage.layers.stop)
+        inputs = (
+            params["stages"][i],
+            stats["stages"][i],
+            architecture[layers],
+            None if before is None else (before[0][layers], before[1][i]),
+        )
+        run_layer = partial(_run_layer, plan.space.choices, stage.modules, how)
+        if len(stage.layers) > 1:
+            x, new = lax.scan(run_layer, x, inputs)
+        else:
+            x, new = run_layer(x, jax.tree.map(lambda leaf: leaf[0], inputs))
+            new = jax.tree.map(lambda leaf: leaf[None], new)
+        computed.append(new)
+    return x, computed
+
+
+def _run_layer(
+    choices: Sequence[Choice], modules: Sequence[Module], how: _How, x: jax.Array, inputs: Any
+) -> tuple[jax.Array, Computed]:
+    """One layer. Inputs: rows `[n]` of its modules, its choice `int32[]`, what was before."""
+    params, stats, choice, before = inputs
+
+    def compute() -> tuple[jax.Array, Any]:
+        return _run_choice(choices, modules, how, x, params, stats, choice)
+
+    if before is None:
+        y, new = compute()
+    else:
+        same, computed = before
+        y, new = lax.cond(same, lambda: tuple(computed), compute)
+    return y, Computed(y if how.keep_maps else None, new)
+
+
+def _run_choice(
+    choices: Sequence[Choice],
+    modules: Sequence[Module],
+    how: _How,
+    x: jax.Array,
+    params: Sequence[Any],
+    stats: Sequence[Any],
+    choice: jax.Array,
+) -> tuple[jax.Array, Any]:
+    """Switches between modules; those of blocks get the indices of their kernel and of SE."""
+
+    def branch(which: int, operands: Any, fixed: Any, keep: Keep) -> tuple[jax.Array, Any]:
+        params, x = operands
+        stats, batch, kernel_index, use_se = fixed
+        module = modules[which]
+        arrays = (
+            stacks.unpack(module.params, params[which]),
+            stacks.unpack(module.stats, stats[which]),
+        )
+        args = () if module.choices[0].is_skip else (batch, kernel_index, use_se, keep)
+
+        def block(x: jax.Array) -> Any:
+            return functional.apply(module.graphdef, *arrays, x, *args)
+
+        if batch is None and how.cache_bytes:
+            width = x.shape[-1] * max(module.choices[0].expansion, 1)
+            image_bytes = x[0, ..., 0].size * width * x.dtype.itemsize
+            y = _in_parts(lambda x: block(x)[0], x, how.cache_bytes // image_bytes)
+            return y, stats
+        y, new = block(x)
+        new = stacks.repack(module.stats, new)
+        return y, [new if i == which else old for i, old in enumerate(stats)]
+
+    owner = {choice: i for i, module in enumerate(modules) for choice in module.choices}
+    sizes = [kernel_sizes(module.choices) for module in modules]
+    index, kernel_index, use_se = (
+        _look_up(table, choice)
+        for table in (
+            [owner[c] for c in choices],
+            [sizes[owner[c]].index(c.kernel) for c in choices],
+            [int(c.se) for c in choices],
+        )
+    )
+    return switch(
+        [partial(branch, which) for which in range(len(modules))],
+        index,
+        (params, x),
+        (stats, how.batch, kernel_index, use_se),
     )
 
 
-def stack_members(bank: InvertedBottleneck, keys: Sequence[Any]) -> list[Choice]:
-    """The choices whose arrays lie in the stack at `keys` of a bank, in order."""
-    members = list(bank.choices)
-    if keys[0] == "depthwise":
-        kernel = bank.kernels[keys[1]]
-        return [choice for choice in members if choice.kernel == kernel]
-    if keys[0] == "se":
-        return [choice for choice in members if choice.se]
-    return members
+def _in_parts(function: Any, x: jax.Array, most: int) -> jax.Array:
+    """`function(x)`, computed for at most so many images at a time."""
+    size = max(n for n in range(1, max(1, most) + 1) if len(x) % n == 0)
+    y = lax.map(function, x.reshape(-1, size, *x.shape[1:]))
+    return y.reshape(len(x), *y.shape[2:])
 
 
-def _slot(
-    bank: InvertedBottleneck, choices: tuple[Choice, ...], keypath: Any, choice: jax.Array
-) -> jax.Array:
-    """`int32[]`: the place of a choice in the stack at `keypath`; 0 if it has none."""
-    members = stack_members(bank, [key.key for key in keypath])
-    return look_up([members.index(c) if c in members else 0 for c in choices], choice)
-
-
-def look_up(table: Sequence[int], choice: jax.Array) -> jax.Array:
+def _look_up(table: Sequence[int], choice: jax.Array) -> jax.Array:
     """`table[choice]` for a choice in range, without the checks of plain indexing."""
     return lax.dynamic_index_in_dim(
         jnp.array(table, jnp.int32), choice, keepdims=False, allow_negative_indices=False
     )
-
-
-class Supernet(nnx.Module):
-    """SCARLET's weight-sharing network over a space (SCARLET-NAS section 3)."""
-
-    def __init__(
-        self,
-        space: Space,
-        *,
-        num_classes: int,
-        channels: int = 3,
-        stabilizer: str = "els",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ):
-        check_model(stabilizer, dtype)
-        check_network(num_classes, channels)
-        self.dtype = dtype
-        self.stem = Stem(channels, space, rng=rng)
-        self.stages: nnx.List[Stage] = nnx.List()
-        for (c_in, layer), count in stage_shapes(space):
-            self.stages.append(Stage(c_in, layer, space.choices, count, stabilizer, rng=rng))
-        self.head = Head(space.layers[-1].width, space, num_classes, rng=rng)
-
-    def __call__(
-        self,
-        images: jax.Array,
-        architecture: jax.Array,
-        batch: BatchStatistics | None = None,
-        features: bool = False,
-    ) -> Any:
-        """Runs one path.
-
-        Args:
-          images: float `[B, H, W, C]`, normalised.
-          architecture: `int32[L]`; a change of values never recompiles.
-          batch: how batch norm sees the batch; None uses running statistics.
-          features: whether to return every layer's feature map as well (figure 2).
-
-        Returns:
-          Logits `float32[B, classes]`; with `features` also a list of L arrays `[B, H, W, C]`.
-        """
-        x = self.stem(images.astype(self.dtype), batch)
-        maps: list[jax.Array] = []
-        start = 0
-        for stage in self.stages:
-            path = architecture[start : start + stage.repeats]
-            x, stacked = stage(x, path, batch, features)
-            if stacked is not None:
-                maps.extend(stacked[i] for i in range(stage.repeats))
-            start += stage.repeats
-        logits = self.head(x, batch)
-        return (logits, maps) if features else logits
 
 
 def check_model(stabilizer: str, dtype: str) -> None:
@@ -265,19 +338,19 @@ def check_network(num_classes: int, channels: int) -> None:
         raise InputError(f"num_classes {num_classes}, channels {channels}; allowed: 1 or more")
 
 
-def stage_shapes(space: Space) -> list[tuple[tuple[int, Layer], int]]:
-    """The runs of layers that keep width and resolution, `((c_in, layer), count)` each.
+def stage_shapes(space: Space) -> list[tuple[tuple[int, Layer], range]]:
+    """The runs of layers that keep width and resolution, `((c_in, layer), layers)` each.
 
     A layer that changes either stands alone.
     """
     inputs = [space.separable_width, *(layer.width for layer in space.layers[:-1])]
-    stages: list[tuple[tuple[int, Layer], int]] = []
-    for shape in zip(inputs, space.layers, strict=True):
+    stages: list[tuple[tuple[int, Layer], range]] = []
+    for number, shape in enumerate(zip(inputs, space.layers, strict=True)):
         keeps = shape == (shape[1].width, Layer(shape[1].width, 1))
         if keeps and stages and stages[-1][0] == shape:
-            stages[-1] = (shape, stages[-1][1] + 1)
+            stages[-1] = (shape, range(stages[-1][1].start, number + 1))
         else:
-            stages.append((shape, 1))
+            stages.append((shape, range(number, number + 1)))
     return stages
 
 
@@ -290,7 +363,7 @@ def create(
     dtype: str = "float32",
     seed: int = 0,
 ) -> functional.Network:
-    """Initialises a supernet, ready for `functional.apply`.
+    """Initialises a supernet.
 
     Args:
       space: the search space.
@@ -300,16 +373,55 @@ def create(
       dtype: of the computation, "float32" or "bfloat16"; weights are float32 always.
       seed: of the initial weights.
 
+    Returns:
+      Its plan, parameters and statistics, for `apply`.
+
     Raises:
       InputError: for a stabilizer, dtype or size that is not allowed.
     """
-
-    model = Supernet(
-        space,
-        num_classes=num_classes,
-        channels=channels,
-        stabilizer=stabilizer,
-        dtype=dtype,
-        rng=np.random.default_rng(seed),
+    check_model(stabilizer, dtype)
+    check_network(num_classes, channels)
+    rng = np.random.default_rng(seed)
+    stem = functional.split(Stem(channels, space, rng=rng))
+    built = [
+        _create_stage(space, c_in, layer, layers, stabilizer, rng)
+        for (c_in, layer), layers in stage_shapes(space)
+    ]
+    head = functional.split(Head(space.layers[-1].width, space, num_classes, rng=rng))
+    stages, params, stats = zip(*built, strict=True)
+    network = functional.Network(
+        Plan(space, stabilizer, dtype, stem.graphdef, stages, head.graphdef),
+        {"stem": stem.params, "stages": list(params), "head": head.params},
+        {"stem": stem.stats, "stages": list(stats), "head": head.stats},
     )
-    return functional.on_device(functional.split(model))
+    return functional.on_device(network)
+
+
+def _create_stage(
+    space: Space,
+    c_in: int,
+    layer: Layer,
+    layers: range,
+    stabilizer: str,
+    rng: np.random.Generator,
+) -> tuple[Stage, list[Any], list[Any]]:
+    """A stage with the stacks of its parameters and statistics, one entry a module."""
+    repeats = len(layers)
+    banks: dict[int, list[Choice]] = {}
+    for choice in sorted(space.choices, key=lambda choice: (choice.is_skip, choice.expansion)):
+        banks.setdefault(choice.expansion, []).append(choice)
+    modules, params, stats = [], [], []
+    for choices in banks.values():
+        if not choices[0].is_skip:
+            shape = (c_in, layer.width, layer.stride)
+            built: nnx.Module = InvertedBottleneck(*shape, choices, repeats=repeats, rng=rng)
+        elif stabilizer == "els":
+            built = Stabilizer(c_in, layer.width, layer.stride, repeats=repeats)
+        else:
+            built = ZeroPad(layer.width, layer.stride)
+        graphdef, *arrays = functional.split(built)
+        (param_stacks, param_layout), (stat_stacks, stat_layout) = map(stacks.pack, arrays)
+        modules.append(Module(graphdef, tuple(choices), param_layout, stat_layout))
+        params.append(param_stacks)
+        stats.append(stat_stacks)
+    return Stage(layers, tuple(modules)), params, stats

@@ -9,7 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import data, devices, evaluation, search, supernet
+from scarlet_jax import data, devices, evaluation, processes, search, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.space import Space
@@ -101,7 +101,9 @@ def without_operational(section: ConfigDict) -> dict[str, Any]:
 
 
 def write(path: Path, text: str) -> None:
-    """Replaces a text file in one step."""
+    """Replaces a text file in one step; the first process does."""
+    if not processes.is_first():
+        return
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text + "\n")
     os.replace(partial, path)

@@ -9,6 +9,7 @@ os.environ["XLA_FLAGS"] = (
     " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # the user's own stays as it is
 
 from collections.abc import Callable
 from typing import Any
@@ -65,7 +66,7 @@ def tiny_supernet(request: pytest.FixtureRequest, tiny: Space) -> functional.Net
 def forward(tiny_supernet: functional.Network) -> Callable[..., Any]:
     """`(params, stats, images, architecture) -> (logits, maps)`, running statistics."""
     return jax.jit(
-        lambda params, stats, images, architecture: functional.apply(
+        lambda params, stats, images, architecture: supernet.apply(
             tiny_supernet.graphdef, params, stats, images, architecture, None, True
         )[0]
     )
@@ -82,8 +83,13 @@ def path_gradient(tiny_supernet: functional.Network) -> Callable[..., Any]:
     """`(params, stats, images, architecture) -> ((loss, stats), gradients)`, batch statistics."""
 
     def loss(params: Any, stats: Any, images: Any, architecture: Any) -> Any:
-        logits, stats = functional.apply(
-            tiny_supernet.graphdef, params, stats, images, architecture, BatchStatistics(rate=0.1)
+        logits, stats = supernet.apply(
+            tiny_supernet.graphdef,
+            params,
+            stats,
+            images,
+            architecture,
+            BatchStatistics(rate=0.1),
         )
         return (logits * logits).mean(), stats
 

@@ -59,7 +59,13 @@ def test_population_accuracy_is_that_of_each_path_alone(network, space, data, st
     for count in (1, 8):
         mesh = Mesh(np.array(jax.devices()[:count]), (devices.DATA,))
         evaluator = evaluation.PopulationEvaluator(
-            network.graphdef, data, mesh, statistics=statistics, calibration=calibration, chunk=3
+            network.graphdef,
+            data,
+            mesh,
+            statistics=statistics,
+            calibration=calibration,
+            chunk=3,
+            cache_bytes=4 * 4 * 4 * 16 * 2,  # two images
         )
         weights = devices.replicate(mesh, (network.params, network.stats))
         placed = devices.replicate(mesh, batches)

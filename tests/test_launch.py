@@ -1,5 +1,6 @@
-"""The command line: help, bad input, and `kill -9` of a real process."""
+"""The command line: help, bad input, `kill -9` of a real process, and how a process starts."""
 
+import importlib
 import json
 import os
 import signal
@@ -8,19 +9,23 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 import small
+
+import launch
+from launch import cache, heap
 
 ROOT = Path(__file__).parent.parent
 MNIST = ["--config=configs/mnist.py", "--workdir=/nonexistent/run"]
 LAUNCHERS = ["pipeline", "train_supernet", "search", "train_subnet", "evaluate", "benchmark"]
 
 
-def start(launcher, *arguments):
+def start(launcher, *arguments, **environment):
     return subprocess.Popen(
         [sys.executable, "-m", f"launch.{launcher}", *arguments],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -41,6 +46,9 @@ def test_help_names_the_flags_and_no_arguments_name_a_command():
     for name, (_, out, _) in zip(LAUNCHERS, finish(*helps), strict=True):
         assert f"python -m launch.{name} --" in out
         assert "--config: Settings, such as configs/mnist.py" in out
+        assert "--[no]keep_heap: " in out
+        for flag in ("compilation_cache", "coordinator", "num_processes", "process_id"):
+            assert f"--{flag}: " in out
     for name, (code, out, err) in zip(
         LAUNCHERS, finish(*[start(name) for name in LAUNCHERS]), strict=True
     ):
@@ -57,6 +65,8 @@ BAD = {
     ("pipeline", *MNIST, "now"): "unexpected argument 'now'",
     ("pipeline", "--config=configs/none.py", "--workdir=x"): "configs/none.py",
     ("pipeline", *MNIST, "--config.search.macs_max=9"): "search.macs_max is 9",
+    ("pipeline", *MNIST, "--coordinator=here"): "coordinator is 'here'; allowed: HOST:PORT or auto",
+    ("pipeline", *MNIST, "--process_id=1"): "--process_id go with --coordinator",
     ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
     ("evaluate", *MNIST): "give either --arch or --subnet",
     ("train_subnet", *MNIST, "--arch=E3K9" + ",E3K3" * 5): "unknown choice 'E3K9' at layer 0",
@@ -92,8 +102,11 @@ def arrays(workdir):
 
 
 def test_kill_9_and_the_same_command_again(command, tmp_path):
-    """Killed in the supernet's training and after it: the result is that of a run left alone."""
-    steady = start(*command, f"--workdir={tmp_path / 'steady'}")
+    """Killed in the supernet's training and after it: the result is that of a run left alone.
+
+    The latter finds the programs of the former in the compilation cache.
+    """
+    command.append(f"--compilation_cache={tmp_path / 'cache'}")
     killed = [*command, f"--workdir={tmp_path / 'killed'}"]
     for sign in ("supernet/checkpoints/2", "search/search.npz"):
         process = start(*killed)
@@ -101,9 +114,14 @@ def test_kill_9_and_the_same_command_again(command, tmp_path):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert finish(process)[0][0] == -signal.SIGKILL
+    programs = sorted((tmp_path / "cache").iterdir(), key=lambda path: path.stat().st_size)
+    largest = programs[-1].name.removesuffix("-cache")
+    explained = {"JAX_DEBUG_LOG_MODULES": "jax._src.compiler"}
+    steady = start(*command, f"--workdir={tmp_path / 'steady'}", **explained)
     (code, out, err), (again, _, _) = finish(steady, start(*killed))
     assert (code, again) == (0, 0), err
     assert f"report: {tmp_path / 'steady' / 'report.html'}" in out
+    assert f"cache hit for '{largest.split('-')[0]}' with key '{largest}'" in err
     assert arrays(tmp_path / "killed") == arrays(tmp_path / "steady")
 
 
@@ -119,3 +137,69 @@ def test_benchmark_prints_exact_counts():
     rows = [line.split() for line in out.splitlines()[2:]]
     assert [row[1] for row in rows] == ["5439530", "37674"]
     assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in rows)
+
+
+ASK = """import os
+print(os.getpid(), *[os.environ.get(name) for name in __import__("launch.heap").heap.ENVIRONMENT])
+"""
+
+
+@pytest.mark.skipif(not heap._has_glibc(), reason="only glibc has these settings")
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        ([], {}, list(heap.ENVIRONMENT.values())),
+        ([], {"MALLOC_MMAP_MAX_": "7"}, ["7", *list(heap.ENVIRONMENT.values())[1:]]),
+        (["--keep_heap=false"], {}, ["None"] * 3),
+        (["--nokeep_heap", "--other=1"], {}, ["None"] * 3),
+        ([], {heap.RESTARTED: "1"}, ["None"] * 3),
+    ],
+)
+def test_a_launcher_restarts_itself_once_to_keep_its_heap(arguments, environment, expected):
+    """Any module of the package does; `-i` lets it be asked afterwards, and must survive."""
+    clean = {name: value for name, value in os.environ.items() if name not in heap.ENVIRONMENT}
+    process = subprocess.Popen(
+        [sys.executable, "-i", "-W", "ignore", "-m", "launch.heap", *arguments],
+        cwd=ROOT,
+        env=clean | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    out, err = process.communicate(ASK, timeout=60)
+    assert out.split() == [str(process.pid), *expected], err
+
+
+def test_importing_a_launcher_restarts_nothing(monkeypatch):
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("restarted"))
+    importlib.reload(launch)
+
+
+def test_the_compilation_cache_is_the_users(monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+    assert cache.default_directory() == "/elsewhere"
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert cache.default_directory() == "/caches/scarlet_jax/compilation"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert cache.default_directory() == "/home/someone/.cache/scarlet_jax/compilation"
+
+
+@pytest.mark.parametrize("directory", ["", "{file}/below", "{new}"])
+def test_a_compilation_cache_that_cannot_be_written_is_done_without(
+    directory, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    settings, warnings = {}, []
+    monkeypatch.setattr(jax.config, "update", settings.__setitem__)
+    monkeypatch.setattr(cache.logging, "warning", lambda *message: warnings.append(message))
+    path = directory.format(file=tmp_path / "file", new=tmp_path / "new" / "one")
+    cache.use(path)
+    usable = directory == "{new}"
+    assert settings["jax_compilation_cache_dir"] == (path if usable else "")
+    assert Path(path).is_dir() or not usable
+    assert [message[1:] for message in warnings] == (
+        [(path, "Not a directory")] if directory == "{file}/below" else []
+    )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from scarlet_jax.nn.depthwise import depthwise
+from scarlet_jax.nn.convolution import depthwise
 from scarlet_jax.nn.layers import (
     BatchNorm,
     BatchStatistics,
@@ -21,8 +21,8 @@ from scarlet_jax.nn.layers import (
     pointwise,
     subsample,
 )
-from scarlet_jax.nn.switch import switch
-from scarlet_jax.space import Choice, Space
+from scarlet_jax.nn.switch import Keep, keep_nothing, switch
+from scarlet_jax.space import Choice, Space, kernel_sizes
 
 
 class Stem(nnx.Module):
@@ -49,8 +49,8 @@ class InvertedBottleneck(nnx.Module):
     With one choice and no `repeats` it is that block. Otherwise it is a bank that holds the
     blocks of several choices of one expansion, `repeats` times, stacked: weights whose shape
     all choices share carry leading axes `[repeats, choices]`, depthwise taps one stack for each
-    kernel size, SE one for the choices that have it. `supernet` slices one block out of a bank
-    and calls it with the indices of its kernel size and of SE.
+    kernel size, SE one for the choices that have it. `path.take` slices one block a layer out
+    of a bank; `supernet` calls it with the indices of its kernel size and of SE.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class InvertedBottleneck(nnx.Module):
     @property
     def kernels(self) -> list[int]:
         """The kernel sizes of its choices, ascending; `kernel_index` counts in them."""
-        return sorted({choice.kernel for choice in self.choices})
+        return kernel_sizes(self.choices)
 
     def __call__(
         self,
@@ -95,14 +95,24 @@ class InvertedBottleneck(nnx.Module):
         batch: BatchStatistics | None,
         kernel_index: jax.Array | int = 0,
         use_se: jax.Array | int = 1,
+        keep: Keep = keep_nothing,
     ) -> jax.Array:
-        """Args: x `[B, H, W, C]`; for a bank the kernel's index `int32[]`, SE or not `int32[]`."""
+        """Runs the block.
+
+        Args:
+          x: `[B, H, W, C]`.
+          batch: how batch norm sees the batch.
+          kernel_index: `int32[]`, of a bank's block.
+          use_se: `int32[]`, whether a bank's block has SE.
+          keep: marks what a backward pass should not compute again (`nn.switch`): the outputs
+            of the convolutions and their moments. The rest is cheap.
+        """
         shortcut = x
-        x = jax.nn.hard_swish(self.bn1(self.expand(x), batch))
-        x = self._depthwise(x, kernel_index)
-        x = jax.nn.hard_swish(self.bn2(x, batch))
+        x = jax.nn.hard_swish(self.bn1(keep(self.expand(x)), batch, keep))
+        x = keep(self._depthwise(x, kernel_index))
+        x = jax.nn.hard_swish(self.bn2(x, batch, keep))
         x = self._squeeze_excite(x, use_se)
-        x = self.bn3(self.project(x), batch)
+        x = self.bn3(keep(self.project(x)), batch, keep)
         return x + shortcut if self.residual else x
 
     def _depthwise(self, x: jax.Array, kernel_index: jax.Array | int) -> jax.Array:
@@ -111,7 +121,7 @@ class InvertedBottleneck(nnx.Module):
         kernels = [module.kernel[...].astype(x.dtype) for module in self.depthwise]
         stride = self.depthwise[0].stride
 
-        def branch(which: int, operands: Any, _: Any) -> tuple[jax.Array, Any]:
+        def branch(which: int, operands: Any, _: Any, keep: Keep) -> tuple[jax.Array, Any]:
             kernels, x = operands
             return depthwise(x, kernels[which], stride), ()
 
@@ -125,10 +135,10 @@ class InvertedBottleneck(nnx.Module):
             return self.se(x)
         graphdef, state = nnx.split(self.se)
 
-        def without(operands: Any, _: Any) -> tuple[jax.Array, Any]:
+        def without(operands: Any, _: Any, keep: Keep) -> tuple[jax.Array, Any]:
             return operands[1], ()
 
-        def gated(operands: Any, _: Any) -> tuple[jax.Array, Any]:
+        def gated(operands: Any, _: Any, keep: Keep) -> tuple[jax.Array, Any]:
             state, x = operands
             return nnx.merge(graphdef, state)(x), ()
 
@@ -144,7 +154,7 @@ class Stabilizer(nnx.Module):
 
     def __init__(self, c_in: int, c_out: int, stride: int, *, repeats: int | None = None):
         self.stride = stride
-        lead = () if repeats is None else (repeats,)
+        lead = () if repeats is None else (repeats, 1)
         # It starts as a plain skip (ours): the scale survives any run of skips, which no batch
         # norm resets, and a supernet learns faster than from random weights.
         identity = np.eye(c_in, c_out, dtype=np.float32)

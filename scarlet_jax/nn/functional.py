@@ -37,4 +37,5 @@ def apply(graphdef: Any, params: Any, stats: Any, *args: Any, **kwargs: Any) -> 
 
 def on_device(network: Network) -> Network:
     """The network with its arrays on JAX's default device."""
-    return jax.tree.map(jnp.asarray, network)
+    params, stats = jax.tree.map(jnp.asarray, (network.params, network.stats))
+    return network._replace(params=params, stats=stats)

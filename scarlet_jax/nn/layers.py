@@ -10,7 +10,8 @@ import numpy as np
 from flax import nnx, struct
 from jax import lax
 
-from scarlet_jax.nn.depthwise import depthwise
+from scarlet_jax.nn.convolution import convolution, depthwise
+from scarlet_jax.nn.switch import Keep, keep_nothing
 
 Lead = tuple[int, ...]
 
@@ -53,11 +54,13 @@ class BatchNorm(nnx.Module):
         self.mean = nnx.BatchStat(np.zeros((*lead, width), np.float32))
         self.var = nnx.BatchStat(np.ones((*lead, width), np.float32))
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, batch: BatchStatistics | None, keep: Keep = keep_nothing
+    ) -> jax.Array:
         if batch is None:
             mean, var = self.mean[...], self.var[...]
         else:
-            mean, var = moments(x, batch)
+            mean, var = map(keep, moments(x, batch))
             for running, value in ((self.mean, mean), (self.var, var)):
                 step = batch.rate * (lax.stop_gradient(value) - running[...])
                 running[...] = running[...] + step
@@ -95,15 +98,7 @@ class Convolution(nnx.Module):
         self.kernel = nnx.Param(normal(rng, (kernel, kernel, c_in, c_out), variance))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.kernel[...].astype(x.dtype)
-        padding = kernel.shape[0] // 2
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(self.stride, self.stride),
-            padding=((padding, padding),) * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        return convolution(x, self.kernel[...].astype(x.dtype), self.stride)
 
 
 class Pointwise(nnx.Module):
@@ -127,7 +122,7 @@ def subsample(x: jax.Array, stride: int) -> jax.Array:
 
 
 class Depthwise(nnx.Module):
-    """A depthwise convolution without bias; see `scarlet_jax.nn.depthwise`."""
+    """A depthwise convolution without bias; see `scarlet_jax.nn.convolution`."""
 
     def __init__(
         self, width: int, kernel: int, stride: int, *, lead: Lead = (), rng: np.random.Generator

@@ -5,17 +5,21 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
-Branch = Callable[[Any, Any], tuple[Any, Any]]
+Keep = Callable[[jax.Array], jax.Array]
+Branch = Callable[..., tuple[Any, Any]]
 
 
 def switch(branches: Sequence[Branch], index: Any, operands: Any, fixed: Any) -> Any:
-    """Runs `branches[index](operands, fixed) -> (outputs, extras)`.
+    """Runs `branches[index](operands, fixed, keep) -> (outputs, extras)`.
 
     Plain differentiation through `lax.switch` makes the residuals of every branch part of the
     forward pass: zeros for all branches that were not taken are written and kept. Here only
-    the operands are kept, and the taken branch is run again inside its own backward pass.
+    the operands are kept, and what a branch passes through `keep`; of these the n-th ones of
+    all branches share a place. The taken branch is run again inside its own backward pass,
+    where `keep` gives the kept value, so what led to it is not computed a second time.
 
     Args:
       branches: functions that close over no traced value.
@@ -29,30 +33,88 @@ def switch(branches: Sequence[Branch], index: Any, operands: Any, fixed: Any) ->
     return _switch(tuple(branches), index, operands, fixed)
 
 
+def keep_nothing(value: jax.Array) -> jax.Array:
+    """The `keep` of a computation that will not be run again."""
+    return value
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _switch(branches: tuple[Branch, ...], index: Any, operands: Any, fixed: Any) -> Any:
-    return lax.switch(index, branches, operands, fixed)
+    run = [partial(branch, keep=keep_nothing) for branch in branches]
+    return lax.switch(index, run, operands, fixed)
 
 
 def _forward(branches: tuple[Branch, ...], index: Any, operands: Any, fixed: Any) -> Any:
-    return _switch(branches, index, operands, fixed), (index, operands, fixed)
+    taped = [partial(_taped, branch) for branch in branches]
+    tapes = [jax.eval_shape(run, operands, fixed)[1] for run in taped]
+    places = [
+        jax.ShapeDtypeStruct(
+            tuple(map(max, zip(*(value.shape for value in sharing), strict=True))),
+            sharing[0].dtype,
+        )
+        for sharing in _columns(tapes)
+    ]
+
+    def padded(run: Callable[..., Any]) -> Callable[..., Any]:
+        def to_places(operands: Any, fixed: Any) -> Any:
+            out, tape = run(operands, fixed)
+            kept = [_pad(value, place.shape) for value, place in zip(tape, places, strict=False)]
+            rest = [lax.empty(place.shape, place.dtype) for place in places[len(tape) :]]
+            return out, kept + rest
+
+        return to_places
+
+    out, kept = lax.switch(index, [padded(run) for run in taped], operands, fixed)
+    return out, (index, operands, fixed, kept)
+
+
+def _columns(tapes: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    longest = max(map(len, tapes))
+    return [[tape[i] for tape in tapes if i < len(tape)] for i in range(longest)]
+
+
+def _taped(branch: Branch, operands: Any, fixed: Any) -> tuple[Any, list[jax.Array]]:
+    """What a branch gives, and what it keeps."""
+    tape: list[jax.Array] = []
+
+    def keep(value: jax.Array) -> jax.Array:
+        tape.append(value)
+        return value
+
+    return branch(operands, fixed, keep), tape
+
+
+def _pad(value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.pad(value, [(0, size - n) for n, size in zip(value.shape, shape, strict=True)])
 
 
 def _backward(branches: tuple[Branch, ...], residuals: Any, cotangents: Any) -> Any:
-    index, operands, fixed = residuals
+    index, operands, fixed, kept = residuals
     outputs_cotangent, _ = cotangents
 
-    def pull_back(branch: Branch) -> Callable[[Any, Any, Any], Any]:
-        def run(operands: Any, fixed: Any, cotangent: Any) -> Any:
-            _, pull = jax.vjp(lambda o: branch(o, fixed)[0], operands)
+    def pull_back(branch: Branch) -> Callable[[Any, Any, Any, Any], Any]:
+        def run(operands: Any, fixed: Any, kept: Any, cotangent: Any) -> Any:
+            tape = iter(kept)
+
+            def keep(value: jax.Array) -> jax.Array:
+                return _instead(value, lax.slice(next(tape), [0] * value.ndim, value.shape))
+
+            _, pull = jax.vjp(lambda o: branch(o, fixed, keep)[0], operands)
             return pull(cotangent)[0]
 
         return run
 
     gradients = lax.switch(
-        index, [pull_back(b) for b in branches], operands, fixed, outputs_cotangent
+        index, [pull_back(b) for b in branches], operands, fixed, kept, outputs_cotangent
     )
     return None, gradients, None
 
 
+@jax.custom_vjp
+def _instead(value: jax.Array, kept: jax.Array) -> jax.Array:
+    """`kept`, which equals `value`, with the gradient going to `value`."""
+    return kept
+
+
+_instead.defvjp(lambda value, kept: (kept, None), lambda _, cotangent: (cotangent, None))
 _switch.defvjp(_forward, _backward)

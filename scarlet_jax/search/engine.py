@@ -129,6 +129,7 @@ def run(
     directory: str | os.PathLike[str],
     context: Mapping[str, Any],
     on_generation: Callable[[State], None] | None = None,
+    save: bool = True,
 ) -> State:
     """Searches to the end, or goes on where an earlier call with this directory was stopped.
 
@@ -143,6 +144,7 @@ def run(
       context: what else the result depends on, such as a fingerprint of the supernet's
         weights: JSON values, which must be the same when a search is resumed.
       on_generation: called with the state whenever a generation is finished.
+      save: whether this call writes the state: of processes that search together, one does.
 
     Raises:
       InputError: if a constraint cannot be satisfied, naming it, its bound and the nearest
@@ -155,7 +157,8 @@ def run(
         accuracy = evaluate(batch.architectures) if len(batch.origin) else np.zeros(0)
         generation = state.generation
         state = tell(problem, state, batch, accuracy)
-        states.save(directory, state, settings)
+        if save:
+            states.save(directory, state, settings)
         if state.generation > generation and on_generation is not None:
             on_generation(state)
     if not len(state.survivors):

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import devices
+from scarlet_jax import devices, processes
 from scarlet_jax.errors import DivergedError
 from scarlet_jax.progress import Progress
 from scarlet_jax.train.checkpoint import Checkpoints
@@ -44,7 +44,8 @@ def train(
       batches: gives this process's batches from a step on.
       training: a training section of the configuration.
       mesh: the devices.
-      directory: gets `checkpoints/`, `metrics.jsonl` and TensorBoard events.
+      directory: gets `checkpoints/`, and from the first process `metrics.jsonl` and TensorBoard
+        events.
       settings: what the weights depend on; a checkpoint of others is refused.
       label: for the progress display.
       evaluate: scores the state every `eval_every` steps and at the end, into the metrics.
@@ -64,7 +65,9 @@ def train(
         start = int(state.step)
         if start >= training.steps:
             return state
-        writer = stack.enter_context(MetricsWriter(directory, start))
+        writer = (
+            stack.enter_context(MetricsWriter(directory, start)) if processes.is_first() else None
+        )
         progress = stack.enter_context(Progress(label, training.steps, "step", start))
         source = stack.enter_context(closing(batches(start)))
         window, previous = Window(training.batch_size), None
@@ -85,7 +88,7 @@ def train(
             if is_due(training.eval_every):
                 with window.paused():
                     record |= evaluate(state)
-            if record:
+            if record and writer is not None:
                 writer.write(done, record)
             progress.update(done, _detail(record))
     return state

@@ -13,6 +13,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
 
+from scarlet_jax import stacks, supernet
 from scarlet_jax.devices import DATA, normalise
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
@@ -49,13 +50,18 @@ class Task:
     """What is trained.
 
     Attributes:
-      forward: `(params, stats, images, path, batch, dropout_keys) -> (logits, stats)`.
+      forward: `(params, stats, images, path, batch, dropout_keys) -> (logits, stats)`, on the
+        arrays of a path.
       sample: `key -> int32[Q, L]`, the paths of a step.
+      paths: Q.
+      index: of a supernet's stacks; None for a network that is one path.
       shared_scale: factor on the gradients of stem and head, which all paths share.
     """
 
     forward: Callable[..., tuple[jax.Array, Any]]
     sample: Callable[[jax.Array], jax.Array]
+    paths: int
+    index: stacks.Index | None
     shared_scale: float = 1.0
 
 
@@ -85,18 +91,20 @@ def check_supernet(training: ConfigDict, space: Space) -> int:
     return paths_per_step(training.sampler, space)
 
 
-def supernet_task(graphdef: Any, space: Space, training: ConfigDict) -> Task:
+def supernet_task(plan: supernet.Plan, training: ConfigDict) -> Task:
     """Trains shared weights along sampled paths."""
-    paths = check_supernet(training, space)
+    paths = check_supernet(training, plan.space)
 
     def forward(
-        params: Any, stats: Any, images: jax.Array, path: jax.Array, batch: Any, _: Any
+        params: Any, stats: Any, images: jax.Array, architecture: jax.Array, batch: Any, _: Any
     ) -> Any:
-        return functional.apply(graphdef, params, stats, images, path, batch)
+        return supernet.run(plan, params, stats, images, architecture, batch)
 
     return Task(
         forward,
-        partial(sample_paths, training.sampler, space),
+        partial(sample_paths, training.sampler, plan.space),
+        paths,
+        plan.index,
         1.0 / paths if training.shared_gradient == "mean" else 1.0,
     )
 
@@ -109,7 +117,7 @@ def subnet_task(graphdef: Any) -> Task:
     ) -> Any:
         return functional.apply(graphdef, params, stats, images, batch, dropout_keys)
 
-    return Task(forward, lambda key: jnp.zeros((1, 0), jnp.int32))
+    return Task(forward, lambda key: jnp.zeros((1, 0), jnp.int32), paths=1, index=None)
 
 
 def init_state(network: functional.Network, training: ConfigDict) -> TrainState:
@@ -149,70 +157,166 @@ def make_train_step(
       `image uint8[B, H, W, C]`, `label int32[B]` and `weight float32[B]`; the metrics `loss`,
       `accuracy`, `learning_rate` and `gradient_norm`, float32[].
     """
-    optimizer, schedule = make_optimizer(training), make_schedule(training)
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        images = normalise(batch["image"], data.mean, data.std)
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        stats, grads, scores = _sum_over_paths(task, training, state, images, batch, key)
-        grads, (loss, accuracy) = lax.psum((grads, scores), DATA)
-        for shared in ("stem", "head"):
-            grads[shared] = jax.tree.map(lambda g: g * task.shared_scale, grads[shared])
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
-            ema = optax.incremental_update((params, stats), ema, 1.0 - training.ema_decay)
-        metrics = {
-            "loss": loss,
-            "accuracy": accuracy,
-            "learning_rate": jnp.asarray(schedule(state.step)),
-            "gradient_norm": optax.tree.norm(grads),
-        }
-        return TrainState(state.step + 1, params, stats, opt_state, ema), metrics
-
+    compute: Callable[..., Any] = partial(_gradient, task, training, data, seed)
+    write: Callable[..., TrainState] = partial(_update, training)
+    if task.index is not None and task.paths == 1:
+        compute = partial(_move_path, task, training, data, seed, task.index)
+        write = partial(_write_path, training, task.index)
     replicated, spread = PartitionSpec(), PartitionSpec(DATA)
     sharded = jax.shard_map(
-        step,
+        compute,
         mesh=mesh,
         in_specs=(replicated, spread),
         out_specs=(replicated, replicated),
         check_vma=False,
     )
-    return jax.jit(sharded, donate_argnums=0)
+    # Two programs: in one, XLA would copy what is read before it is written to.
+    first = jax.jit(sharded)
+    second = jax.jit(write, donate_argnums=0)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        result, metrics = first(state, batch)
+        return second(state, result), metrics
+
+    return step
+
+
+def _move_path(
+    task: Task,
+    training: ConfigDict,
+    data: ConfigDict,
+    seed: int,
+    index: stacks.Index,
+    state: TrainState,
+    batch: Batch,
+) -> tuple[Any, Any]:
+    """A step along one path: its arrays after it. All others, with their momentum, stay."""
+    (architecture,), gradient = _prepare(task, training, data, seed, state, batch)
+    params, stats, opt_state = (
+        stacks.take(index, tree, architecture)
+        for tree in (state.params, state.stats, state.opt_state)
+    )
+    stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
+    grads, metrics = _reduce(task, training, state, grads, scores)
+    updates, moved = make_optimizer(training).update(grads, opt_state, params)
+
+    def if_held(new: Any, old: Any) -> Any:
+        held = stacks.holds(index, old, architecture)
+        return jax.tree.map(jnp.where, held, new, old)
+
+    params = if_held(optax.apply_updates(params, updates), params)
+    return (architecture, params, stats, if_held(moved, opt_state)), metrics
+
+
+def _write_path(
+    training: ConfigDict, index: stacks.Index, state: TrainState, result: Any
+) -> TrainState:
+    architecture, *parts = result
+    params, stats, opt_state = (
+        stacks.put(index, tree, part, architecture)
+        for tree, part in zip((state.params, state.stats, state.opt_state), parts, strict=True)
+    )
+    return _next(training, state, params, stats, opt_state)
+
+
+def _gradient(
+    task: Task, training: ConfigDict, data: ConfigDict, seed: int, state: TrainState, batch: Batch
+) -> tuple[Any, Any]:
+    """The gradients of all paths, summed, and the statistics after them."""
+    paths, gradient = _prepare(task, training, data, seed, state, batch)
+    if task.index is None:
+        stats, grads, scores = gradient(state.params, state.stats, paths[0], jnp.int32(0))
+    else:
+        stats, grads, scores = _sum_over_paths(task.index, gradient, state, paths)
+    grads, metrics = _reduce(task, training, state, grads, scores)
+    return (grads, stats), metrics
+
+
+def _update(training: ConfigDict, state: TrainState, result: Any) -> TrainState:
+    grads, stats = result
+    updates, opt_state = make_optimizer(training).update(grads, state.opt_state, state.params)
+    return _next(training, state, optax.apply_updates(state.params, updates), stats, opt_state)
+
+
+def _prepare(
+    task: Task, training: ConfigDict, data: ConfigDict, seed: int, state: TrainState, batch: Batch
+) -> tuple[jax.Array, Callable[..., Any]]:
+    """The paths of a step, `int32[Q, L]`, and the function that gives a path's gradient."""
+    images = normalise(batch["image"], data.mean, data.std)
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    path_key, dropout_key = jax.random.split(key)
+    return task.sample(path_key), partial(
+        _gradient_of_path, task, training, images, batch, dropout_key
+    )
 
 
 def _sum_over_paths(
-    task: Task,
-    training: ConfigDict,
-    state: TrainState,
-    images: jax.Array,
-    batch: Batch,
-    key: jax.Array,
-) -> tuple[Any, Any, tuple[jax.Array, jax.Array]]:
-    """One device's share: statistics after all paths, summed gradients, mean loss and accuracy."""
-    path_key, dropout_key = jax.random.split(key)
-    paths = task.sample(path_key)  # [Q, L]
-    gradient = jax.value_and_grad(partial(_loss_of_path, task, training), has_aux=True)
+    index: stacks.Index, gradient: Callable[..., Any], state: TrainState, paths: jax.Array
+) -> tuple[Any, Any, Any]:
+    """Statistics after all paths, summed gradients, mean scores: one device's share."""
 
-    def one(stats: Any, index: jax.Array) -> tuple[Any, Any, Any]:
-        path_dropout = jax.random.fold_in(dropout_key, index)
-        (loss, (stats, hits)), grads = gradient(
-            state.params, stats, images, batch, paths[index], path_dropout
-        )
-        return stats, grads, (loss, hits)
-
-    if len(paths) == 1:
-        return one(state.stats, jnp.int32(0))
-
-    def add(carry: Any, index: jax.Array) -> tuple[Any, Any]:
+    def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
         stats, total = carry
-        stats, grads, scores = one(stats, index)
-        return (stats, jax.tree.map(jnp.add, total, grads)), scores
+        path = paths[number]
+        part, grads, scores = gradient(
+            stacks.take(index, state.params, path), stacks.take(index, stats, path), path, number
+        )
+        grads = jax.tree.map(jnp.add, stacks.take(index, total, path), grads)
+        return (stacks.put(index, stats, part, path), stacks.put(index, total, grads, path)), scores
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))
     return stats, grads, jax.tree.map(jnp.mean, scores)
+
+
+def _reduce(
+    task: Task, training: ConfigDict, state: TrainState, grads: Any, scores: Any
+) -> tuple[Any, dict[str, jax.Array]]:
+    """Gradients over all devices, those of stem and head scaled; and the step's metrics."""
+    grads, (loss, accuracy) = lax.psum((grads, scores), DATA)
+    if task.shared_scale != 1:
+        for part in ("stem", "head"):
+            grads[part] = jax.tree.map(lambda g: g * task.shared_scale, grads[part])
+    return grads, {
+        "loss": loss,
+        "accuracy": accuracy,
+        "learning_rate": jnp.asarray(make_schedule(training)(state.step)),
+        "gradient_norm": optax.tree.norm(grads),
+    }
+
+
+def _next(
+    training: ConfigDict, state: TrainState, params: Any, stats: Any, opt_state: Any
+) -> TrainState:
+    ema = state.ema
+    if ema is not None:
+        ema = optax.incremental_update((params, stats), ema, 1.0 - training.ema_decay)
+    return TrainState(state.step + 1, params, stats, opt_state, ema)
+
+
+def _gradient_of_path(
+    task: Task,
+    training: ConfigDict,
+    images: jax.Array,
+    batch: Batch,
+    dropout_key: jax.Array,
+    params: Any,
+    stats: Any,
+    architecture: jax.Array,
+    index: jax.Array,
+) -> tuple[Any, Any, Any]:
+    """One device's share of a path: `(stats, gradients, (loss, accuracy))`."""
+    (loss, (stats, hits)), grads = jax.value_and_grad(_loss_of_path, argnums=2, has_aux=True)(
+        task,
+        training,
+        params,
+        stats,
+        images,
+        batch,
+        architecture,
+        jax.random.fold_in(dropout_key, index),
+    )
+    return stats, grads, (loss, hits)
 
 
 def _loss_of_path(

@@ -10,46 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_weights import BACKBONE, LOGITS, State, random_images, random_state
 
+from benchmarks.torch_supernet import InvertedBottleneck, conv
+
 torch.set_num_threads(1)  # maps are so small that threads only wait for one another
-
-
-def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-
-
-class SqueezeExcitation(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.squeeze_conv = nn.Conv2d(channels, channels // 4, 1)
-        self.excite_conv = nn.Conv2d(channels // 4, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        squeezed = F.relu(self.squeeze_conv(F.adaptive_avg_pool2d(x, 1)))
-        return x * F.hardsigmoid(self.excite_conv(squeezed))
-
-
-class InvertedBottleneck(nn.Module):
-    """Expand, depthwise, squeeze-and-excitation, project."""
-
-    def __init__(self, block: str, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        hidden = int(block[1]) * inputs
-        self.residual = stride == 1 and inputs == outputs
-        self.conv1, self.bn1 = conv(inputs, hidden), nn.BatchNorm2d(hidden)
-        self.conv2 = conv(hidden, hidden, int(block[3]), stride, groups=hidden)
-        self.bn2 = nn.BatchNorm2d(hidden)
-        self.mid_se = SqueezeExcitation(hidden) if block.endswith("_SE") else nn.Identity()
-        self.conv3, self.bn3 = conv(hidden, outputs), nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.hardswish(self.bn1(self.conv1(x)))
-        y = self.mid_se(F.hardswish(self.bn2(self.conv2(y))))
-        y = self.bn3(self.conv3(y))
-        return x + y if self.residual else y
 
 
 class Subsampling(nn.Module):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scarlet_jax.nn.depthwise import depthwise, native
+from scarlet_jax.nn.convolution import depthwise, native_depthwise
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -16,7 +16,7 @@ def test_equals_the_grouped_convolution(size, kernel, stride):
     x = jnp.asarray(rng.standard_normal((batch, *size, 4)), jnp.float32)
     taps = jnp.asarray(rng.standard_normal((kernel, kernel, 4)), jnp.float32)
     y, pull = jax.vjp(lambda x, w: depthwise(x, w, stride), x, taps)
-    expected, expected_pull = jax.vjp(lambda x, w: native(x, w, stride), x, taps)
+    expected, expected_pull = jax.vjp(lambda x, w: native_depthwise(x, w, stride), x, taps)
     cotangent = jnp.asarray(rng.standard_normal(y.shape), jnp.float32)
     for ours, theirs in zip(
         (y, *pull(cotangent)), (expected, *expected_pull(cotangent)), strict=True
@@ -30,7 +30,7 @@ def test_bfloat16_stays_near_float32():
     taps = jnp.asarray(rng.standard_normal((5, 5, 4)), jnp.bfloat16)
     y = depthwise(x, taps, 1)
     assert y.dtype == jnp.bfloat16
-    exact = native(x.astype(jnp.float32), taps.astype(jnp.float32), 1)
+    exact = native_depthwise(x.astype(jnp.float32), taps.astype(jnp.float32), 1)
     # 25 terms, 8 bits of mantissa.
     np.testing.assert_allclose(y.astype(jnp.float32), exact, atol=0.15)
 

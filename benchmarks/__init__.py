@@ -1,0 +1,1 @@
+"""Speed of the supernet side by side with PyTorch; README.md says how to run it."""

@@ -1,0 +1,104 @@
+"""Our side: what is measured, ready to be called."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import offspring
+from benchmarks.measure import Setup, Work
+from scarlet_jax import devices, evaluation, supernet
+from scarlet_jax.nn import functional
+from scarlet_jax.space import Array
+from scarlet_jax.train import step as steps
+
+
+def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
+    """What `work.kind` names; its calls return when the result is there."""
+    network = supernet.create(setup.space, num_classes=setup.num_classes, channels=setup.channels)
+    if work.kind == "score":
+        return _scorer(work, setup, network)
+    if work.kind in ("train", "strict_fair"):
+        return _trainer(work, setup, network)
+    evaluate = _evaluator(work, setup, network)
+    if work.kind == "evaluator":
+        return partial(evaluate, setup.path[None])
+    architectures = offspring.search(setup)
+    if work.kind == "population":
+        return partial(evaluate, architectures)
+    return lambda: [evaluate(architecture[None]) for architecture in architectures]
+
+
+def _random_batch(work: Work, setup: Setup, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    shape = (work.batch_size, work.image_size, work.image_size, setup.channels)
+    return {
+        "image": rng.integers(256, size=shape, dtype=np.uint8),
+        "label": rng.integers(setup.num_classes, size=work.batch_size, dtype=np.int32),
+        "weight": np.ones(work.batch_size, np.float32),
+    }
+
+
+def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[], Any]:
+    """Logits with running statistics; the architecture is an argument of the program."""
+    data = setup.config.data
+
+    @jax.jit
+    def score(params: Any, stats: Any, images: jax.Array, path: jax.Array) -> jax.Array:
+        pixels = devices.normalise(images, data.mean, data.std)
+        logits: jax.Array = supernet.apply(
+            network.graphdef,
+            params,
+            stats,
+            pixels,
+            path,
+            cache_bytes=setup.config.search.cache_bytes,
+        )[0]
+        return logits
+
+    images, path = jax.device_put((_random_batch(work, setup, 0)["image"], setup.path))
+    return lambda: jax.block_until_ready(score(network.params, network.stats, images, path))
+
+
+def _trainer(work: Work, setup: Setup, network: functional.Network) -> Callable[[], Any]:
+    """Steps of the real training; one along a path always takes SCARLET-A's."""
+    training, mesh = setup.config.supernet, devices.make_mesh()
+    fair = work.kind == "strict_fair"
+    training.update(sampler="strict_fair" if fair else "uniform", batch_size=work.batch_size)
+    task = steps.supernet_task(network.graphdef, training)
+    if not fair:
+        # Drawn, as far as the compiler can tell: a constant one would be compiled alone.
+        task = dataclasses.replace(
+            task, sample=lambda key: jnp.where(jax.random.uniform(key) < 2, setup.path, 0)[None]
+        )
+    step = steps.make_train_step(task, training, setup.config.data, mesh, seed=0)
+    state = devices.replicate(mesh, steps.init_state(network, training))
+    batch = devices.shard(mesh, _random_batch(work, setup, 0))
+
+    def call() -> None:
+        nonlocal state
+        state, metrics = step(state, batch)
+        jax.block_until_ready((state, metrics))
+
+    return call
+
+
+def _evaluator(work: Work, setup: Setup, network: functional.Network) -> Callable[[Array], Any]:
+    """The search's evaluator on one validation batch, with one batch to recalibrate on."""
+    config, mesh = setup.config, devices.make_mesh()
+    evaluator = evaluation.PopulationEvaluator(
+        network.graphdef,
+        config.data,
+        mesh,
+        statistics=config.search.statistics,
+        calibration=[_random_batch(work, setup, 1)],
+        chunk=config.search.chunk,
+        cache_bytes=config.search.cache_bytes,
+    )
+    params, stats = devices.replicate(mesh, (network.params, network.stats))
+    batches = [devices.replicate(mesh, _random_batch(work, setup, 0))]
+    return lambda architectures: evaluator(params, stats, architectures, lambda: batches)

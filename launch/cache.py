@@ -1,0 +1,37 @@
+"""The persistent compilation cache: a program that was compiled once is read back later."""
+
+import os
+from pathlib import Path
+
+import jax
+from absl import logging
+
+
+def default_directory() -> str:
+    """JAX's own setting where there is one, else a folder in the user's cache directory."""
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return os.environ.get("JAX_COMPILATION_CACHE_DIR", str(user / Path("scarlet_jax/compilation")))
+
+
+def use(directory: str) -> None:
+    """Lets JAX keep compiled programs there; the empty string switches the cache off.
+
+    Small programs are kept as well: there are many, and compiling them takes seconds. JAX tells
+    programs apart by what they compute, its version, XLA's flags and the kind of device or
+    processor. Nothing is ever removed.
+    """
+    if directory and "://" not in directory and (problem := _problem(Path(directory))):
+        logging.warning("no compilation cache in %s: %s", directory, problem)
+        directory = ""
+    jax.config.update("jax_compilation_cache_dir", directory)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # whatever the file system
+
+
+def _problem(directory: Path) -> str:
+    """Why it cannot be written to, if so."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return str(error.strerror)
+    return "" if os.access(directory, os.W_OK) else "not writable"

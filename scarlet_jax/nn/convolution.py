@@ -1,0 +1,199 @@
+"""Convolutions that are fast on every device.
+
+XLA's CPU backend runs grouped convolutions 8 to 40 times slower than the sum of shifted
+slices times taps, which fuses with what follows, and the kernel's gradient of a convolution of
+few channels 10 times slower than a matrix product. TPU and GPU keep the native convolutions.
+The choice is made when the program is lowered, so that a program can be compiled on one
+platform for another.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Operation = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolves each channel with its own taps, padding `k // 2` zeros on every side.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[k, k, C]`, k odd, of x's dtype.
+      stride: 1 or 2.
+
+    Returns:
+      `[B, ceil(H / stride), ceil(W / stride), C]`.
+    """
+    on_cpu = partial(shift_and_add, stride)
+    return _by_platform(on_cpu, partial(native_depthwise, stride=stride))(x, kernel)
+
+
+def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolves, padding `k // 2` zeros on every side.
+
+    Args:
+      x: `[B, H, W, C]`, of few channels: images.
+      kernel: `[k, k, C, D]`, k odd, of x's dtype.
+      stride: 1 or 2.
+
+    Returns:
+      `[B, ceil(H / stride), ceil(W / stride), D]`.
+    """
+    on_cpu = partial(patches_times_kernel, stride=stride)
+    return _by_platform(on_cpu, partial(native, stride=stride))(x, kernel)
+
+
+def _by_platform(on_cpu: Operation, elsewhere: Operation) -> Operation:
+    """One of two ways to compute the same function of two arrays, with its own gradient."""
+
+    @jax.custom_vjp
+    def operation(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)
+
+    def pull_back(way: Operation) -> Callable[..., Any]:
+        return lambda x, kernel, cotangent: jax.vjp(way, x, kernel)[1](cotangent)
+
+    def backward(residuals: Any, cotangent: jax.Array) -> Any:
+        return lax.platform_dependent(
+            *residuals, cotangent, cpu=pull_back(on_cpu), default=pull_back(elsewhere)
+        )
+
+    operation.defvjp(lambda x, kernel: (operation(x, kernel), (x, kernel)), backward)
+    return operation
+
+
+def native(x: jax.Array, kernel: jax.Array, stride: int, groups: int = 1) -> jax.Array:
+    """`convolution` as XLA's own."""
+    padding = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=((padding, padding),) * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def native_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`depthwise` as XLA's grouped convolution."""
+    return native(x, kernel[:, :, None, :], stride, groups=kernel.shape[-1])
+
+
+def patches_times_kernel(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`convolution` as one matrix product: every output pixel sees k * k * C inputs."""
+    k, _, _, width = kernel.shape
+    padded, out = _pad(x, k // 2), _output_size(x, stride)
+    patches = [_shifted(padded, i, j, stride, out) for i in range(k) for j in range(k)]
+    flat = jnp.concatenate(patches, axis=-1).reshape(-1, kernel[..., 0].size)
+    return (flat @ kernel.reshape(-1, width)).reshape(len(x), *out, width)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def shift_and_add(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`depthwise` as a sum of shifted slices times taps."""
+    padded = _pad(x, kernel.shape[0] // 2)
+    return _sum_of_shifts(padded, kernel, stride, _output_size(x, stride))
+
+
+def _output_size(x: jax.Array, stride: int) -> tuple[int, int]:
+    return -(-x.shape[1] // stride), -(-x.shape[2] // stride)
+
+
+@partial(jax.jit, static_argnums=(2, 3))  # traced once for all its callers of the same shapes
+def _sum_of_shifts(
+    padded: jax.Array, kernel: jax.Array, stride: int, out: tuple[int, int]
+) -> jax.Array:
+    total = jnp.zeros((len(padded), *out, padded.shape[-1]), padded.dtype)
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            total = total + _shifted(padded, i, j, stride, out) * kernel[i, j]
+    return total
+
+
+def _shifted(padded: jax.Array, i: int, j: int, stride: int, out: tuple[int, int]) -> jax.Array:
+    """What tap `(i, j)` sees, `[B, *out, C]`."""
+    batch, _, _, channels = padded.shape
+    reach = [stride * (n - 1) + 1 for n in out]
+    return lax.slice(
+        padded,
+        (0, i, j, 0),
+        (batch, i + reach[0], j + reach[1], channels),
+        (1, stride, stride, 1),
+    )
+
+
+def _pad(x: jax.Array, padding: int) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+
+
+def _input_gradient(
+    kernel: jax.Array, cotangent: jax.Array, stride: int, size: tuple[int, ...]
+) -> jax.Array:
+    """Correlates the dilated cotangent with the flipped taps."""
+    k = kernel.shape[0]
+    low = k - 1 - k // 2
+    borders = [
+        (low, n + k - 1 - low - (stride * (m - 1) + 1), stride - 1)
+        for n, m in zip(size, cotangent.shape[1:3], strict=True)
+    ]
+    zero = jnp.zeros((), cotangent.dtype)
+    dilated = lax.pad(cotangent, zero, ((0, 0, 0), *borders, (0, 0, 0)))
+    return _sum_of_shifts(dilated, kernel[::-1, ::-1], 1, (size[0], size[1]))
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _tap_gradient(x: jax.Array, cotangent: jax.Array, stride: int, k: int) -> jax.Array:
+    """A loop over small groups of rows that sums all taps at once: `float32[k, k, C]`.
+
+    The rows and the sums stay in cache, so x and the cotangent are read from memory once, not
+    once a tap: 4 to 5 times faster on large maps than a loop over taps.
+    """
+    batch, height, width, channels = cotangent.shape
+    rows = _rows_per_pass(height, width)
+    padded = _pad(x, k // 2)
+    flat = padded.reshape(-1, *padded.shape[2:])  # [B * H, W, C]
+    window = (stride * (rows - 1) + k, *flat.shape[1:])
+    corners = np.add.outer(
+        np.arange(batch) * padded.shape[1], stride * np.arange(0, height, rows)
+    ).astype(np.int32)
+
+    def add(total: jax.Array, inputs: Any) -> tuple[jax.Array, None]:
+        corner, pulled = inputs
+        seen = lax.dynamic_slice(flat, (corner, 0, 0), window, allow_negative_indices=False)
+        part = jnp.zeros_like(total)
+        for i in range(rows):
+            for j in range(width):
+                start = (stride * i, stride * j, 0)
+                under = lax.slice(seen, start, (start[0] + k, start[1] + k, channels))
+                part = part + (under * pulled[i, j]).astype(jnp.float32)  # [k, k, C]
+        return total + part, None
+
+    zeros = jnp.zeros((k, k, channels), jnp.float32)
+    groups = cotangent.reshape(-1, rows, width, channels)
+    return lax.scan(add, zeros, (jnp.array(corners.ravel()), groups))[0]
+
+
+def _rows_per_pass(height: int, width: int) -> int:
+    """So many that a pass sums about 64 pixels, which outweighs the cost of the loop."""
+    most = max(1, 64 // width)
+    return max(rows for rows in range(1, most + 1) if height % rows == 0)
+
+
+def _shift_and_add_vjp(stride: int, residuals: Any, cotangent: jax.Array) -> Any:
+    x, kernel = residuals
+    return (
+        _input_gradient(kernel, cotangent, stride, x.shape[1:3]),
+        _tap_gradient(x, cotangent, stride, kernel.shape[0]).astype(kernel.dtype),
+    )
+
+
+shift_and_add.defvjp(
+    lambda stride, x, kernel: (shift_and_add(stride, x, kernel), (x, kernel)), _shift_and_add_vjp
+)

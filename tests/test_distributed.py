@@ -1,0 +1,142 @@
+"""Two processes on one machine give what one process gives with as many devices."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import jax
+import numpy as np
+import pytest
+import small
+
+from scarlet_jax import devices, jobs, processes, workspace
+from scarlet_jax.errors import InputError
+from scarlet_jax.train import metrics
+
+ROOT = Path(__file__).parent.parent
+DEVICES = 4  # each of two processes; this one has eight
+TOLERANCE = {"rel": 1e-4, "abs": 1e-6}
+
+
+def start(config, workdir, port, process_id):
+    flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "launch.pipeline", f"--config={config}"),
+            *(f"--workdir={workdir}", f"--coordinator=localhost:{port}"),
+            *("--num_processes=2", f"--process_id={process_id}"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": f"{flags}{DEVICES}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("config")
+    small.write_images(folder / "images")
+    (folder / "images" / "train" / "dark" / "broken.png").write_bytes(b"not an image")
+    (folder / "tiny_config.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nimport pathlib, small\n"
+        f"def get_config():\n"
+        f"    config = small.config(pathlib.Path({str(folder / 'images')!r}))\n"
+        "    config.search.picks = 1\n"
+        "    return config\n"
+    )
+    return folder / "tiny_config.py"
+
+
+@pytest.fixture(scope="module")
+def both(config_file, tmp_path_factory):
+    """The set-up of one process, and work directory and output of two."""
+    directory = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    started = [start(config_file, directory, port, i) for i in range(2)]
+    config = small.config(config_file.parent / "images")
+    config.search.picks = 1
+    one = workspace.prepare(config, tmp_path_factory.mktemp("one"))
+    jobs.run_pipeline(one, command="python -m launch.pipeline")
+    output = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0, 0], output
+    return one, directory, [out for out, _ in output]
+
+
+def test_the_same_front_and_scores(both):
+    one, two, _ = both
+    assert jax.device_count() == 2 * DEVICES
+    assert (two / "front.json").read_text() == (one.workdir / "front.json").read_text()
+    expected, result = (
+        json.loads((workdir / "subnets/model-0/result.json").read_text())
+        for workdir in (one.workdir, two)
+    )
+    assert result.keys() == expected.keys()
+    for name, value in expected.items():
+        numeric = isinstance(value, float)
+        assert result[name] == (pytest.approx(value, **TOLERANCE) if numeric else value)
+
+
+@pytest.mark.parametrize("part", ["supernet", "subnets/model-0"])
+def test_the_same_metrics(both, part):
+    one, two, _ = both
+    expected, records = metrics.read(one.workdir / part), metrics.read(two / part)
+    assert [record["step"] for record in records] == [2, 4, 6]
+    for ours, theirs in zip(records, expected, strict=True):
+        for record in (ours, theirs):
+            assert record.pop("images_per_second") > 0
+        assert ours == pytest.approx(theirs, **TOLERANCE)
+
+
+def test_one_process_reads_the_checkpoint_of_two(both):
+    one, two, _ = both
+    networks = [
+        jobs.load_supernet(setup)[1:] for setup in (workspace.prepare(one.config, two), one)
+    ]
+    for ours, theirs in zip(*map(jax.tree.leaves, networks), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_the_first_process_alone_prints_and_the_report_knows_both(both):
+    _, two, (first, second) = both
+    assert f"report: {two / 'report.html'}" in first
+    assert "1 unreadable image: " in first
+    assert [line for line in second.splitlines() if not line.startswith("[Gloo]")] == []
+    assert "broken.png" in (two / "report.html").read_text()
+    assert len(list((two / "supernet").glob("events.*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("here", 2, 0), "coordinator is 'here'; allowed: HOST:PORT or auto"),
+        (("auto", 2, 0), "num_processes and process_id go with a coordinator HOST:PORT"),
+        (("host:1", 2, None), "with coordinator host:1, num_processes and process_id are needed"),
+        (("host:1", 2, 2), "process_id is 2; allowed with 2 processes: 0 to 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        processes.join(*arguments)
+
+
+def test_the_devices_of_a_process_are_side_by_side(monkeypatch):
+    """On TPU slices neither ids nor the order in which JAX lists devices go by process."""
+    listed = [
+        mock.Mock(jax.Device, id=number, process_index=process)
+        for number, process in enumerate((0, 0, 1, 1, 0, 0, 1, 1))
+    ]
+    monkeypatch.setattr(jax, "devices", lambda: listed)
+    mesh = devices.make_mesh()
+    assert [device.id for device in mesh.devices] == [0, 1, 4, 5, 2, 3, 6, 7]
+
+
+def test_gathering_in_one_process_is_the_value_itself():
+    assert processes.gather({"names": ["a"]}) == [{"names": ["a"]}]
