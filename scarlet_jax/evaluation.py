@@ -113,7 +113,7 @@ class PopulationEvaluator:
         self.plan, self.data, self.mesh, self.statistics = plan, data, mesh, statistics
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
         self.cache_bytes = cache_bytes if mesh.devices.flat[0].platform == "cpu" else 0
-        self.calibration = (
+        self.batches = (
             [
                 replicate(mesh, {name: batch[name] for name in ("image", "weight")})
                 for batch in calibration
@@ -123,11 +123,11 @@ class PopulationEvaluator:
         )
         whole, spread = PartitionSpec(), PartitionSpec(DATA)
         paths = (spread, whole)
-        self._start = self._compile(self._take, (whole, spread), spread)
-        self._calibrate = self._compile(
+        self.start = self._compile(self._take, (whole, spread), spread)
+        self.calibrate = self._compile(
             self._recalibrate, (whole, spread, whole, whole, *paths), spread, donate=1
         )
-        self._count = self._compile(self._hits, (whole, spread, whole, *paths), whole)
+        self.count = self._compile(self._hits, (whole, spread, whole, *paths), whole)
 
     def __call__(
         self,
@@ -157,12 +157,12 @@ class PopulationEvaluator:
             # Each process places its own part of the chunk.
             own = np.array_split(padded, jax.process_count())[jax.process_index()]
             paths = (shard(self.mesh, own), replicate(self.mesh, np.int32(len(rows))))
-            ready = self._start(stats, paths[0])
-            for number, batch in enumerate(self.calibration):
-                ready = self._calibrate(params, ready, np.float32(number), batch, *paths)
+            ready = self.start(stats, paths[0])
+            for number, batch in enumerate(self.batches):
+                ready = self.calibrate(params, ready, np.float32(number), batch, *paths)
             right, images = np.zeros(self.chunk), 0.0
             for batch in batches():
-                right += np.asarray(self._count(params, ready, batch, *paths), np.float64)
+                right += np.asarray(self.count(params, ready, batch, *paths), np.float64)
                 images += float(np.asarray(batch["weight"]).sum())
             if not images:
                 raise InputError("no image of this split can be read: nothing to score")

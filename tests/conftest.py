@@ -11,7 +11,7 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # the user's own stays as it is
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
@@ -94,3 +94,13 @@ def path_gradient(tiny_supernet: functional.Network) -> Callable[..., Any]:
         return (logits * logits).mean(), stats
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+@pytest.fixture
+def compilations() -> Iterator[Callable[[], int]]:
+    """How many programs have been compiled since."""
+    names = []
+    listener = lambda name, _, **__: names.append(name)  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    yield lambda: names.count("/jax/core/compile/backend_compile_duration")
+    jax.monitoring.unregister_event_duration_listener(listener)

@@ -95,6 +95,29 @@ def test_population_accuracy_is_that_of_each_path_alone(network, space, data, st
     assert len(set(expected)) > 1  # else a constant would pass
 
 
+def test_populations_never_recompile(network, space, data, compilations):
+    mesh = devices.make_mesh()
+    evaluator = evaluation.PopulationEvaluator(
+        network.graphdef,
+        data,
+        mesh,
+        statistics="recalibrated",
+        calibration=list(make_batches(1, [8])),
+        chunk=8,
+        cache_bytes=0,
+    )
+    weights = devices.replicate(mesh, (network.params, network.stats))
+    placed = devices.replicate(mesh, list(make_batches(0, [8])))
+    everything = np.array([[a, b] for a in (0, 1) for b in (0, 1)], np.int32)
+    evaluator(*weights, everything[:1], lambda: placed)
+    before = compilations()
+    assert before > 0  # it does count
+    for count in (1, 2, 3, 4):
+        evaluator(*weights, np.roll(everything, count, 0)[:count], lambda: placed)
+    evaluator(*weights, np.tile(everything, (3, 1)), lambda: placed)  # two chunks
+    assert compilations() == before
+
+
 def test_network_scores_count_every_image_once(network, space, data):
     alone = subnet.extract(space, network, np.array([0, 1]))
     batches = list(make_batches(0, [8, 3]))

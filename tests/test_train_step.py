@@ -72,6 +72,51 @@ def test_supernet_step_is_the_same_on_one_device_and_eight(runs):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_one_path_moves_alone_and_no_path_recompiles(settings, network, batch, compilations):
+    """Under uniform sampling: a block off the path stays as it is, with its momentum."""
+    training = settings.supernet.copy_and_resolve_references().unlock()
+    training.update({"sampler": "uniform", "warmup_steps": 0})
+    task, mesh = steps.supernet_task(network.graphdef, training), meshes()[0]
+    step = steps.make_train_step(task, training, settings.data, mesh, seed=3)
+    state = devices.replicate(mesh, copy(steps.init_state(network, training)))
+    placed, taken = devices.shard(mesh, batch), set()
+    for number in range(6):
+        before = jax.tree.map(np.asarray, (state.params, state.opt_state))
+        compiled = compilations()
+        state, _ = step(state, placed)
+        assert number == 0 or compilations() == compiled
+        after = jax.tree.map(np.asarray, (state.params, state.opt_state))
+        key = jax.random.split(jax.random.fold_in(jax.random.key(3), number))[0]
+        (path,) = np.asarray(steps.sample_paths("uniform", make_space(settings), key))
+        taken.add(tuple(path))
+        moved = [
+            [
+                any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, modules), strict=True))
+                for modules in zip(*stages, strict=True)
+            ]
+            for stages in zip(before[0]["stages"], after[0]["stages"], strict=True)
+        ]
+        assert moved == [[choice == 0, choice == 1] for choice in path]
+        assert jax.tree.all(jax.tree.map(lambda a: np.all(np.isfinite(a)), after))
+    assert len(taken) > 1
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu", "cuda"])
+def test_accelerators_keep_native_convolutions(settings, network, batch, platform):
+    """In the whole step: no sum of shifted slices in the text, but grouped convolutions."""
+    task = steps.supernet_task(network.graphdef, settings.supernet)
+    compute, _ = steps.make_programs(task, settings.supernet, settings.data, meshes()[0], seed=3)
+    state = steps.init_state(network, settings.supernet)
+    text = compute.trace(state, batch).lower(lowering_platforms=(platform,)).as_text()
+    grouped = text.count("feature_group_count = 16")
+    if platform == "cpu":
+        assert "sum_of_shifts" in text
+        assert grouped == 0
+    else:
+        assert "sum_of_shifts" not in text
+        assert grouped > 0
+
+
 def test_strict_fair_step_is_one_update_with_the_summed_gradients(settings, network, batch, runs):
     """Replayed path by path with plain autodiff; the learning rate of step 0 is 0."""
     space, training = make_space(settings), settings.supernet

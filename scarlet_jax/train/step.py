@@ -157,6 +157,22 @@ def make_train_step(
       `image uint8[B, H, W, C]`, `label int32[B]` and `weight float32[B]`; the metrics `loss`,
       `accuracy`, `learning_rate` and `gradient_norm`, float32[].
     """
+    compute, write = make_programs(task, training, data, mesh, seed)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        result, metrics = compute(state, batch)
+        return write(state, result), metrics
+
+    return step
+
+
+def make_programs(
+    task: Task, training: ConfigDict, data: ConfigDict, mesh: Mesh, seed: int
+) -> tuple[Callable[..., Any], Callable[..., TrainState]]:
+    """A step's programs, `(state, batch) -> (result, metrics)` and `(state, result) -> state`.
+
+    In one, XLA would copy the stacks, which are read before they are written to.
+    """
     compute: Callable[..., Any] = partial(_gradient, task, training, data, seed)
     write: Callable[..., TrainState] = partial(_update, training)
     if task.index is not None and task.paths == 1:
@@ -170,15 +186,7 @@ def make_train_step(
         out_specs=(replicated, replicated),
         check_vma=False,
     )
-    # Two programs: in one, XLA would copy what is read before it is written to.
-    first = jax.jit(sharded)
-    second = jax.jit(write, donate_argnums=0)
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        result, metrics = first(state, batch)
-        return second(state, result), metrics
-
-    return step
+    return jax.jit(sharded), jax.jit(write, donate_argnums=0)
 
 
 def _move_path(
