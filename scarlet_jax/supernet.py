@@ -136,11 +136,9 @@ def run(
     cache_bytes: int = 0,
 ) -> tuple[Any, Any]:
     """`apply` on the arrays of the path alone, as `stacks.take` gives them."""
-    x, stem_stats = _run_stem(plan, params, stats, images, batch)
+    stem = _run_stem(plan, params, stats, images, batch)
     how = _How(batch, cache_bytes, keep_maps=features)
-    x, computed = _run_stages(plan, params, stats, x, architecture, how)
-    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
-    new_stats = {"stem": stem_stats, "stages": [c.stats for c in computed], "head": head_stats}
+    logits, new_stats, computed = _run_after_stem(plan, params, stats, stem, architecture, how)
     maps = [feature for c in computed if c.maps is not None for feature in c.maps]
     return ((logits, maps) if features else logits), new_stats
 
@@ -174,15 +172,12 @@ def run_population(
       statistics beyond `count`.
     """
     first = jax.tree.map(lambda leaf: leaf[0], stats)
-    x, stem_stats = _run_stem(plan, params, first, images, batch)
+    stem = _run_stem(plan, params, first, images, batch)
     how = _How(batch, cache_bytes, keep_maps=True)
 
     def one(architecture: jax.Array, stats: Any, before: Any = None) -> Any:
         part = stacks.take(plan.index, params, architecture)
-        y, computed = _run_stages(plan, part, stats, x, architecture, how, before)
-        logits, head_stats = functional.apply(plan.head, part["head"], stats["head"], y, batch)
-        new = {"stem": stem_stats, "stages": [c.stats for c in computed], "head": head_stats}
-        return logits, new, computed
+        return _run_after_stem(plan, part, stats, stem, architecture, how, before)
 
     def step(i: jax.Array, carry: Any) -> Any:
         all_logits, all_stats, last, computed = carry
@@ -212,6 +207,23 @@ def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, batch: Any
     return functional.apply(
         plan.stem, params["stem"], stats["stem"], images.astype(plan.dtype), batch
     )
+
+
+def _run_after_stem(
+    plan: Plan,
+    params: Any,
+    stats: Any,
+    stem: tuple[jax.Array, Any],
+    architecture: jax.Array,
+    how: _How,
+    before: tuple[jax.Array, list[Computed]] | None = None,
+) -> tuple[jax.Array, Any, list[Computed]]:
+    """A path from the stem's output and statistics on: logits, statistics, what layers gave."""
+    x, stem_stats = stem
+    x, computed = _run_stages(plan, params, stats, x, architecture, how, before)
+    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, how.batch)
+    new_stats = {"stem": stem_stats, "stages": [c.stats for c in computed], "head": head_stats}
+    return logits, new_stats, computed
 
 
 def _run_stages(
