@@ -1,12 +1,14 @@
 """How a supernet keeps its arrays, and how a path's arrays are taken out and written back.
 
 The arrays of a stage lie in stacks `[layers, members, n]`: all weights of a block that the same
-choices have, flattened one after the other. So a path is taken out by a few slices, and
-gradients and updates are as large as the path, not as large as the supernet.
+choices have, flattened one after the other. A path has rows `[layers, n]` instead: for each
+layer the weights of the one block on it, whatever the block. So a path is taken out by a few
+slices, and gradients and updates are as large as the path, not as large as the supernet.
 
-A tree of such arrays is `{"stem": ..., "stages": [[{group: {kind: stack}}]], "head": ...}`: for
-each stage its modules (`supernet.Module`), for each module the groups of weights that share
-members ("common", "se", "depthwise/0", ...), for each group its kernels and its vectors.
+A supernet's tree is `{"stem": ..., "stages": [[{group: {kind: stack}}]], "head": ...}`: for each
+stage its modules (`supernet.Module`), for each module the groups of weights that share members
+("common" and "se"), for each group its kernels and its vectors. A path's tree has no modules:
+`{"stem": ..., "stages": [{group: {kind: rows}}], "head": ...}`.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+GROUPS = ("common", "se")
+KINDS = ("kernel", "vector")
 Groups = dict[str, dict[str, Any]]
 
 
@@ -61,7 +65,9 @@ def pack(tree: Any) -> tuple[Groups, Layout]:
     pieces: dict[tuple[str, str], list[np.ndarray]] = {}
     places = []
     for keypath, leaf in leaves:
-        group, kind = _name(keypath)
+        names = [key.key for key in keypath]
+        group = "se" if names[0] == "se" else "common"
+        kind = "kernel" if names[-1] == "kernel" else "vector"
         earlier = pieces.setdefault((group, kind), [])
         offset = sum(piece.shape[-1] for piece in earlier)
         places.append(Place(group, kind, offset, leaf.shape[2:]))
@@ -72,17 +78,9 @@ def pack(tree: Any) -> tuple[Groups, Layout]:
     return stacks, Layout(treedef, tuple(places))
 
 
-def _name(keypath: Sequence[Any]) -> tuple[str, str]:
-    first, *rest = [key.key for key in keypath]
-    kind = "kernel" if keypath[-1].key == "kernel" else "vector"
-    if first == "depthwise":
-        return f"depthwise/{rest[0]}", kind
-    return ("se" if first == "se" else "common"), kind
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def unpack(layout: Layout, rows: Groups) -> Any:
-    """A block's arrays out of its rows `{group: {kind: [n]}}`."""
+    """A block's arrays out of its rows `{group: {kind: [n]}}`, which may be longer."""
     leaves = []
     for place in layout.places:
         row = rows[place.group][place.kind]
@@ -91,18 +89,29 @@ def unpack(layout: Layout, rows: Groups) -> Any:
     return jax.tree.unflatten(layout.treedef, leaves)
 
 
-def repack(layout: Layout, tree: Any) -> Groups:
-    """The rows of a block's arrays: the inverse of `unpack`."""
-    pieces: dict[str, dict[str, list[jax.Array]]] = {}
-    for place, leaf in zip(layout.places, jax.tree.leaves(tree), strict=True):
-        pieces.setdefault(place.group, {}).setdefault(place.kind, []).append(leaf.ravel())
-    return jax.tree.map(jnp.concatenate, pieces, is_leaf=lambda part: isinstance(part, list))
+def repack(layout: Layout, tree: Any, rows: Groups) -> Groups:
+    """Rows with a block's arrays in place of what they begin with: the inverse of `unpack`."""
+
+    def one(group: str, kind: str, row: jax.Array) -> jax.Array:
+        pieces = [
+            leaf.ravel()
+            for place, leaf in zip(layout.places, jax.tree.leaves(tree), strict=True)
+            if (place.group, place.kind) == (group, kind)
+        ]
+        return jnp.concatenate([*pieces, row[sum(map(len, pieces)) :]])
+
+    return {
+        group: {kind: one(group, kind, row) for kind, row in kinds.items()}
+        for group, kinds in rows.items()
+    }
 
 
 # Plain differentiation would pad the gradient of every array to the whole row, and add.
 unpack.defvjp(
-    lambda layout, rows: (unpack(layout, rows), None),
-    lambda layout, _, cotangents: (repack(layout, cotangents),),
+    lambda layout, rows: (unpack(layout, rows), rows),
+    lambda layout, rows, cotangents: (
+        repack(layout, cotangents, jax.tree.map(jnp.zeros_like, rows)),
+    ),
 )
 
 
@@ -115,64 +124,107 @@ def take(index: Index, tree: Any, architecture: jax.Array) -> Any:
       architecture: `int32[L]`.
 
     Returns:
-      The tree with every stack `[layers, members, n]` sliced to `[layers, n]`; what all paths
-      share is as it was. A stack without a layer's choice gives some other block there:
-      `holds` tells which.
+      The tree with rows `[layers, n]` in place of the stacks of a stage's modules, n of the
+      longest; what all paths share is as it was. Beyond the arrays of a layer's block, a row
+      holds anything.
     """
 
-    def one(keypath: Any, leaf: jax.Array) -> jax.Array:
-        stack = _find(index, keypath)
-        if stack is None:
-            return leaf
-        slots = _slots(stack, architecture)
-        size = (1, 1, leaf.shape[2])
-        rows = [
-            lax.dynamic_slice(leaf, (i, slots[i], 0), size, allow_negative_indices=False)[0]
-            for i in range(len(stack.layers))
+    def one(network: Any) -> Any:
+        if not _is_network(network):
+            return network
+        stages = [
+            _take_stage(index, i, modules, architecture)
+            for i, modules in enumerate(network["stages"])
         ]
-        return jnp.concatenate(rows)
+        return {**network, "stages": stages}
 
-    return jax.tree_util.tree_map_with_path(one, tree)
+    return jax.tree.map(one, tree, is_leaf=_is_network)
 
 
 def put(index: Index, tree: Any, part: Any, architecture: jax.Array) -> Any:
     """Writes a path's arrays back: the inverse of `take`."""
 
-    def one(keypath: Any, leaf: jax.Array, rows: jax.Array) -> jax.Array:
-        stack = _find(index, keypath)
-        if stack is None:
-            return rows
-        slots = _slots(stack, architecture)
-        for i in range(len(stack.layers)):
-            start = (i, slots[i], 0)
-            leaf = lax.dynamic_update_slice(
-                leaf, rows[i][None, None], start, allow_negative_indices=False
-            )
-        return leaf
+    def one(network: Any, path: Any) -> Any:
+        if not _is_network(network):
+            return path
+        stages = [
+            _put_stage(index, i, modules, rows, architecture)
+            for i, (modules, rows) in enumerate(zip(network["stages"], path["stages"], strict=True))
+        ]
+        return {**path, "stages": stages}
 
-    return jax.tree_util.tree_map_with_path(one, tree, part)
+    return jax.tree.map(one, tree, part, is_leaf=_is_network)
 
 
-def holds(index: Index, part: Any, architecture: jax.Array) -> Any:
-    """Which arrays of `take` are those of the path's own blocks: bools that broadcast to them."""
-
-    def one(keypath: Any, _: jax.Array) -> jax.Array:
-        stack = _find(index, keypath)
-        if stack is None:
-            return jnp.ones((), bool)
-        held = (architecture[:, None] == jnp.array(stack.members)).any(1, keepdims=True)
-        return held[stack.layers.start : stack.layers.stop]  # [layers, 1]
-
-    return jax.tree_util.tree_map_with_path(one, part)
+def _is_network(tree: Any) -> bool:
+    return isinstance(tree, dict) and "stages" in tree
 
 
-def _find(index: Index, keypath: Sequence[Any]) -> Stack | None:
-    """The stack at a key path; None for what all paths share."""
-    keys: list[Any] = [getattr(key, "key", getattr(key, "idx", None)) for key in keypath]
-    if "stages" not in keys:
-        return None
-    stage, module, group, *_ = keys[keys.index("stages") + 1 :]
-    return index[stage, module, group]
+def _take_stage(
+    index: Index, number: int, modules: Sequence[Groups], architecture: jax.Array
+) -> Groups:
+    rows: Groups = {}
+    for group in GROUPS:
+        for kind in KINDS:
+            found = [
+                (index[number, j, group], groups[group][kind])
+                for j, groups in enumerate(modules)
+                if kind in groups.get(group, ())
+            ]
+            if found:
+                rows.setdefault(group, {})[kind] = _take_rows(found, architecture)
+    return rows
+
+
+def _take_rows(found: Sequence[tuple[Stack, jax.Array]], architecture: jax.Array) -> jax.Array:
+    """The row of each layer, `[layers, n]`, out of the stacks of its modules."""
+    longest = max(leaf.shape[2] for _, leaf in found)
+    layers = found[0][0].layers
+    slots = [_slots(stack, architecture) for stack, _ in found]
+    held = [_held(stack, architecture) for stack, _ in found]
+    rows = []
+    for i in range(len(layers)):
+        row = jnp.zeros(longest, found[0][1].dtype)
+        for (_, leaf), slot, holds in zip(found, slots, held, strict=True):
+            own = jnp.pad(_row(leaf, i, slot[i]), (0, longest - leaf.shape[2]))
+            row = jnp.where(holds[i], own, row)
+        rows.append(row)
+    return jnp.stack(rows)
+
+
+def _put_stage(
+    index: Index, number: int, modules: Sequence[Groups], rows: Groups, architecture: jax.Array
+) -> list[Groups]:
+    return [
+        {
+            group: {
+                kind: _put_rows(index[number, j, group], leaf, rows[group][kind], architecture)
+                for kind, leaf in kinds.items()
+            }
+            for group, kinds in groups.items()
+        }
+        for j, groups in enumerate(modules)
+    ]
+
+
+def _put_rows(stack: Stack, leaf: jax.Array, rows: jax.Array, architecture: jax.Array) -> jax.Array:
+    beyond = leaf.shape[1]  # where writes are dropped
+    slots = jnp.where(_held(stack, architecture), _slots(stack, architecture), beyond)
+    layers = jnp.arange(len(stack.layers))
+    return leaf.at[layers, slots].set(
+        rows[:, : leaf.shape[2]], mode="drop", unique_indices=True, wrap_negative_indices=False
+    )
+
+
+def _row(leaf: jax.Array, layer: int, slot: jax.Array) -> jax.Array:
+    start, size = (layer, slot, 0), (1, 1, leaf.shape[2])
+    return lax.dynamic_slice(leaf, start, size, allow_negative_indices=False)[0, 0]
+
+
+def _held(stack: Stack, architecture: jax.Array) -> jax.Array:
+    """`bool[layers]`: whether the stack holds each layer's choice."""
+    held = (architecture[:, None] == jnp.array(stack.members, jnp.int32)).any(1)
+    return held[stack.layers.start : stack.layers.stop]
 
 
 def _slots(stack: Stack, architecture: jax.Array) -> jax.Array:

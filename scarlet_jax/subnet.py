@@ -13,8 +13,8 @@ from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
-from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.space import Array, Space, kernel_sizes
+from scarlet_jax.nn.layers import BatchStatistics, crop
+from scarlet_jax.space import Array, Space
 from scarlet_jax.supernet import DTYPES, Plan, check_network
 
 SKIPS = ("identity", "els", "pad")
@@ -157,21 +157,14 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
         rng=np.random.default_rng(0),
     )
     graphdef, params, stats = functional.split(shell)
-    kernel_index = [
-        kernel_sizes([c for c in space.choices if c.expansion == choice.expansion]).index(
-            choice.kernel
-        )
-        for choice in (space.choices[index] for index in path)
-    ]
 
-    def find(shared: Any, blocks: list[Any], keypath: Any, _: jax.Array) -> jax.Array:
+    def find(shared: Any, blocks: list[Any], keypath: Any, own: jax.Array) -> jax.Array:
         part, *rest = [key.key for key in keypath]
         if part != "blocks":
             return _at(shared, [part, *rest])
         layer, *rest = rest
-        if rest[0] == "depthwise":
-            rest[1] = kernel_index[layer]
-        return _at(blocks[layer], rest)
+        array = _at(blocks[layer], rest)
+        return crop(array, own.shape[0]) if rest[0] == "depthwise" else array
 
     def fill(kind: str, own: Any, arrays: Any) -> Any:
         blocks = _blocks_on_path(plan, kind, arrays, path)
@@ -193,7 +186,7 @@ def _blocks_on_path(plan: Plan, kind: str, arrays: Any, path: Array) -> list[Any
             choice = plan.space.choices[path[layer]]
             which = next(j for j, module in enumerate(stage.modules) if choice in module.choices)
             layout = getattr(stage.modules[which], kind)
-            own = jax.tree.map(lambda leaf, row=row: leaf[row], rows[i][which])
+            own = jax.tree.map(lambda leaf, row=row: leaf[row], rows[i])
             blocks.append(stacks.unpack(layout, own))
     return blocks
 

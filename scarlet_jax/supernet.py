@@ -44,12 +44,7 @@ class Module:
 
     def members(self, group: str) -> tuple[Choice, ...]:
         """The choices that have the weights of a group."""
-        if group == "se":
-            return tuple(choice for choice in self.choices if choice.se)
-        if group.startswith("depthwise/"):
-            kernel = kernel_sizes(self.choices)[int(group.removeprefix("depthwise/"))]
-            return tuple(choice for choice in self.choices if choice.kernel == kernel)
-        return self.choices
+        return tuple(choice for choice in self.choices if group == "common" or choice.se)
 
 
 @dataclass(frozen=True)
@@ -75,13 +70,12 @@ class Plan:
     def index(self) -> stacks.Index:
         """Which layers and choices the stacks hold."""
         return {
-            (i, j, place.group): Stack(
-                stage.layers,
-                tuple(self.space.choices.index(c) for c in module.members(place.group)),
+            (i, j, group): Stack(
+                stage.layers, tuple(self.space.choices.index(c) for c in module.members(group))
             )
             for i, stage in enumerate(self.stages)
             for j, module in enumerate(stage.modules)
-            for place in (*module.params.places, *module.stats.places)
+            for group in stacks.GROUPS
         }
 
 
@@ -258,7 +252,7 @@ def _run_stages(
 def _run_layer(
     choices: Sequence[Choice], modules: Sequence[Module], how: _How, x: jax.Array, inputs: Any
 ) -> tuple[jax.Array, Computed]:
-    """One layer. Inputs: rows `[n]` of its modules, its choice `int32[]`, what was before."""
+    """One layer. Inputs: its rows `[n]`, its choice `int32[]`, what was before."""
     params, stats, choice, before = inputs
 
     def compute() -> tuple[jax.Array, Any]:
@@ -277,8 +271,8 @@ def _run_choice(
     modules: Sequence[Module],
     how: _How,
     x: jax.Array,
-    params: Sequence[Any],
-    stats: Sequence[Any],
+    params: Any,
+    stats: Any,
     choice: jax.Array,
 ) -> tuple[jax.Array, Any]:
     """Switches between modules; those of blocks get the indices of their kernel and of SE."""
@@ -287,10 +281,7 @@ def _run_choice(
         params, x = operands
         stats, batch, kernel_index, use_se = fixed
         module = modules[which]
-        arrays = (
-            stacks.unpack(module.params, params[which]),
-            stacks.unpack(module.stats, stats[which]),
-        )
+        arrays = stacks.unpack(module.params, params), stacks.unpack(module.stats, stats)
         args = () if module.choices[0].is_skip else (batch, kernel_index, use_se, keep)
 
         def block(x: jax.Array) -> Any:
@@ -302,8 +293,7 @@ def _run_choice(
             y = _in_parts(lambda x: block(x)[0], x, how.cache_bytes // image_bytes)
             return y, stats
         y, new = block(x)
-        new = stacks.repack(module.stats, new)
-        return y, [new if i == which else old for i, old in enumerate(stats)]
+        return y, stacks.repack(module.stats, new, stats)
 
     owner = {choice: i for i, module in enumerate(modules) for choice in module.choices}
     sizes = [kernel_sizes(module.choices) for module in modules]

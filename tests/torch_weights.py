@@ -34,7 +34,7 @@ MODULES = {
 BLOCK_MODULES = {
     "conv1": ("expand",),
     "bn1": ("bn1",),
-    "conv2": ("depthwise", 0),
+    "conv2": ("depthwise",),
     "bn2": ("bn2",),
     "mid_se.squeeze_conv": ("se", "squeeze"),
     "mid_se.excite_conv": ("se", "excite"),

@@ -1,6 +1,6 @@
 """SCARLET's blocks: stem, inverted bottleneck, the skips, and head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,16 @@ from scarlet_jax.nn.layers import (
     Depthwise,
     Pointwise,
     SqueezeExcite,
+    crop,
     pointwise,
+    scale_and_shift,
     subsample,
 )
-from scarlet_jax.nn.switch import Keep, keep_nothing, switch
+from scarlet_jax.nn.switch import Keep, instead, keep_nothing, switch
 from scarlet_jax.space import Choice, Space, kernel_sizes
+
+Norm = tuple[jax.Array, jax.Array]  # batch norm's slope and offset
+Way = Callable[[Any, jax.Array], jax.Array]
 
 
 class Stem(nnx.Module):
@@ -32,7 +37,7 @@ class Stem(nnx.Module):
         width = space.stem_width
         self.convolution = Convolution(channels, width, 3, space.stem_stride, rng=rng)
         self.bn1 = BatchNorm(width)
-        self.depthwise = Depthwise(width, 3, 1, rng=rng)
+        self.depthwise = Depthwise(width, [3], 1, rng=rng)
         self.bn2 = BatchNorm(width)
         self.project = Pointwise(width, space.separable_width, rng=rng)
         self.bn3 = BatchNorm(space.separable_width)
@@ -47,10 +52,10 @@ class InvertedBottleneck(nnx.Module):
     """MobileNetV2's block (arXiv 1801.04381): expand, depthwise, optional SE, project.
 
     With one choice and no `repeats` it is that block. Otherwise it is a bank that holds the
-    blocks of several choices of one expansion, `repeats` times, stacked: weights whose shape
-    all choices share carry leading axes `[repeats, choices]`, depthwise taps one stack for each
-    kernel size, SE one for the choices that have it. `path.take` slices one block a layer out
-    of a bank; `supernet` calls it with the indices of its kernel size and of SE.
+    blocks of several choices of one expansion, `repeats` times, stacked: all weights carry
+    leading axes `[repeats, choices]`, SE's of the choices that have it. The depthwise taps are
+    as large as the largest, smaller ones in the middle of zeros. `stacks.take` slices one block
+    a layer out of a bank; `supernet` calls it with the indices of its kernel size and of SE.
     """
 
     def __init__(
@@ -72,12 +77,8 @@ class InvertedBottleneck(nnx.Module):
         stack = lead(len(self.choices))
         self.expand = Pointwise(c_in, hidden, lead=stack, rng=rng)
         self.bn1 = BatchNorm(hidden, lead=stack)
-        self.depthwise = nnx.List(
-            Depthwise(
-                hidden, k, stride, lead=lead(sum(c.kernel == k for c in self.choices)), rng=rng
-            )
-            for k in self.kernels
-        )
+        sizes = [choice.kernel for choice in self.choices]
+        self.depthwise = Depthwise(hidden, sizes, stride, repeats=repeats, rng=rng)
         self.bn2 = BatchNorm(hidden, lead=stack)
         with_se = sum(c.se for c in self.choices)
         self.se = SqueezeExcite(hidden, lead=lead(with_se), rng=rng) if with_se else None
@@ -108,41 +109,56 @@ class InvertedBottleneck(nnx.Module):
             of the convolutions and their moments. The rest is cheap.
         """
         shortcut = x
-        x = jax.nn.hard_swish(self.bn1(keep(self.expand(x)), batch, keep))
-        x = keep(self._depthwise(x, kernel_index))
-        x = jax.nn.hard_swish(self.bn2(x, batch, keep))
-        x = self._squeeze_excite(x, use_se)
+        x = keep(self.expand(x))
+        x = self._depthwise(x, self.bn1.slope_and_offset(x, batch, keep), kernel_index)
+        x = keep(x)
+        x = self._squeeze_excite(x, self.bn2.slope_and_offset(x, batch, keep), use_se)
         x = self.bn3(keep(self.project(x)), batch, keep)
         return x + shortcut if self.residual else x
 
-    def _depthwise(self, x: jax.Array, kernel_index: jax.Array | int) -> jax.Array:
-        if len(self.depthwise) == 1:
-            return self.depthwise[0](x)
-        kernels = [module.kernel[...].astype(x.dtype) for module in self.depthwise]
-        stride = self.depthwise[0].stride
+    def _depthwise(self, x: jax.Array, norm: Norm, kernel_index: jax.Array | int) -> jax.Array:
+        """Hard-swish of the normalised x, convolved.
 
-        def branch(which: int, operands: Any, _: Any, keep: Keep) -> tuple[jax.Array, Any]:
-            kernels, x = operands
-            return depthwise(x, kernels[which], stride), ()
+        The largest kernel gives the same for all of them; a switch leaves out the zeros.
+        """
+        taps, stride = self.depthwise.kernel[...].astype(x.dtype), self.depthwise.stride
 
-        branches = [partial(branch, which) for which in range(len(kernels))]
-        return switch(branches, kernel_index, (kernels, x), ())[0]
+        def convolve(size: int, taps: jax.Array, x: jax.Array) -> jax.Array:
+            return depthwise(x, crop(taps, size), stride)
 
-    def _squeeze_excite(self, x: jax.Array, use_se: jax.Array | int) -> jax.Array:
+        ways = [partial(convolve, size) for size in self.kernels]
+        return _activate_and(ways, kernel_index, taps, x, norm)
+
+    def _squeeze_excite(self, x: jax.Array, norm: Norm, use_se: jax.Array | int) -> jax.Array:
+        """Hard-swish of the normalised x, gated if the choice has SE."""
         if self.se is None:
-            return x
-        if all(choice.se for choice in self.choices):
-            return self.se(x)
+            return jax.nn.hard_swish(scale_and_shift(x, *norm))
         graphdef, state = nnx.split(self.se)
 
-        def without(operands: Any, _: Any, keep: Keep) -> tuple[jax.Array, Any]:
-            return operands[1], ()
+        def gate(state: Any, x: jax.Array) -> jax.Array:
+            gated: jax.Array = nnx.merge(graphdef, state)(x)
+            return gated
 
-        def gated(operands: Any, _: Any, keep: Keep) -> tuple[jax.Array, Any]:
-            state, x = operands
-            return nnx.merge(graphdef, state)(x), ()
+        always = all(choice.se for choice in self.choices)
+        ways: list[Way] = [gate] if always else [lambda _, x: x, gate]
+        return _activate_and(ways, use_se, state, x, norm)
 
-        return switch([without, gated], use_se, (state, x), ())[0]
+
+def _activate_and(
+    ways: Sequence[Way], index: jax.Array | int, weights: Any, x: jax.Array, norm: Norm
+) -> jax.Array:
+    """`ways[index](weights, hard_swish(x * slope + offset))`, with `norm` slope and offset."""
+    if len(ways) == 1:
+        return ways[0](weights, jax.nn.hard_swish(scale_and_shift(x, *norm)))
+
+    def branch(way: Way, operands: Any, fixed: Any, keep: Keep) -> tuple[jax.Array, Any]:
+        weights, normalised = operands
+        # Computed here, in one pass with the activation; the operand takes the gradient.
+        normalised = instead(normalised, scale_and_shift(*fixed))
+        return way(weights, jax.nn.hard_swish(normalised)), ()
+
+    branches = [partial(branch, way) for way in ways]
+    return switch(branches, index, (weights, scale_and_shift(x, *norm)), (x, *norm))[0]
 
 
 class Stabilizer(nnx.Module):

@@ -7,7 +7,7 @@ The choice is made when the program is lowered, so that a program can be compile
 platform for another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -110,11 +110,18 @@ def _output_size(x: jax.Array, stride: int) -> tuple[int, int]:
 def _sum_of_shifts(
     padded: jax.Array, kernel: jax.Array, stride: int, out: tuple[int, int]
 ) -> jax.Array:
+    # Primitives of lax: jnp's operators take four times as long to trace.
     total = jnp.zeros((len(padded), *out, padded.shape[-1]), padded.dtype)
-    for i in range(kernel.shape[0]):
-        for j in range(kernel.shape[1]):
-            total = total + _shifted(padded, i, j, stride, out) * kernel[i, j]
+    for (i, j), tap in zip(np.ndindex(kernel.shape[:2]), _vectors(kernel), strict=True):
+        spread = lax.broadcast_in_dim(tap, total.shape, (2, 3))
+        total = lax.add(total, lax.mul(_shifted(padded, i, j, stride, out), spread))
     return total
+
+
+def _vectors(x: jax.Array) -> Sequence[jax.Array]:
+    """The vectors `[1, C]` of `[..., C]`, in order."""
+    flat = x.reshape(-1, x.shape[-1])
+    return lax.split(flat, [1] * len(flat))
 
 
 def _shifted(padded: jax.Array, i: int, j: int, stride: int, out: tuple[int, int]) -> jax.Array:
@@ -157,27 +164,28 @@ def _tap_gradient(x: jax.Array, cotangent: jax.Array, stride: int, k: int) -> ja
     """
     batch, height, width, channels = cotangent.shape
     rows = _rows_per_pass(height, width)
+    groups = height // rows  # of an image
     padded = _pad(x, k // 2)
     flat = padded.reshape(-1, *padded.shape[2:])  # [B * H, W, C]
-    window = (stride * (rows - 1) + k, *flat.shape[1:])
-    corners = np.add.outer(
-        np.arange(batch) * padded.shape[1], stride * np.arange(0, height, rows)
-    ).astype(np.int32)
+    pulled = cotangent.reshape(-1, width, channels)
 
-    def add(total: jax.Array, inputs: Any) -> tuple[jax.Array, None]:
-        corner, pulled = inputs
-        seen = lax.dynamic_slice(flat, (corner, 0, 0), window, allow_negative_indices=False)
+    def add(group: jax.Array, total: jax.Array) -> jax.Array:
+        corner = group // groups * padded.shape[1] + group % groups * (stride * rows)
         part = jnp.zeros_like(total)
-        for i in range(rows):
-            for j in range(width):
-                start = (stride * i, stride * j, 0)
-                under = lax.slice(seen, start, (start[0] + k, start[1] + k, channels))
-                part = part + (under * pulled[i, j]).astype(jnp.float32)  # [k, k, C]
-        return total + part, None
+        for i, j in np.ndindex(rows, width):
+            # Slices of their own, so that each is read where it lies instead of copied first.
+            under = _slice(flat, (corner + stride * i, stride * j, 0), (k, k, channels))
+            pull = _slice(pulled, (group * rows + i, j, 0), (1, 1, channels))
+            product = lax.mul(under, lax.broadcast_in_dim(pull, under.shape, (0, 1, 2)))
+            part = lax.add(part, lax.convert_element_type(product, part.dtype))
+        return total + part
 
     zeros = jnp.zeros((k, k, channels), jnp.float32)
-    groups = cotangent.reshape(-1, rows, width, channels)
-    return lax.scan(add, zeros, (jnp.array(corners.ravel()), groups))[0]
+    return lax.fori_loop(0, batch * groups, add, zeros)
+
+
+def _slice(x: jax.Array, start: tuple[Any, ...], size: tuple[int, ...]) -> jax.Array:
+    return lax.dynamic_slice(x, start, size, allow_negative_indices=False)
 
 
 def _rows_per_pass(height: int, width: int) -> int:

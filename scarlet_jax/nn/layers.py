@@ -4,6 +4,8 @@ Every weight may carry leading axes (`lead`): a supernet stacks the equal-shaped
 its choices there and slices one out before it calls a layer, so a call never sees them.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,34 +59,43 @@ class BatchNorm(nnx.Module):
     def __call__(
         self, x: jax.Array, batch: BatchStatistics | None, keep: Keep = keep_nothing
     ) -> jax.Array:
+        return scale_and_shift(x, *self.slope_and_offset(x, batch, keep))
+
+    def slope_and_offset(
+        self, x: jax.Array, batch: BatchStatistics | None, keep: Keep = keep_nothing
+    ) -> tuple[jax.Array, jax.Array]:
+        """What x is multiplied by and what is added then, `float32[C]`; moves the statistics."""
         if batch is None:
             mean, var = self.mean[...], self.var[...]
         else:
-            mean, var = map(keep, moments(x, batch))
+            # Kept before anything is derived from them, so that nothing needs them again.
+            first, second = keep(moments(x, batch))
+            mean, var = first, second - first * first
+            var += lax.stop_gradient(jnp.maximum(-var, 0.0))  # it may be negative by rounding
             for running, value in ((self.mean, mean), (self.var, var)):
                 step = batch.rate * (lax.stop_gradient(value) - running[...])
                 running[...] = running[...] + step
         slope = self.scale[...] * lax.rsqrt(var + self.epsilon)
-        offset = self.bias[...] - mean * slope
-        return (x.astype(jnp.float32) * slope + offset).astype(x.dtype)
+        return slope, self.bias[...] - mean * slope
 
 
-def moments(x: jax.Array, batch: BatchStatistics) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance (biased) of `[B, H, W, C]` over the counted images: `float32[C]`."""
+def scale_and_shift(x: jax.Array, slope: jax.Array, offset: jax.Array) -> jax.Array:
+    """`x * slope + offset` by channel, computed in float32."""
+    return (x.astype(jnp.float32) * slope + offset).astype(x.dtype)
+
+
+def moments(x: jax.Array, batch: BatchStatistics) -> jax.Array:
+    """Means of x and of x * x, `[B, H, W, C]`, over the counted images: `float32[2, C]`."""
     x = x.astype(jnp.float32)
     if batch.weight is None:
-        first, second = x.mean((0, 1, 2)), (x * x).mean((0, 1, 2))
-        if batch.axis is not None:
-            first, second = lax.pmean((first, second), batch.axis)
-    else:
-        total = batch.weight.sum()
-        if batch.axis is not None:
-            total = lax.psum(total, batch.axis)
-        share = (batch.weight / total)[:, None, None, None]
-        first, second = (x * share).mean((1, 2)).sum(0), (x * x * share).mean((1, 2)).sum(0)
-        if batch.axis is not None:
-            first, second = lax.psum((first, second), batch.axis)
-    return first, jnp.maximum(second - first * first, 0.0)
+        means = jnp.stack([x.sum((0, 1, 2)), (x * x).sum((0, 1, 2))]) / x[..., 0].size
+        return means if batch.axis is None else lax.pmean(means, batch.axis)
+    total = batch.weight.sum()
+    if batch.axis is not None:
+        total = lax.psum(total, batch.axis)
+    share = (batch.weight / total)[:, None, None, None]
+    means = jnp.stack([(x * share).mean((1, 2)).sum(0), (x * x * share).mean((1, 2)).sum(0)])
+    return means if batch.axis is None else lax.psum(means, batch.axis)
 
 
 class Convolution(nnx.Module):
@@ -122,16 +133,43 @@ def subsample(x: jax.Array, stride: int) -> jax.Array:
 
 
 class Depthwise(nnx.Module):
-    """A depthwise convolution without bias; see `scarlet_jax.nn.convolution`."""
+    """A depthwise convolution without bias; see `scarlet_jax.nn.convolution`.
+
+    With `repeats` it holds taps for each of several kernel sizes, `[repeats, kernels, k, k, C]`
+    with k of the largest: smaller ones lie in the middle of zeros.
+    """
 
     def __init__(
-        self, width: int, kernel: int, stride: int, *, lead: Lead = (), rng: np.random.Generator
+        self,
+        width: int,
+        kernels: Sequence[int],
+        stride: int,
+        *,
+        repeats: int | None = None,
+        rng: np.random.Generator,
     ):
         self.stride = stride
-        self.kernel = nnx.Param(normal(rng, (*lead, kernel, kernel, width), 2.0 / kernel**2))
+        taps = [
+            _with_border(normal(rng, (repeats or 1, k, k, width), 2.0 / k**2), max(kernels))
+            for k in kernels
+        ]
+        stack = np.stack(taps, axis=1)
+        self.kernel = nnx.Param(stack[0, 0] if repeats is None else stack)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return depthwise(x, self.kernel[...].astype(x.dtype), self.stride)
+
+
+def _with_border(taps: np.ndarray, size: int) -> np.ndarray:
+    """`[repeats, k, k, C]` in the middle of `[repeats, size, size, C]`: what `crop` undoes."""
+    border = (size - taps.shape[1]) // 2
+    return np.pad(taps, ((0, 0), (border, border), (border, border), (0, 0)))
+
+
+def crop(taps: jax.Array, size: int) -> jax.Array:
+    """The `[size, size, C]` in the middle of taps `[k, k, C]`, k - size even."""
+    border = (taps.shape[0] - size) // 2
+    return taps[border : border + size, border : border + size]
 
 
 class Dense(nnx.Module):

@@ -30,7 +30,9 @@ def switch(branches: Sequence[Branch], index: Any, operands: Any, fixed: Any) ->
     Returns:
       The outputs, differentiable, and the extras, which are not.
     """
-    return _switch(tuple(branches), index, operands, fixed)
+    # Traced once for forward and backward passes; tracing is what a start waits for.
+    taped = tuple(jax.jit(partial(_taped, branch), inline=True) for branch in branches)
+    return _switch(tuple(branches), taped, index, operands, fixed)
 
 
 def keep_nothing(value: jax.Array) -> jax.Array:
@@ -38,14 +40,24 @@ def keep_nothing(value: jax.Array) -> jax.Array:
     return value
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _switch(branches: tuple[Branch, ...], index: Any, operands: Any, fixed: Any) -> Any:
-    run = [partial(branch, keep=keep_nothing) for branch in branches]
-    return lax.switch(index, run, operands, fixed)
+@jax.custom_vjp
+def instead(value: jax.Array, same: jax.Array) -> jax.Array:
+    """The second of two equal arrays, with the gradient going to the first."""
+    return same
 
 
-def _forward(branches: tuple[Branch, ...], index: Any, operands: Any, fixed: Any) -> Any:
-    taped = [partial(_taped, branch) for branch in branches]
+instead.defvjp(lambda value, same: (same, None), lambda _, cotangent: (cotangent, None))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _switch(_: Any, taped: Sequence[Branch], index: Any, operands: Any, fixed: Any) -> Any:
+    def without_tape(run: Branch) -> Callable[[Any, Any], Any]:
+        return lambda operands, fixed: run(operands, fixed)[0]
+
+    return lax.switch(index, [without_tape(run) for run in taped], operands, fixed)
+
+
+def _forward(_: Any, taped: Sequence[Branch], index: Any, operands: Any, fixed: Any) -> Any:
     tapes = [jax.eval_shape(run, operands, fixed)[1] for run in taped]
     places = [
         jax.ShapeDtypeStruct(
@@ -88,7 +100,7 @@ def _pad(value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.pad(value, [(0, size - n) for n, size in zip(value.shape, shape, strict=True)])
 
 
-def _backward(branches: tuple[Branch, ...], residuals: Any, cotangents: Any) -> Any:
+def _backward(branches: Sequence[Branch], _: Any, residuals: Any, cotangents: Any) -> Any:
     index, operands, fixed, kept = residuals
     outputs_cotangent, _ = cotangents
 
@@ -97,7 +109,7 @@ def _backward(branches: tuple[Branch, ...], residuals: Any, cotangents: Any) -> 
             tape = iter(kept)
 
             def keep(value: jax.Array) -> jax.Array:
-                return _instead(value, lax.slice(next(tape), [0] * value.ndim, value.shape))
+                return instead(value, lax.slice(next(tape), [0] * value.ndim, value.shape))
 
             _, pull = jax.vjp(lambda o: branch(o, fixed, keep)[0], operands)
             return pull(cotangent)[0]
@@ -110,11 +122,4 @@ def _backward(branches: tuple[Branch, ...], residuals: Any, cotangents: Any) -> 
     return None, gradients, None
 
 
-@jax.custom_vjp
-def _instead(value: jax.Array, kept: jax.Array) -> jax.Array:
-    """`kept`, which equals `value`, with the gradient going to `value`."""
-    return kept
-
-
-_instead.defvjp(lambda value, kept: (kept, None), lambda _, cotangent: (cotangent, None))
 _switch.defvjp(_forward, _backward)

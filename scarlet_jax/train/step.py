@@ -206,14 +206,8 @@ def _move_path(
     )
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
     grads, metrics = _reduce(task, training, state, grads, scores)
-    updates, moved = make_optimizer(training).update(grads, opt_state, params)
-
-    def if_held(new: Any, old: Any) -> Any:
-        held = stacks.holds(index, old, architecture)
-        return jax.tree.map(jnp.where, held, new, old)
-
-    params = if_held(optax.apply_updates(params, updates), params)
-    return (architecture, params, stats, if_held(moved, opt_state)), metrics
+    updates, opt_state = make_optimizer(training).update(grads, opt_state, params)
+    return (architecture, optax.apply_updates(params, updates), stats, opt_state), metrics
 
 
 def _write_path(
