@@ -26,7 +26,6 @@ from scarlet_jax.nn.layers import (
 from scarlet_jax.nn.switch import Keep, instead, keep_nothing, switch
 from scarlet_jax.space import Choice, Space, kernel_sizes
 
-Norm = tuple[jax.Array, jax.Array]  # batch norm's slope and offset
 Way = Callable[[Any, jax.Array], jax.Array]
 
 
@@ -116,7 +115,7 @@ class InvertedBottleneck(nnx.Module):
         x = self.bn3(keep(self.project(x)), batch, keep)
         return x + shortcut if self.residual else x
 
-    def _depthwise(self, x: jax.Array, norm: Norm, kernel_index: jax.Array | int) -> jax.Array:
+    def _depthwise(self, x: jax.Array, norm: jax.Array, kernel_index: jax.Array | int) -> jax.Array:
         """Hard-swish of the normalised x, convolved.
 
         The largest kernel gives the same for all of them; a switch leaves out the zeros.
@@ -129,10 +128,10 @@ class InvertedBottleneck(nnx.Module):
         ways = [partial(convolve, size) for size in self.kernels]
         return _activate_and(ways, kernel_index, taps, x, norm)
 
-    def _squeeze_excite(self, x: jax.Array, norm: Norm, use_se: jax.Array | int) -> jax.Array:
+    def _squeeze_excite(self, x: jax.Array, norm: jax.Array, use_se: jax.Array | int) -> jax.Array:
         """Hard-swish of the normalised x, gated if the choice has SE."""
         if self.se is None:
-            return jax.nn.hard_swish(scale_and_shift(x, *norm))
+            return jax.nn.hard_swish(scale_and_shift(x, norm))
         graphdef, state = nnx.split(self.se)
 
         def gate(state: Any, x: jax.Array) -> jax.Array:
@@ -145,11 +144,11 @@ class InvertedBottleneck(nnx.Module):
 
 
 def _activate_and(
-    ways: Sequence[Way], index: jax.Array | int, weights: Any, x: jax.Array, norm: Norm
+    ways: Sequence[Way], index: jax.Array | int, weights: Any, x: jax.Array, norm: jax.Array
 ) -> jax.Array:
-    """`ways[index](weights, hard_swish(x * slope + offset))`, with `norm` slope and offset."""
+    """`ways[index](weights, hard_swish(scale_and_shift(x, norm)))`."""
     if len(ways) == 1:
-        return ways[0](weights, jax.nn.hard_swish(scale_and_shift(x, *norm)))
+        return ways[0](weights, jax.nn.hard_swish(scale_and_shift(x, norm)))
 
     def branch(way: Way, operands: Any, fixed: Any, keep: Keep) -> tuple[jax.Array, Any]:
         weights, normalised = operands
@@ -158,7 +157,7 @@ def _activate_and(
         return way(weights, jax.nn.hard_swish(normalised)), ()
 
     branches = [partial(branch, way) for way in ways]
-    return switch(branches, index, (weights, scale_and_shift(x, *norm)), (x, *norm))[0]
+    return switch(branches, index, (weights, scale_and_shift(x, norm)), (x, norm))[0]
 
 
 class Stabilizer(nnx.Module):

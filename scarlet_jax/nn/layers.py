@@ -5,6 +5,7 @@ its choices there and slices one out before it calls a layer, so a call never se
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -59,31 +60,52 @@ class BatchNorm(nnx.Module):
     def __call__(
         self, x: jax.Array, batch: BatchStatistics | None, keep: Keep = keep_nothing
     ) -> jax.Array:
-        return scale_and_shift(x, *self.slope_and_offset(x, batch, keep))
+        return scale_and_shift(x, self.slope_and_offset(x, batch, keep))
 
     def slope_and_offset(
         self, x: jax.Array, batch: BatchStatistics | None, keep: Keep = keep_nothing
-    ) -> tuple[jax.Array, jax.Array]:
-        """What x is multiplied by and what is added then, `float32[C]`; moves the statistics."""
+    ) -> jax.Array:
+        """What x is multiplied by and what is added then, `float32[2, C]`; moves statistics."""
         if batch is None:
             mean, var = self.mean[...], self.var[...]
         else:
             # Kept before anything is derived from them, so that nothing needs them again.
-            first, second = keep(moments(x, batch))
-            mean, var = first, second - first * first
-            var += lax.stop_gradient(jnp.maximum(-var, 0.0))  # it may be negative by rounding
+            mean, var = _mean_and_variance(keep(moments(x, batch)))
             for running, value in ((self.mean, mean), (self.var, var)):
-                step = batch.rate * (lax.stop_gradient(value) - running[...])
-                running[...] = running[...] + step
-        slope = self.scale[...] * lax.rsqrt(var + self.epsilon)
-        return slope, self.bias[...] - mean * slope
+                running[...] = _move(running[...], lax.stop_gradient(value), batch.rate)
+        return _slope_and_offset(self.scale[...], self.bias[...], mean, var, self.epsilon)
 
 
-def scale_and_shift(x: jax.Array, slope: jax.Array, offset: jax.Array) -> jax.Array:
-    """`x * slope + offset` by channel, computed in float32."""
+# Jitted functions are traced once for all their callers of the same shapes.
+@jax.jit
+def _move(running: jax.Array, value: jax.Array, rate: jax.Array) -> jax.Array:
+    return running + rate * (value - running)
+
+
+@jax.jit
+def _mean_and_variance(means: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of the means of x and of x * x, `float32[2, C]`."""
+    mean, of_squares = (part.reshape(-1) for part in lax.split(means, (1, 1)))
+    var = of_squares - mean * mean
+    return mean, var + lax.stop_gradient(jnp.maximum(-var, 0.0))  # negative by rounding
+
+
+@partial(jax.jit, static_argnames="epsilon")
+def _slope_and_offset(
+    scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array, epsilon: float
+) -> jax.Array:
+    slope = scale * lax.rsqrt(var + epsilon)
+    return jnp.stack([slope, bias - mean * slope])
+
+
+@jax.jit
+def scale_and_shift(x: jax.Array, norm: jax.Array) -> jax.Array:
+    """`x * norm[0] + norm[1]` by channel, computed in float32."""
+    slope, offset = lax.split(norm, (1, 1))
     return (x.astype(jnp.float32) * slope + offset).astype(x.dtype)
 
 
+@jax.jit
 def moments(x: jax.Array, batch: BatchStatistics) -> jax.Array:
     """Means of x and of x * x, `[B, H, W, C]`, over the counted images: `float32[2, C]`."""
     x = x.astype(jnp.float32)
