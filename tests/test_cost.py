@@ -11,7 +11,7 @@ from scarlet_jax import cost, subnet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional, layers
-from scarlet_jax.nn.convolution import native, native_depthwise
+from scarlet_jax.nn.convolution import native
 from scarlet_jax.space import S1, S2
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "scarlet_models.json").read_text())
@@ -42,7 +42,6 @@ def macs_of_jaxpr(jaxpr) -> int:
 @pytest.mark.parametrize(("space", "size"), [(S1, 224), (S2, 65)])
 def test_counts_of_random_architectures_are_those_of_the_network(space, size, monkeypatch):
     """Against the arrays of the initialised network, and a walk over its program."""
-    monkeypatch.setattr(layers, "depthwise", native_depthwise)
     monkeypatch.setattr(layers, "convolution", native)
     population = spaces.sample(space, np.random.default_rng(3), 4)
     population[0] = space.num_choices - 1  # identities only

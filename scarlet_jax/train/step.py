@@ -122,14 +122,14 @@ def subnet_task(graphdef: Any) -> Task:
 
 def init_state(network: functional.Network, training: ConfigDict) -> TrainState:
     """The state before the first step."""
-    averaged = (network.params, network.stats)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=network.params,
-        stats=network.stats,
-        opt_state=make_optimizer(training).init(network.params),
-        ema=jax.tree.map(jnp.copy, averaged) if training.ema_decay else None,
-    )
+
+    @jax.jit  # one program instead of one for each array
+    def begin(params: Any, stats: Any) -> tuple[jax.Array, Any, Any]:
+        ema = jax.tree.map(jnp.copy, (params, stats)) if training.ema_decay else None
+        return jnp.zeros((), jnp.int32), make_optimizer(training).init(params), ema
+
+    step, opt_state, ema = begin(network.params, network.stats)
+    return TrainState(step, network.params, network.stats, opt_state, ema)
 
 
 def inference_arrays(state: TrainState) -> tuple[Any, Any]:
