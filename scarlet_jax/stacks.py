@@ -14,7 +14,7 @@ stage its modules (`supernet.Module`), for each module the groups of weights tha
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -128,14 +128,12 @@ def take(index: Index, tree: Any, architecture: jax.Array) -> Any:
       longest; what all paths share is as it was. Beyond the arrays of a layer's block, a row
       holds anything.
     """
+    places = _find(index, architecture)
 
     def one(network: Any) -> Any:
         if not _is_network(network):
             return network
-        stages = [
-            _take_stage(index, i, modules, architecture)
-            for i, modules in enumerate(network["stages"])
-        ]
+        stages = [_take_stage(places, i, modules) for i, modules in enumerate(network["stages"])]
         return {**network, "stages": stages}
 
     return jax.tree.map(one, tree, is_leaf=_is_network)
@@ -143,12 +141,13 @@ def take(index: Index, tree: Any, architecture: jax.Array) -> Any:
 
 def put(index: Index, tree: Any, part: Any, architecture: jax.Array) -> Any:
     """Writes a path's arrays back: the inverse of `take`."""
+    places = _find(index, architecture)
 
     def one(network: Any, path: Any) -> Any:
         if not _is_network(network):
             return path
         stages = [
-            _put_stage(index, i, modules, rows, architecture)
+            _put_stage(places, i, modules, rows)
             for i, (modules, rows) in enumerate(zip(network["stages"], path["stages"], strict=True))
         ]
         return {**path, "stages": stages}
@@ -156,49 +155,70 @@ def put(index: Index, tree: Any, part: Any, architecture: jax.Array) -> Any:
     return jax.tree.map(one, tree, part, is_leaf=_is_network)
 
 
+class Found(NamedTuple):
+    """Where a stack holds the choices of its layers: `int32[layers]`, and `bool[layers]` if."""
+
+    slots: jax.Array
+    held: jax.Array
+
+
+Places = dict[tuple[int, int, str], Found]  # by stage, module and group
+
+
+def _find(index: Index, architecture: jax.Array) -> Places:
+    """The slot of each layer's choice in each stack; 0 if it has none.
+
+    Written for all layers, so that the compiler finds equal members in stages equal.
+    """
+    places = {}
+    for key, stack in index.items():
+        layers = slice(stack.layers.start, stack.layers.stop)
+        matches = architecture[:, None] == jnp.array(stack.members, jnp.int32)
+        slots = jnp.where(matches, jnp.arange(len(stack.members), dtype=jnp.int32), 0).sum(1)
+        places[key] = Found(slots[layers], matches.any(1)[layers])
+    return places
+
+
 def _is_network(tree: Any) -> bool:
     return isinstance(tree, dict) and "stages" in tree
 
 
-def _take_stage(
-    index: Index, number: int, modules: Sequence[Groups], architecture: jax.Array
-) -> Groups:
+def _take_stage(places: Places, number: int, modules: Sequence[Groups]) -> Groups:
     rows: Groups = {}
     for group in GROUPS:
         for kind in KINDS:
-            found = [
-                (index[number, j, group], groups[group][kind])
+            stacks = [
+                (places[number, j, group], groups[group][kind])
                 for j, groups in enumerate(modules)
                 if kind in groups.get(group, ())
             ]
-            if found:
-                rows.setdefault(group, {})[kind] = _take_rows(found, architecture)
+            if stacks:
+                rows.setdefault(group, {})[kind] = _take_rows(stacks)
     return rows
 
 
-def _take_rows(found: Sequence[tuple[Stack, jax.Array]], architecture: jax.Array) -> jax.Array:
+def _take_rows(stacks: Sequence[tuple[Found, jax.Array]]) -> jax.Array:
     """The row of each layer, `[layers, n]`, out of the stacks of its modules."""
-    longest = max(leaf.shape[2] for _, leaf in found)
-    layers = found[0][0].layers
-    slots = [_slots(stack, architecture) for stack, _ in found]
-    held = [_held(stack, architecture) for stack, _ in found]
+    longest = max(leaf.shape[2] for _, leaf in stacks)
+    first = stacks[0][1]
     rows = []
-    for i in range(len(layers)):
-        row = jnp.zeros(longest, found[0][1].dtype)
-        for (_, leaf), slot, holds in zip(found, slots, held, strict=True):
-            own = jnp.pad(_row(leaf, i, slot[i]), (0, longest - leaf.shape[2]))
-            row = jnp.where(holds[i], own, row)
+    for i in range(len(first)):
+        row = jnp.zeros(longest, first.dtype)
+        for found, leaf in stacks:
+            start, size = (i, found.slots[i], 0), (1, 1, leaf.shape[2])
+            own = lax.dynamic_slice(leaf, start, size, allow_negative_indices=False)[0, 0]
+            row = jnp.where(found.held[i], jnp.pad(own, (0, longest - len(own))), row)
         rows.append(row)
     return jnp.stack(rows)
 
 
 def _put_stage(
-    index: Index, number: int, modules: Sequence[Groups], rows: Groups, architecture: jax.Array
+    places: Places, number: int, modules: Sequence[Groups], rows: Groups
 ) -> list[Groups]:
     return [
         {
             group: {
-                kind: _put_rows(index[number, j, group], leaf, rows[group][kind], architecture)
+                kind: _put_rows(places[number, j, group], leaf, rows[group][kind])
                 for kind, leaf in kinds.items()
             }
             for group, kinds in groups.items()
@@ -207,31 +227,9 @@ def _put_stage(
     ]
 
 
-def _put_rows(stack: Stack, leaf: jax.Array, rows: jax.Array, architecture: jax.Array) -> jax.Array:
+def _put_rows(found: Found, leaf: jax.Array, rows: jax.Array) -> jax.Array:
     beyond = leaf.shape[1]  # where writes are dropped
-    slots = jnp.where(_held(stack, architecture), _slots(stack, architecture), beyond)
-    layers = jnp.arange(len(stack.layers))
-    return leaf.at[layers, slots].set(
+    slots = jnp.where(found.held, found.slots, beyond)
+    return leaf.at[jnp.arange(len(leaf)), slots].set(
         rows[:, : leaf.shape[2]], mode="drop", unique_indices=True, wrap_negative_indices=False
     )
-
-
-def _row(leaf: jax.Array, layer: int, slot: jax.Array) -> jax.Array:
-    start, size = (layer, slot, 0), (1, 1, leaf.shape[2])
-    return lax.dynamic_slice(leaf, start, size, allow_negative_indices=False)[0, 0]
-
-
-def _held(stack: Stack, architecture: jax.Array) -> jax.Array:
-    """`bool[layers]`: whether the stack holds each layer's choice."""
-    held = (architecture[:, None] == jnp.array(stack.members, jnp.int32)).any(1)
-    return held[stack.layers.start : stack.layers.stop]
-
-
-def _slots(stack: Stack, architecture: jax.Array) -> jax.Array:
-    """`int32[layers]`: the place of each layer's choice in the stack; 0 if it has none.
-
-    Written for all layers, so that the compiler finds equal members in stages equal.
-    """
-    places = jnp.arange(len(stack.members), dtype=jnp.int32)
-    slots = jnp.where(architecture[:, None] == jnp.array(stack.members), places, 0).sum(1)
-    return slots[stack.layers.start : stack.layers.stop]

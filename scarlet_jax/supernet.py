@@ -112,7 +112,7 @@ def apply(
       Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
       `[B, H, W, C]`; and the statistics after it.
     """
-    part_params, part_stats = (stacks.take(plan.index, t, architecture) for t in (params, stats))
+    part_params, part_stats = stacks.take(plan.index, (params, stats), architecture)
     output, part_stats = run(
         plan, part_params, part_stats, images, architecture, batch, features, cache_bytes
     )

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 
@@ -37,5 +36,6 @@ def apply(graphdef: Any, params: Any, stats: Any, *args: Any, **kwargs: Any) -> 
 
 def on_device(network: Network) -> Network:
     """The network with its arrays on JAX's default device."""
-    params, stats = jax.tree.map(jnp.asarray, (network.params, network.stats))
+    # `jnp.asarray` would compile a program for each shape.
+    params, stats = jax.device_put((network.params, network.stats))
     return network._replace(params=params, stats=stats)

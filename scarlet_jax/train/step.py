@@ -200,10 +200,8 @@ def _move_path(
 ) -> tuple[Any, Any]:
     """A step along one path: its arrays after it. All others, with their momentum, stay."""
     (architecture,), gradient = _prepare(task, training, data, seed, state, batch)
-    params, stats, opt_state = (
-        stacks.take(index, tree, architecture)
-        for tree in (state.params, state.stats, state.opt_state)
-    )
+    whole = (state.params, state.stats, state.opt_state)
+    params, stats, opt_state = stacks.take(index, whole, architecture)
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
     grads, metrics = _reduce(task, training, state, grads, scores)
     updates, opt_state = make_optimizer(training).update(grads, opt_state, params)
@@ -214,10 +212,8 @@ def _write_path(
     training: ConfigDict, index: stacks.Index, state: TrainState, result: Any
 ) -> TrainState:
     architecture, *parts = result
-    params, stats, opt_state = (
-        stacks.put(index, tree, part, architecture)
-        for tree, part in zip((state.params, state.stats, state.opt_state), parts, strict=True)
-    )
+    whole = (state.params, state.stats, state.opt_state)
+    params, stats, opt_state = stacks.put(index, whole, tuple(parts), architecture)
     return _next(training, state, params, stats, opt_state)
 
 
@@ -260,11 +256,10 @@ def _sum_over_paths(
     def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
         stats, total = carry
         path = paths[number]
-        part, grads, scores = gradient(
-            stacks.take(index, state.params, path), stacks.take(index, stats, path), path, number
-        )
-        grads = jax.tree.map(jnp.add, stacks.take(index, total, path), grads)
-        return (stacks.put(index, stats, part, path), stacks.put(index, total, grads, path)), scores
+        params, own, sums = stacks.take(index, (state.params, stats, total), path)
+        own, grads, scores = gradient(params, own, path, number)
+        sums = jax.tree.map(jnp.add, sums, grads)
+        return stacks.put(index, (stats, total), (own, sums), path), scores
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))
