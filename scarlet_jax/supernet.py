@@ -20,6 +20,7 @@ from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.blocks import Head, InvertedBottleneck, Stabilizer, Stem, ZeroPad
+from scarlet_jax.nn.convolution import largest_divisor
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.nn.switch import Keep, switch
 from scarlet_jax.space import Choice, Layer, Space, kernel_sizes
@@ -315,7 +316,7 @@ def _run_choice(
 
 def _in_parts(function: Any, x: jax.Array, most: int) -> jax.Array:
     """`function(x)`, computed for at most so many images at a time."""
-    size = max(n for n in range(1, max(1, most) + 1) if len(x) % n == 0)
+    size = largest_divisor(len(x), most)
     y = lax.map(function, x.reshape(-1, size, *x.shape[1:]))
     return y.reshape(len(x), *y.shape[2:])
 

@@ -174,8 +174,8 @@ def _tap_gradient(x: jax.Array, cotangent: jax.Array, stride: int, k: int) -> ja
     """
     x, cotangent = x.astype(jnp.float32), cotangent.astype(jnp.float32)
     batch, height, width, channels = cotangent.shape
-    images = _largest_divisor(batch, SUMS_BYTES // (4 * k * k * channels))
-    pixels = _largest_divisor(width, PIXELS)
+    images = largest_divisor(batch, SUMS_BYTES // (4 * k * k * channels))
+    pixels = largest_divisor(width, PIXELS)
     pixels = pixels if pixels > 1 else width
     parts = batch // images
     padded = _pad(x, k // 2)
@@ -206,7 +206,8 @@ def _slice(x: jax.Array, start: tuple[Any, ...], size: tuple[int, ...]) -> jax.A
     return lax.dynamic_slice(x, start, size, allow_negative_indices=False)
 
 
-def _largest_divisor(count: int, most: int) -> int:
+def largest_divisor(count: int, most: int) -> int:
+    """The largest divisor of count that is at most so much; 1 if that is under 1."""
     return max(n for n in range(1, max(1, most) + 1) if count % n == 0)
 
 
