@@ -40,7 +40,7 @@ SKIP = Choice(expansion=0, kernel=1)
 
 
 def kernel_sizes(choices: Iterable[Choice]) -> list[int]:
-    """The kernel sizes of choices, ascending: the order of a bank's depthwise stacks."""
+    """The kernel sizes of choices, ascending: what a bank's kernel index counts in."""
     return sorted({choice.kernel for choice in choices})
 
 
