@@ -116,5 +116,5 @@ def search() -> ConfigDict:
     config.chunk = 80  # architectures a call of the evaluator, over all devices (ours)
     # On CPUs a block scores so few images at a time that their widest feature map has this size,
     # so that it stays in cache (ours).
-    config.cache_bytes = 8_000_000
+    config.cache_bytes = 2_000_000
     return config

@@ -7,6 +7,7 @@ S1 and S2 are those of SCARLET-NAS (arXiv 1908.06022, supplementary section 3.1)
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,13 @@ SKIP = Choice(expansion=0, kernel=1)
 
 
 def kernel_sizes(choices: Iterable[Choice]) -> list[int]:
-    """The kernel sizes of choices, ascending: what a bank's kernel index counts in."""
-    return sorted({choice.kernel for choice in choices})
+    """The kernel sizes of blocks, ascending: what a bank's kernel index counts in."""
+    return sorted({choice.kernel for choice in choices if not choice.is_skip})
+
+
+def part_expansion(choices: Iterable[Choice]) -> int:
+    """The expansion of a part: all blocks' expansions are multiples of it."""
+    return gcd(*(choice.expansion for choice in choices))
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ layer the weights of the one block on it, whatever the block. So a path is taken
 slices, and gradients and updates are as large as the path, not as large as the supernet.
 
 A supernet's tree is `{"stem": ..., "stages": [[{group: {kind: stack}}]], "head": ...}`: for each
-stage its modules (`supernet.Module`), for each module the groups of weights that share members
-("common" and "se"), for each group its kernels and its vectors. A path's tree has no modules:
-`{"stem": ..., "stages": [{group: {kind: rows}}], "head": ...}`.
+stage its modules (`supernet.Module`), for each module the groups of weights, and for each group
+its kernels and its vectors. A path's tree is `{"stem": ..., "stages": [{kind: rows}], "head":
+...}`. A row has the groups one after the other, each with room for as many parts
+(`nn.bank`) as the widest block has, so that a narrow block is found where a wide one begins.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,98 +21,150 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-GROUPS = ("common", "se")
+GROUPS = ("shared", "part", "se")  # in the order of a row
+PARTED = ("part", "se")  # groups of arrays that come in parts
 KINDS = ("kernel", "vector")
-Groups = dict[str, dict[str, Any]]
+Rows = dict[str, jax.Array]  # by kind
+Groups = dict[str, dict[str, Any]]  # stacks by group and kind
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an array of a block lies: its group and kind, its offset and shape there."""
+    """Where an array of a part lies: its names, the first its group; its offset and shape."""
 
-    group: str
+    path: tuple[str, ...]
     kind: str
     offset: int
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the arrays of a block lie: a place for each leaf of a tree."""
+class Section:
+    """Where a group's arrays of one kind lie in a row: `parts` times `size` from `start` on."""
 
-    treedef: Any
+    group: str
+    kind: str
+    start: int
+    size: int
+    parts: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the arrays of a block lie in a row."""
+
     places: tuple[Place, ...]
+    sections: tuple[Section, ...]
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What a stack holds: `layers` along its first axis, choices along its second."""
+    """What a stack holds.
+
+    Attributes:
+      layers: along its first axis.
+      members: choices, along its second.
+      parts: of each, along its third.
+      room: parts that a row has room for.
+    """
 
     layers: range
     members: tuple[int, ...]
+    parts: int
+    room: int
 
 
 Index = dict[tuple[int, int, str], Stack]  # by stage, module and group
 
 
-def pack(tree: Any) -> tuple[Groups, Layout]:
-    """Flattens a module's arrays `[layers, members, ...]` into stacks.
+def pack(tree: Any, room: int) -> tuple[Groups, Layout]:
+    """Flattens a module's arrays into stacks.
+
+    Args:
+      tree: `{group: ...}` of NumPy arrays `[layers, members, ...]`, those of the groups in
+        `PARTED` `[layers, members, parts, ...]`.
+      room: parts of the widest block of the stage.
 
     Returns:
-      The stacks by group and kind, NumPy arrays, and where each array lies in them.
+      The stacks by group and kind, and where each array lies in a row.
     """
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(tree)
     pieces: dict[tuple[str, str], list[np.ndarray]] = {}
     places = []
-    for keypath, leaf in leaves:
-        names = [key.key for key in keypath]
-        group = "se" if names[0] == "se" else "common"
-        kind = "kernel" if names[-1] == "kernel" else "vector"
-        earlier = pieces.setdefault((group, kind), [])
+    for keypath, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        path = tuple(key.key for key in keypath)
+        lead = 3 if path[0] in PARTED else 2
+        kind = "kernel" if path[-1] == "kernel" else "vector"
+        earlier = pieces.setdefault((path[0], kind), [])
         offset = sum(piece.shape[-1] for piece in earlier)
-        places.append(Place(group, kind, offset, leaf.shape[2:]))
-        earlier.append(np.reshape(leaf, (*leaf.shape[:2], -1)))
+        places.append(Place(path, kind, offset, leaf.shape[lead:]))
+        earlier.append(np.reshape(leaf, (*leaf.shape[:lead], -1)))
     stacks: Groups = {}
-    for (group, kind), parts in pieces.items():
-        stacks.setdefault(group, {})[kind] = np.concatenate(parts, axis=-1)
-    return stacks, Layout(treedef, tuple(places))
+    sections, ends = [], dict.fromkeys(KINDS, 0)
+    for group in GROUPS:
+        parts = room if group in PARTED else 1
+        for kind in KINDS:
+            if (group, kind) in pieces:
+                joined = np.concatenate(pieces[group, kind], axis=-1)
+                stacks.setdefault(group, {})[kind] = joined.reshape(*joined.shape[:2], -1)
+                sections.append(Section(group, kind, ends[kind], joined.shape[-1], parts))
+                ends[kind] += parts * joined.shape[-1]
+    return stacks, Layout(tuple(places), tuple(sections))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def unpack(layout: Layout, rows: Groups) -> Any:
-    """A block's arrays out of its rows `{group: {kind: [n]}}`, which may be longer."""
-    leaves = []
+def unpack(layout: Layout, rows: Rows, group: str, part: Any = None) -> Any:
+    """The arrays of a group in the rows `[n]` of a layer; of one part, or of all, `[parts, ...]`.
+
+    Groups without parts have one, and no axis for it.
+    """
+    tree: dict[str, Any] = {}
+    flat = {}
+    for section in _sections(layout, group):
+        row, size = rows[section.kind], section.size
+        if part is not None:
+            start = (section.start + part * size,)
+            row = lax.dynamic_slice(row, start, (size,), allow_negative_indices=False)
+        else:
+            row = row[section.start : section.start + section.parts * size]
+            row = row.reshape(section.parts, size) if group in PARTED else row
+        flat[section.kind] = row
     for place in layout.places:
-        row = rows[place.group][place.kind]
-        size = int(np.prod(place.shape))
-        leaves.append(row[place.offset : place.offset + size].reshape(place.shape))
-    return jax.tree.unflatten(layout.treedef, leaves)
+        if place.path[0] == group:
+            row = flat[place.kind]
+            array = row[..., place.offset : place.offset + int(np.prod(place.shape))]
+            *parents, name = place.path[1:]
+            node = tree
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[name] = array.reshape(*row.shape[:-1], *place.shape)
+    return tree
 
 
-def repack(layout: Layout, tree: Any, rows: Groups) -> Groups:
-    """Rows with a block's arrays in place of what they begin with: the inverse of `unpack`."""
+def repack(layout: Layout, rows: Rows, group: str, tree: Any, part: Any = 0) -> Rows:
+    """Rows with the arrays of a group written in: the inverse of `unpack`.
 
-    def one(group: str, kind: str, row: jax.Array) -> jax.Array:
-        pieces = [
-            leaf.ravel()
-            for place, leaf in zip(layout.places, jax.tree.leaves(tree), strict=True)
-            if (place.group, place.kind) == (group, kind)
-        ]
-        return jnp.concatenate([*pieces, row[sum(map(len, pieces)) :]])
+    Args:
+      tree: arrays of the given part; those of all parts, `[parts, ...]`, from part 0 on.
+    """
+    new = dict(rows)
+    for section in _sections(layout, group):
+        leaves = []
+        for place in layout.places:
+            if (place.path[0], place.kind) == (group, section.kind):
+                leaf = tree
+                for name in place.path[1:]:
+                    leaf = leaf[name]
+                lead = leaf.shape[: leaf.ndim - len(place.shape)]
+                leaves.append(leaf.reshape(*lead, -1))
+        piece = jnp.concatenate(leaves, axis=-1).ravel()
+        start = (section.start + part * section.size,)
+        new[section.kind] = lax.dynamic_update_slice(
+            new[section.kind], piece, start, allow_negative_indices=False
+        )
+    return new
 
-    return {
-        group: {kind: one(group, kind, row) for kind, row in kinds.items()}
-        for group, kinds in rows.items()
-    }
 
-
-# Plain differentiation would pad the gradient of every array to the whole row, and add.
-unpack.defvjp(
-    lambda layout, rows: (unpack(layout, rows), rows),
-    lambda layout, rows, cotangents: (
-        repack(layout, cotangents, jax.tree.map(jnp.zeros_like, rows)),
-    ),
-)
+def _sections(layout: Layout, group: str) -> list[Section]:
+    return [section for section in layout.sections if section.group == group]
 
 
 def take(index: Index, tree: Any, architecture: jax.Array) -> Any:
@@ -126,14 +178,14 @@ def take(index: Index, tree: Any, architecture: jax.Array) -> Any:
     Returns:
       The tree with rows `[layers, n]` in place of the stacks of a stage's modules, n of the
       longest; what all paths share is as it was. Beyond the arrays of a layer's block, a row
-      holds anything.
+      holds zeros.
     """
-    places = _find(index, architecture)
+    found = _find(index, architecture)
 
     def one(network: Any) -> Any:
         if not _is_network(network):
             return network
-        stages = [_take_stage(places, i, modules) for i, modules in enumerate(network["stages"])]
+        stages = [_take_stage(index, found, i, m) for i, m in enumerate(network["stages"])]
         return {**network, "stages": stages}
 
     return jax.tree.map(one, tree, is_leaf=_is_network)
@@ -141,13 +193,13 @@ def take(index: Index, tree: Any, architecture: jax.Array) -> Any:
 
 def put(index: Index, tree: Any, part: Any, architecture: jax.Array) -> Any:
     """Writes a path's arrays back: the inverse of `take`."""
-    places = _find(index, architecture)
+    found = _find(index, architecture)
 
     def one(network: Any, path: Any) -> Any:
         if not _is_network(network):
             return path
         stages = [
-            _put_stage(places, i, modules, rows)
+            _put_stage(index, found, i, modules, rows)
             for i, (modules, rows) in enumerate(zip(network["stages"], path["stages"], strict=True))
         ]
         return {**path, "stages": stages}
@@ -183,53 +235,86 @@ def _is_network(tree: Any) -> bool:
     return isinstance(tree, dict) and "stages" in tree
 
 
-def _take_stage(places: Places, number: int, modules: Sequence[Groups]) -> Groups:
-    rows: Groups = {}
+class Piece(NamedTuple):
+    """A stack `[layers, members, n]`, and where what it holds goes in a row, `room` in all."""
+
+    leaf: jax.Array
+    found: Found
+    start: int
+    room: int
+
+
+def _pieces(
+    index: Index, places: Places, key: tuple[int, int], groups: Groups, kind: str
+) -> dict[str, Piece]:
+    """Those of a module by group; the key is of its stage and of itself."""
+    pieces, start = {}, 0
     for group in GROUPS:
-        for kind in KINDS:
-            stacks = [
-                (places[number, j, group], groups[group][kind])
-                for j, groups in enumerate(modules)
-                if kind in groups.get(group, ())
-            ]
-            if stacks:
-                rows.setdefault(group, {})[kind] = _take_rows(stacks)
+        if kind in groups.get(group, ()):
+            leaf, stack = groups[group][kind], index[*key, group]
+            room = leaf.shape[2] // stack.parts * stack.room
+            pieces[group] = Piece(leaf, places[*key, group], start, room)
+            start += room
+    return pieces
+
+
+def _take_stage(index: Index, places: Places, number: int, modules: Sequence[Groups]) -> Rows:
+    rows = {}
+    for kind in KINDS:
+        held = [
+            (places[number, j, "shared"].held, list(pieces.values()))
+            for j, groups in enumerate(modules)
+            if (pieces := _pieces(index, places, (number, j), groups, kind))
+        ]
+        if held:
+            rows[kind] = _take_rows(held)
     return rows
 
 
-def _take_rows(stacks: Sequence[tuple[Found, jax.Array]]) -> jax.Array:
-    """The row of each layer, `[layers, n]`, out of the stacks of its modules."""
-    longest = max(leaf.shape[2] for _, leaf in stacks)
-    first = stacks[0][1]
+def _take_rows(modules: Sequence[tuple[jax.Array, Sequence[Piece]]]) -> jax.Array:
+    """The row of each layer, `[layers, n]`, out of the stacks of the module that holds it."""
+    longest = max(pieces[-1].start + pieces[-1].room for _, pieces in modules)
+    first = modules[0][1][0].leaf
     rows = []
     for i in range(len(first)):
         row = jnp.zeros(longest, first.dtype)
-        for found, leaf in stacks:
-            start, size = (i, found.slots[i], 0), (1, 1, leaf.shape[2])
-            own = lax.dynamic_slice(leaf, start, size, allow_negative_indices=False)[0, 0]
-            row = jnp.where(found.held[i], jnp.pad(own, (0, longest - len(own))), row)
+        for held, pieces in modules:
+            own = [_padded(_slice(piece, i), piece.room) for piece in pieces]
+            row = jnp.where(held[i], _padded(jnp.concatenate(own), longest), row)
         rows.append(row)
     return jnp.stack(rows)
 
 
+def _slice(piece: Piece, layer: int) -> jax.Array:
+    """What the stack holds for a layer's choice, `[n]`; zeros for nothing."""
+    start, size = (layer, piece.found.slots[layer], 0), (1, 1, piece.leaf.shape[2])
+    own = lax.dynamic_slice(piece.leaf, start, size, allow_negative_indices=False)
+    return jnp.where(piece.found.held[layer], own[0, 0], 0)
+
+
+def _padded(row: jax.Array, size: int) -> jax.Array:
+    return jnp.pad(row, (0, size - len(row)))
+
+
 def _put_stage(
-    places: Places, number: int, modules: Sequence[Groups], rows: Groups
+    index: Index, places: Places, number: int, modules: Sequence[Groups], rows: Rows
 ) -> list[Groups]:
-    return [
-        {
-            group: {
-                kind: _put_rows(places[number, j, group], leaf, rows[group][kind])
-                for kind, leaf in kinds.items()
-            }
-            for group, kinds in groups.items()
-        }
-        for j, groups in enumerate(modules)
-    ]
+    new: list[Groups] = []
+    for j, groups in enumerate(modules):
+        new.append({group: dict(kinds) for group, kinds in groups.items()})
+        for kind in KINDS:
+            for group, piece in _pieces(index, places, (number, j), groups, kind).items():
+                new[-1][group][kind] = _put_rows(piece, rows[kind])
+    return new
 
 
-def _put_rows(found: Found, leaf: jax.Array, rows: jax.Array) -> jax.Array:
+def _put_rows(piece: Piece, rows: jax.Array) -> jax.Array:
+    leaf, found = piece.leaf, piece.found
     beyond = leaf.shape[1]  # where writes are dropped
     slots = jnp.where(found.held, found.slots, beyond)
     return leaf.at[jnp.arange(len(leaf)), slots].set(
-        rows[:, : leaf.shape[2]], mode="drop", unique_indices=True, wrap_negative_indices=False
+        rows[:, piece.start : piece.start + leaf.shape[2]],
+        mode="drop",
+        unique_indices=True,
+        wrap_negative_indices=False,
     )

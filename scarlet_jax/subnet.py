@@ -11,9 +11,9 @@ from flax import nnx
 from scarlet_jax import space as spaces
 from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
-from scarlet_jax.nn import functional
+from scarlet_jax.nn import bank, functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
-from scarlet_jax.nn.layers import BatchStatistics, crop
+from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Array, Space
 from scarlet_jax.supernet import DTYPES, Plan, check_network
 
@@ -164,7 +164,7 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
             return _at(shared, [part, *rest])
         layer, *rest = rest
         array = _at(blocks[layer], rest)
-        return crop(array, own.shape[0]) if rest[0] == "depthwise" else array
+        return array if len(rest) == 1 else bank.from_parts(tuple(rest), array, own.shape)
 
     def fill(kind: str, own: Any, arrays: Any) -> Any:
         blocks = _blocks_on_path(plan, kind, arrays, path)
@@ -179,15 +179,18 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
 
 def _blocks_on_path(plan: Plan, kind: str, arrays: Any, path: Array) -> list[Any]:
     """The arrays of each layer's block by name; `kind` is "params" or "stats"."""
-    rows = stacks.take(plan.index, arrays, jnp.asarray(path))["stages"]
+    stages = stacks.take(plan.index, arrays, jnp.asarray(path))["stages"]
     blocks = []
     for i, stage in enumerate(plan.stages):
         for row, layer in enumerate(stage.layers):
             choice = plan.space.choices[path[layer]]
             which = next(j for j, module in enumerate(stage.modules) if choice in module.choices)
             layout = getattr(stage.modules[which], kind)
-            own = jax.tree.map(lambda leaf, row=row: leaf[row], rows[i])
-            blocks.append(stacks.unpack(layout, own))
+            own = {k: rows[row] for k, rows in stages[i].items()}
+            block = {}
+            for group in stacks.GROUPS:
+                block |= stacks.unpack(layout, own, group)
+            blocks.append(block)
     return blocks
 
 

@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import lax
 
 from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
-from scarlet_jax.nn import functional
-from scarlet_jax.nn.blocks import Head, InvertedBottleneck, Stabilizer, Stem, ZeroPad
+from scarlet_jax.nn import bank, functional
+from scarlet_jax.nn.bank import Bank
+from scarlet_jax.nn.blocks import STEM_KERNEL, Head, InvertedBottleneck, Stabilizer, Stem, ZeroPad
 from scarlet_jax.nn.convolution import largest_divisor
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.nn.switch import Keep, switch
-from scarlet_jax.space import Choice, Layer, Space, kernel_sizes
+from scarlet_jax.nn.switch import Way, plain, switch
+from scarlet_jax.space import SKIP, Choice, Layer, Space, kernel_sizes, part_expansion
 from scarlet_jax.stacks import Layout, Stack
 
 STABILIZERS = ("els", "none")
@@ -32,28 +32,39 @@ DTYPES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Module:
-    """What a layer switches between: the blocks of one expansion, or the skip.
+    """What a stage stores together: the blocks of one expansion, or the skip.
 
-    Blocks of one expansion share a graph, so that switching needs one branch for each
-    expansion, and in it one for each kernel size, instead of one for each choice.
+    Attributes:
+      choices: whose arrays it has.
+      parts: of each (`nn.bank`).
+      params, stats: where they lie in a path's rows.
     """
 
-    graphdef: Any
     choices: tuple[Choice, ...]
+    parts: int
     params: Layout
     stats: Layout
 
     def members(self, group: str) -> tuple[Choice, ...]:
         """The choices that have the weights of a group."""
-        return tuple(choice for choice in self.choices if group == "common" or choice.se)
+        return tuple(choice for choice in self.choices if group != "se" or choice.se)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers of equal shape that follow each other, each with all choices of the space."""
+    """Layers of equal shape that follow each other, each with all choices of the space.
+
+    Attributes:
+      layers: their numbers.
+      modules: what they store, the blocks' first.
+      skip: graph of the skip, or None in a space without.
+      bank: their blocks, or None in a space without.
+    """
 
     layers: range
     modules: tuple[Module, ...]
+    skip: Any
+    bank: Bank
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,9 @@ class Plan:
         """Which layers and choices the stacks hold."""
         return {
             (i, j, group): Stack(
-                stage.layers, tuple(self.space.choices.index(c) for c in module.members(group))
+                stage.layers,
+                tuple(self.space.choices.index(c) for c in module.members(group)),
+                *(module.parts, stage.bank.parts) if group in stacks.PARTED else (1, 1),
             )
             for i, stage in enumerate(self.stages)
             for j, module in enumerate(stage.modules)
@@ -131,8 +144,8 @@ def run(
     cache_bytes: int = 0,
 ) -> tuple[Any, Any]:
     """`apply` on the arrays of the path alone, as `stacks.take` gives them."""
-    stem = _run_stem(plan, params, stats, images, batch)
     how = _How(batch, cache_bytes, keep_maps=features)
+    stem = _run_stem(plan, params, stats, images, how)
     logits, new_stats, computed = _run_after_stem(plan, params, stats, stem, architecture, how)
     maps = [feature for c in computed if c.maps is not None for feature in c.maps]
     return ((logits, maps) if features else logits), new_stats
@@ -167,8 +180,8 @@ def run_population(
       statistics beyond `count`.
     """
     first = jax.tree.map(lambda leaf: leaf[0], stats)
-    stem = _run_stem(plan, params, first, images, batch)
     how = _How(batch, cache_bytes, keep_maps=True)
+    stem = _run_stem(plan, params, first, images, how)
 
     def one(architecture: jax.Array, stats: Any, before: Any = None) -> Any:
         part = stacks.take(plan.index, params, architecture)
@@ -198,10 +211,18 @@ class _How(NamedTuple):
     keep_maps: bool
 
 
-def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, batch: Any) -> Any:
-    return functional.apply(
-        plan.stem, params["stem"], stats["stem"], images.astype(plan.dtype), batch
-    )
+def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, how: _How) -> Any:
+    def run(images: jax.Array) -> Any:
+        return functional.apply(
+            plan.stem, params["stem"], stats["stem"], images.astype(plan.dtype), how.batch
+        )
+
+    if how.batch is not None or not how.cache_bytes:
+        return run(images)
+    area = images[0, ..., 0].size // plan.space.stem_stride**2
+    patches = area * images.shape[-1] * STEM_KERNEL**2
+    y = lax.map(lambda piece: run(piece)[0], _in_pieces(images, how.cache_bytes, patches))
+    return y.reshape(len(images), *y.shape[2:]), stats["stem"]
 
 
 def _run_after_stem(
@@ -240,7 +261,7 @@ def _run_stages(
             architecture[layers],
             None if before is None else (before[0][layers], before[1][i]),
         )
-        run_layer = partial(_run_layer, plan.space.choices, stage.modules, how)
+        run_layer = partial(_run_layer, plan.space.choices, stage, how)
         if len(stage.layers) > 1:
             x, new = lax.scan(run_layer, x, inputs)
         else:
@@ -251,13 +272,13 @@ def _run_stages(
 
 
 def _run_layer(
-    choices: Sequence[Choice], modules: Sequence[Module], how: _How, x: jax.Array, inputs: Any
+    choices: Sequence[Choice], stage: Stage, how: _How, x: jax.Array, inputs: Any
 ) -> tuple[jax.Array, Computed]:
     """One layer. Inputs: its rows `[n]`, its choice `int32[]`, what was before."""
     params, stats, choice, before = inputs
 
     def compute() -> tuple[jax.Array, Any]:
-        return _run_choice(choices, modules, how, x, params, stats, choice)
+        return _run_choice(choices, stage, how, x, params, stats, choice)
 
     if before is None:
         y, new = compute()
@@ -269,56 +290,59 @@ def _run_layer(
 
 def _run_choice(
     choices: Sequence[Choice],
-    modules: Sequence[Module],
+    stage: Stage,
     how: _How,
     x: jax.Array,
     params: Any,
     stats: Any,
     choice: jax.Array,
 ) -> tuple[jax.Array, Any]:
-    """Switches between modules; those of blocks get the indices of their kernel and of SE."""
-
-    def branch(which: int, operands: Any, fixed: Any, keep: Keep) -> tuple[jax.Array, Any]:
-        params, x = operands
-        stats, batch, kernel_index, use_se = fixed
-        module = modules[which]
-        arrays = stacks.unpack(module.params, params), stacks.unpack(module.stats, stats)
-        args = () if module.choices[0].is_skip else (batch, kernel_index, use_se, keep)
-
-        def block(x: jax.Array) -> Any:
-            return functional.apply(module.graphdef, *arrays, x, *args)
-
-        if batch is None and how.cache_bytes:
-            width = x.shape[-1] * max(module.choices[0].expansion, 1)
-            image_bytes = x[0, ..., 0].size * width * x.dtype.itemsize
-            y = _in_parts(lambda x: block(x)[0], x, how.cache_bytes // image_bytes)
-            return y, stats
-        y, new = block(x)
-        return y, stacks.repack(module.stats, new, stats)
-
-    owner = {choice: i for i, module in enumerate(modules) for choice in module.choices}
-    sizes = [kernel_sizes(module.choices) for module in modules]
-    index, kernel_index, use_se = (
+    """Switches between the blocks and the skip."""
+    unit = part_expansion(choices)
+    ways = [_in_cache(bank.way(stage.bank), how, unit)]
+    if stage.skip is not None:
+        ways.append(plain(partial(_skip, stage.skip, stage.modules[-1].params)))
+    kernels = kernel_sizes(choices)
+    is_skip, *chosen = (
         _look_up(table, choice)
         for table in (
-            [owner[c] for c in choices],
-            [sizes[owner[c]].index(c.kernel) for c in choices],
+            [int(c.is_skip) for c in choices],
+            [c.expansion // unit for c in choices],
+            [0 if c.is_skip else kernels.index(c.kernel) for c in choices],
             [int(c.se) for c in choices],
         )
     )
-    return switch(
-        [partial(branch, which) for which in range(len(modules))],
-        index,
-        (params, x),
-        (stats, how.batch, kernel_index, use_se),
-    )
+    return switch(ways, is_skip, (params, x), bank.Chosen(stats, how.batch, *chosen))
 
 
-def _in_parts(function: Any, x: jax.Array, most: int) -> jax.Array:
-    """`function(x)`, computed for at most so many images at a time."""
-    size = largest_divisor(len(x), most)
-    y = lax.map(function, x.reshape(-1, size, *x.shape[1:]))
-    return y.reshape(len(x), *y.shape[2:])
+def _skip(graphdef: Any, layout: Layout, operands: Any, chosen: bank.Chosen) -> tuple[Any, Any]:
+    params, x = operands
+    arrays = stacks.unpack(layout, params, "shared")
+    return functional.apply(graphdef, arrays, {}, x)[0], chosen.stats
+
+
+def _in_cache(way: Way, how: _How, expansion: int) -> Way:
+    """With running statistics, a block for a few images at a time; it has no gradient then."""
+
+    def forward(operands: Any, chosen: bank.Chosen) -> Any:
+        params, x = operands
+        pieces = _in_pieces(x, how.cache_bytes, x[0].size * expansion)
+
+        def run(room: jax.Array, piece: jax.Array) -> Any:
+            y, _, kept = way.forward((params, piece), chosen._replace(room=room))
+            return kept.convolved, y
+
+        room = jax.eval_shape(lambda: way.forward((params, pieces[0]), chosen)[2].convolved)
+        _, y = lax.scan(run, lax.empty(room.shape, room.dtype), pieces)
+        return y.reshape(len(x), *y.shape[2:]), chosen.stats, ()
+
+    return way if how.batch is not None or not how.cache_bytes else Way(forward, way.backward)
+
+
+def _in_pieces(x: jax.Array, cache_bytes: int, size: int) -> jax.Array:
+    """Images `[P, B / P, ...]`, as many a piece as fit in cache if one takes so many numbers."""
+    images = largest_divisor(len(x), cache_bytes // (size * x.dtype.itemsize))
+    return x.reshape(-1, images, *x.shape[1:])
 
 
 def _look_up(table: Sequence[int], choice: jax.Array) -> jax.Array:
@@ -409,22 +433,42 @@ def _create_stage(
     rng: np.random.Generator,
 ) -> tuple[Stage, list[Any], list[Any]]:
     """A stage with the stacks of its parameters and statistics, one entry a module."""
-    repeats = len(layers)
-    banks: dict[int, list[Choice]] = {}
-    for choice in sorted(space.choices, key=lambda choice: (choice.is_skip, choice.expansion)):
-        banks.setdefault(choice.expansion, []).append(choice)
+    repeats, shape = len(layers), (c_in, layer.width, layer.stride)
+    expansions = sorted({choice.expansion for choice in space.choices if not choice.is_skip})
+    unit = part_expansion(space.choices)
+    most = max(expansions) // unit
+    kernels = kernel_sizes(space.choices)
+    stored = []
+    for expansion in expansions:
+        choices = [choice for choice in space.choices if choice.expansion == expansion]
+        blocks = InvertedBottleneck(*shape, choices, repeats=repeats, rng=rng)
+        _, *trees = functional.split(blocks)
+        parts = expansion // unit
+        trees = [bank.to_parts(tree, parts, most, max(kernels)) for tree in trees]
+        stored.append((choices, parts, trees))
+    skip = None
+    if any(choice.is_skip for choice in space.choices):
+        built = (
+            Stabilizer(*shape, repeats=repeats)
+            if stabilizer == "els"
+            else ZeroPad(layer.width, layer.stride)
+        )
+        skip, *trees = functional.split(built)
+        stored.append(([SKIP], 1, [{"shared": tree} for tree in trees]))
     modules, params, stats = [], [], []
-    for choices in banks.values():
-        if not choices[0].is_skip:
-            shape = (c_in, layer.width, layer.stride)
-            built: nnx.Module = InvertedBottleneck(*shape, choices, repeats=repeats, rng=rng)
-        elif stabilizer == "els":
-            built = Stabilizer(c_in, layer.width, layer.stride, repeats=repeats)
-        else:
-            built = ZeroPad(layer.width, layer.stride)
-        graphdef, *arrays = functional.split(built)
-        (param_stacks, param_layout), (stat_stacks, stat_layout) = map(stacks.pack, arrays)
-        modules.append(Module(graphdef, tuple(choices), param_layout, stat_layout))
+    for choices, parts, trees in stored:
+        (param_stacks, param_layout), (stat_stacks, stat_layout) = (
+            stacks.pack(tree, most) for tree in trees
+        )
+        modules.append(Module(tuple(choices), parts, param_layout, stat_layout))
         params.append(param_stacks)
         stats.append(stat_stacks)
-    return Stage(layers, tuple(modules)), params, stats
+    whole = Bank(
+        layer.stride,
+        layer.stride == 1 and c_in == layer.width,
+        tuple(kernels),
+        most,
+        max((m.params for m in modules), key=lambda layout: len(layout.sections)),
+        modules[0].stats,
+    )
+    return Stage(layers, tuple(modules), skip, whole), params, stats

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from scarlet_jax import space as spaces
-from scarlet_jax import supernet
+from scarlet_jax import stacks, supernet
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Space
@@ -49,11 +49,16 @@ def randomised(network: functional.Network, seed: int = 0) -> functional.Network
     """The network with statistics, scales and biases that are not trivial."""
     rng = np.random.default_rng(seed)
 
-    def noisy(leaf: jax.Array) -> jax.Array:
-        return jax.numpy.asarray(leaf + rng.uniform(0.1, 0.4, leaf.shape).astype(np.float32))
+    def noisy(keypath: Any, leaf: jax.Array) -> jax.Array:
+        noise = rng.uniform(0.1, 0.4, leaf.shape).astype(np.float32)
+        *_, group, kind = (getattr(key, "key", None) for key in keypath)
+        if group in stacks.PARTED and kind == "kernel":  # room that is not used stays zero
+            noise = np.where(leaf == 0, 0, noise)
+        return jax.numpy.asarray(leaf + noise)
 
+    with_noise = jax.tree_util.tree_map_with_path
     return network._replace(
-        params=jax.tree.map(noisy, network.params), stats=jax.tree.map(noisy, network.stats)
+        params=with_noise(noisy, network.params), stats=with_noise(noisy, network.stats)
     )
 
 

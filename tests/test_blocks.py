@@ -1,51 +1,72 @@
 """A bank's blocks against plain ones: one block, XLA's grouped convolution, autodiff."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scarlet_jax.nn import blocks, functional
+from scarlet_jax import space as spaces
+from scarlet_jax import stacks, subnet, supernet
+from scarlet_jax.nn import bank, blocks, functional
 from scarlet_jax.nn.convolution import native_depthwise
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.space import product_choices
+from scarlet_jax.nn.switch import switch
 
 C_IN = 4
-CHOICES = product_choices(expansions=(2,), kernels=(3, 5, 7), se=(False, True), skip=False)
-WITH_SE = [choice for choice in CHOICES if choice.se]
+BATCH = BatchStatistics(rate=0.5)
+KERNELS = (3, 5, 7)
+EXPANSIONS = (2, 4)  # one part, two parts
 
 
-def loss(graphdef, dtype, cotangent, params, stats, x, *which):
-    batch = BatchStatistics(rate=0.5)
-    y, stats = functional.apply(graphdef, params, stats, x.astype(dtype), batch, *which)
-    assert y.dtype == dtype
-    return (y.astype(jnp.float32) * cotangent).sum(), (y, stats)
-
-
-def gradient(*static):
-    """`(params, stats, x, ...) -> ((loss, (y, stats)), (gradients, x's gradient))`."""
-    return jax.jit(jax.value_and_grad(partial(loss, *static), argnums=(0, 2), has_aux=True))
-
-
-def of_block(tree, choice):
-    """A choice's arrays out of a bank's, by hand; of SE the first where it has none."""
-    number = CHOICES.index(choice)
-    with_se = WITH_SE.index(choice) if choice.se else 0
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf[0, with_se if path[0].key == "se" else number], tree
+def make_supernet(c_out, stride):
+    """Of one layer: its bank, with weights."""
+    space = spaces.make_space(
+        name="one layer",
+        widths=(c_out,),
+        strides=(stride,),
+        expansions=EXPANSIONS,
+        kernels=KERNELS,
+        se=(False, True),
+        separable_width=C_IN,
     )
+    return space, supernet.create(space, num_classes=2)
 
 
-def as_plain(tree, choice):
-    """The arrays of the plain block: its own taps, and SE if it has it."""
-    border = (7 - choice.kernel) // 2
-    inner = slice(border, border + choice.kernel)
-    plain = {name: part for name, part in tree.items() if name != "se" or choice.se}
-    if "depthwise" in plain:
-        plain["depthwise"] = {"kernel": plain["depthwise"]["kernel"][inner, inner]}
-    return plain
+def weighted(y, cotangent):
+    return (y.astype(jnp.float32) * cotangent).sum()
+
+
+def bank_gradient(network, dtype, cotangent):
+    """`(params, stats, x, path, indices) -> ((loss, (y, stats)), (gradients, x's gradient))`."""
+    plan = network.graphdef
+
+    def loss(params, x, stats, path, indices):
+        part, own = stacks.take(plan.index, (params, stats), path)
+        rows, own_rows = (jax.tree.map(lambda leaf: leaf[0], p["stages"][0]) for p in (part, own))
+        chosen = bank.Chosen(own_rows, BATCH, *indices)
+        ways = [bank.way(plan.stages[0].bank)]
+        y, own_rows = switch(ways, 0, (rows, x.astype(dtype)), chosen)
+        own["stages"][0] = jax.tree.map(lambda row: row[None], own_rows)
+        assert y.dtype == dtype
+        return weighted(y, cotangent), (y, stacks.put(plan.index, stats, own, path))
+
+    gradient = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    return jax.jit(lambda params, stats, x, *which: gradient(params, x, stats, *which))
+
+
+def plain_gradient(monkeypatch, choice, dtype, cotangent, stride, params, stats, x):
+    plain = blocks.InvertedBottleneck(
+        C_IN, cotangent.shape[-1], stride, [choice], rng=np.random.default_rng(0)
+    )
+    graphdef = functional.split(plain).graphdef
+
+    def loss(params, x):
+        y, new = functional.apply(graphdef, params, stats, x.astype(dtype), BATCH)
+        return weighted(y, cotangent), (y, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scarlet_jax.nn.layers.depthwise", native_depthwise)
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(params, x)
 
 
 def error(ours, theirs):
@@ -53,10 +74,8 @@ def error(ours, theirs):
     return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
-def make_bank(c_out, stride, rng):
-    return functional.split(
-        blocks.InvertedBottleneck(C_IN, c_out, stride, CHOICES, repeats=1, rng=rng)
-    )
+def errors(found, expected):
+    return jax.tree.leaves(jax.tree.map(error, found, expected))
 
 
 def make_data(size, stride, c_out, rng):
@@ -67,61 +86,92 @@ def make_data(size, stride, c_out, rng):
     )
 
 
-def plain_gradient(monkeypatch, choice, dtype, cotangent, stride, params, stats, x):
-    plain = blocks.InvertedBottleneck(
-        C_IN, cotangent.shape[-1], stride, [choice], rng=np.random.default_rng(0)
-    )
-    with monkeypatch.context() as patched:
-        patched.setattr(blocks, "depthwise", native_depthwise)
-        return gradient(functional.split(plain).graphdef, dtype, cotangent)(
-            *(as_plain(tree, choice) for tree in (params, stats)), x
-        )
+def block_of(space, network, path):
+    """The arrays of the path's block alone."""
+    alone = subnet.extract(space, network, path)
+    return tuple(tree["blocks"][0] for tree in (alone.params, alone.stats))
 
 
-def which(choice):
-    return [3, 5, 7].index(choice.kernel), int(choice.se)
-
-
-def errors(found, expected):
-    return jax.tree.leaves(jax.tree.map(error, found, expected))
+def indices(choice):
+    numbers = choice.expansion // 2, KERNELS.index(choice.kernel), choice.se
+    return tuple(jnp.int32(number) for number in numbers)
 
 
 @pytest.mark.parametrize(
     ("size", "stride", "c_out"), [(7, 1, C_IN), (8, 1, 6), (7, 2, 6), (8, 2, 6)]
 )
 def test_values_and_gradients_of_every_choice(size, stride, c_out, monkeypatch):
-    rng = np.random.default_rng(size)
-    bank = make_bank(c_out, stride, rng)
-    x, cotangent = make_data(size, stride, c_out, rng)
-    ours = gradient(bank.graphdef, "float32", cotangent)
-    for choice in CHOICES:
-        params, stats = (of_block(tree, choice) for tree in (bank.params, bank.stats))
-        expected = plain_gradient(
-            monkeypatch, choice, "float32", cotangent, stride, params, stats, x
+    space, network = make_supernet(c_out, stride)
+    x, cotangent = make_data(size, stride, c_out, np.random.default_rng(size))
+    ours = bank_gradient(network, "float32", cotangent)
+    for number, choice in enumerate(space.choices[:-1]):
+        path = np.array([number], np.int32)
+        (loss, (y, stats)), (gradients, pulled) = ours(
+            network.params, network.stats, x, path, indices(choice)
         )
-        values, (gradients, pulled) = ours(params, stats, x, *which(choice))
-        own = as_plain(gradients, choice)
-        assert max(errors((values, (own, pulled)), expected)) < 1e-4
-        # Zeros around the taps, and SE that the choice has not, get nothing.
-        for name in ("se", "depthwise"):
-            all_of_it, of_own = (
-                sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(tree.get(name, ())))
-                for tree in (gradients, own)
-            )
-            assert all_of_it == pytest.approx(of_own, rel=1e-6)
+        found = network._replace(params=gradients, stats=stats)
+        gradient, stats = block_of(space, found, path)
+        expected = plain_gradient(
+            monkeypatch,
+            choice,
+            "float32",
+            cotangent,
+            stride,
+            *block_of(space, network, path),
+            x,
+        )
+        assert max(errors(((loss, (y, stats)), (gradient, pulled)), expected)) < 1e-4
+        # Other blocks get nothing, nor does room that the block does not use.
+        everywhere, own = (
+            sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
+            for tree in (gradients["stages"], gradient)
+        )
+        assert everywhere == pytest.approx(own, rel=1e-5)
 
 
-@pytest.mark.parametrize("choice", [CHOICES[0], CHOICES[-1]], ids=lambda choice: choice.name)
-def test_bfloat16_is_as_near_to_float32_as_plain_bfloat16(choice, monkeypatch):
-    rng = np.random.default_rng(0)
-    bank = make_bank(6, 2, rng)
-    x, cotangent = make_data(8, 2, 6, rng)
-    params, stats = (of_block(tree, choice) for tree in (bank.params, bank.stats))
+@pytest.mark.parametrize("number", [0, -2])
+def test_bfloat16_is_as_near_to_float32_as_plain_bfloat16(number, monkeypatch):
+    space, network = make_supernet(6, 2)
+    choice = space.choices[number]
+    path = np.array([space.choices.index(choice)], np.int32)
+    x, cotangent = make_data(8, 2, 6, np.random.default_rng(0))
     exact, plain = (
-        plain_gradient(monkeypatch, choice, dtype, cotangent, 2, params, stats, x)
+        plain_gradient(monkeypatch, choice, dtype, cotangent, 2, *block_of(space, network, path), x)
         for dtype in ("float32", "bfloat16")
     )
-    ours = gradient(bank.graphdef, "bfloat16", cotangent)
-    values, (gradients, pulled) = ours(params, stats, x, *which(choice))
-    found = values, (as_plain(gradients, choice), pulled)
+    (loss, (y, stats)), (gradients, pulled) = bank_gradient(network, "bfloat16", cotangent)(
+        network.params, network.stats, x, path, indices(choice)
+    )
+    gradient, stats = block_of(space, network._replace(params=gradients, stats=stats), path)
+    found = (loss, (y, stats)), (gradient, pulled)
     assert max(errors(found, exact)) < 1.5 * max(errors(plain, exact))
+
+
+def test_a_part_is_a_slice_of_the_expanded_channels():
+    """By hand, and back; SE of the narrower block has room for the squeezed channels of three."""
+    choices = spaces.product_choices(expansions=(2,), kernels=(3,), se=(True,), skip=False)
+    block = blocks.InvertedBottleneck(8, 6, 1, choices, repeats=1, rng=np.random.default_rng(0))
+    params = functional.split(block).params
+    parted = bank.to_parts(params, parts=2, most=3, kernel=5)
+    for part in range(2):
+        channels, units = slice(8 * part, 8 * part + 8), slice(2 * part, 2 * part + 2)
+        own = jax.tree.map(lambda leaf, part=part: leaf[0, 0, part], {**parted["part"]})
+        np.testing.assert_array_equal(
+            own["expand"]["kernel"], params["expand"]["kernel"][0, 0, :, channels]
+        )
+        np.testing.assert_array_equal(
+            own["project"]["kernel"], params["project"]["kernel"][0, 0, channels]
+        )
+        np.testing.assert_array_equal(
+            own["depthwise"]["kernel"][1:4, 1:4],
+            params["depthwise"]["kernel"][0, 0, ..., channels],
+        )
+        se = jax.tree.map(lambda leaf, part=part: leaf[0, 0, part], parted["se"]["se"])
+        assert se["squeeze"]["kernel"].shape == (8, 6)
+        assert not np.any(se["excite"]["kernel"][4:])
+        np.testing.assert_array_equal(
+            se["excite"]["kernel"][:4], params["se"]["excite"]["kernel"][0, 0, :, channels]
+        )
+        np.testing.assert_array_equal(
+            se["squeeze"]["bias"], params["se"]["squeeze"]["bias"][0, 0, units]
+        )

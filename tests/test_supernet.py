@@ -70,7 +70,7 @@ def test_statistics_change_on_the_path_alone(tiny, tiny_supernet, path_gradient,
     path = np.array([0, 8, 8], np.int32)  # E2K3, then skips
     (_, stats), _ = path_gradient(tiny_supernet.params, tiny_supernet.stats, images, path)
     changed = jax.tree.map(lambda a, b: (a != b).any(-1), stats, tiny_supernet.stats)
-    two, three, *_ = (module["common"]["vector"] for module in changed["stages"][0][:2])
+    two, three, *_ = (module["part"]["vector"] for module in changed["stages"][0][:2])
     np.testing.assert_array_equal(two, [[True, False, False, False]])
     assert not np.any(three)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(changed["stages"][1]))
@@ -105,7 +105,8 @@ def test_equal_layers_share_a_stage():
 def test_parameters_of_the_full_space():
     """The sum of all blocks, stem and head of S2 (45.36M), by the shapes alone.
 
-    Stored are zeros as well, around the taps of smaller kernels.
+    Stored are zeros as well: around the taps of smaller kernels, and in SE's of expansion 3 for
+    as many squeezed channels as expansion 6 has.
     """
     network = jax.eval_shape(lambda: supernet.create(S2, num_classes=1000).params)
     inputs = [16, *(layer.width for layer in S2.layers[:-1])]
@@ -114,8 +115,14 @@ def test_parameters_of_the_full_space():
         for width in inputs
         for choice in S2.choices
     )
+    room = sum(
+        2 * (width * 3) * (width * 6 // 4 - width * 3 // 4)
+        for width in inputs
+        for choice in S2.choices
+        if choice.se and choice.expansion == 3
+    )
     stored = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(network))
-    assert stored == 45_360_924 + borders
+    assert stored == 45_360_924 + borders + room
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,8 @@ def test_strict_fair_step_is_one_update_with_the_summed_gradients(settings, netw
     # Every choice got a gradient, the stabilizers as well.
     for stage in range(2):
         bank, skip = total["stages"][stage]
-        assert np.all(np.any(bank["common"]["kernel"] != 0, axis=-1))
-        assert np.any(skip["common"]["kernel"])
+        assert np.all(np.any(bank["part"]["kernel"] != 0, axis=-1))
+        assert np.any(skip["shared"]["kernel"])
 
 
 def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, batch):

@@ -1,15 +1,12 @@
 """SCARLET's blocks: stem, inverted bottleneck, the skips, and head."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from scarlet_jax.nn.convolution import depthwise
 from scarlet_jax.nn.layers import (
     BatchNorm,
     BatchStatistics,
@@ -18,15 +15,12 @@ from scarlet_jax.nn.layers import (
     Depthwise,
     Pointwise,
     SqueezeExcite,
-    crop,
     pointwise,
-    scale_and_shift,
     subsample,
 )
-from scarlet_jax.nn.switch import Keep, instead, keep_nothing, switch
-from scarlet_jax.space import Choice, Space, kernel_sizes
+from scarlet_jax.space import Choice, Space
 
-Way = Callable[[Any, jax.Array], jax.Array]
+STEM_KERNEL = 3  # of the first convolution (MobileNetV2's)
 
 
 class Stem(nnx.Module):
@@ -34,7 +28,7 @@ class Stem(nnx.Module):
 
     def __init__(self, channels: int, space: Space, *, rng: np.random.Generator):
         width = space.stem_width
-        self.convolution = Convolution(channels, width, 3, space.stem_stride, rng=rng)
+        self.convolution = Convolution(channels, width, STEM_KERNEL, space.stem_stride, rng=rng)
         self.bn1 = BatchNorm(width)
         self.depthwise = Depthwise(width, [3], 1, rng=rng)
         self.bn2 = BatchNorm(width)
@@ -50,11 +44,10 @@ class Stem(nnx.Module):
 class InvertedBottleneck(nnx.Module):
     """MobileNetV2's block (arXiv 1801.04381): expand, depthwise, optional SE, project.
 
-    With one choice and no `repeats` it is that block. Otherwise it is a bank that holds the
-    blocks of several choices of one expansion, `repeats` times, stacked: all weights carry
+    With one choice and no `repeats` it is that block. Otherwise it only holds the blocks of
+    several choices of one expansion, `repeats` times, for a `bank.Bank`: all weights carry
     leading axes `[repeats, choices]`, SE's of the choices that have it. The depthwise taps are
-    as large as the largest, smaller ones in the middle of zeros. `stacks.take` slices one block
-    a layer out of a bank; `supernet` calls it with the indices of its kernel size and of SE.
+    as large as the largest, smaller ones in the middle of zeros.
     """
 
     def __init__(
@@ -84,80 +77,13 @@ class InvertedBottleneck(nnx.Module):
         self.project = Pointwise(hidden, c_out, lead=stack, rng=rng)
         self.bn3 = BatchNorm(c_out, lead=stack)
 
-    @property
-    def kernels(self) -> list[int]:
-        """The kernel sizes of its choices, ascending; `kernel_index` counts in them."""
-        return kernel_sizes(self.choices)
-
-    def __call__(
-        self,
-        x: jax.Array,
-        batch: BatchStatistics | None,
-        kernel_index: jax.Array | int = 0,
-        use_se: jax.Array | int = 1,
-        keep: Keep = keep_nothing,
-    ) -> jax.Array:
-        """Runs the block.
-
-        Args:
-          x: `[B, H, W, C]`.
-          batch: how batch norm sees the batch.
-          kernel_index: `int32[]`, of a bank's block.
-          use_se: `int32[]`, whether a bank's block has SE.
-          keep: marks what a backward pass should not compute again (`nn.switch`): the outputs
-            of the convolutions and their moments. The rest is cheap.
-        """
+    def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
         shortcut = x
-        x = keep(self.expand(x))
-        x = self._depthwise(x, self.bn1.slope_and_offset(x, batch, keep), kernel_index)
-        x = keep(x)
-        x = self._squeeze_excite(x, self.bn2.slope_and_offset(x, batch, keep), use_se)
-        x = self.bn3(keep(self.project(x)), batch, keep)
+        x = jax.nn.hard_swish(self.bn1(self.expand(x), batch))
+        x = jax.nn.hard_swish(self.bn2(self.depthwise(x), batch))
+        x = x if self.se is None else self.se(x)
+        x = self.bn3(self.project(x), batch)
         return x + shortcut if self.residual else x
-
-    def _depthwise(self, x: jax.Array, norm: jax.Array, kernel_index: jax.Array | int) -> jax.Array:
-        """Hard-swish of the normalised x, convolved.
-
-        The largest kernel gives the same for all of them; a switch leaves out the zeros.
-        """
-        taps, stride = self.depthwise.kernel[...].astype(x.dtype), self.depthwise.stride
-
-        def convolve(size: int, taps: jax.Array, x: jax.Array) -> jax.Array:
-            return depthwise(x, crop(taps, size), stride)
-
-        ways = [partial(convolve, size) for size in self.kernels]
-        return _activate_and(ways, kernel_index, taps, x, norm)
-
-    def _squeeze_excite(self, x: jax.Array, norm: jax.Array, use_se: jax.Array | int) -> jax.Array:
-        """Hard-swish of the normalised x, gated if the choice has SE."""
-        if self.se is None:
-            return jax.nn.hard_swish(scale_and_shift(x, norm))
-        graphdef, state = nnx.split(self.se)
-
-        def gate(state: Any, x: jax.Array) -> jax.Array:
-            gated: jax.Array = nnx.merge(graphdef, state)(x)
-            return gated
-
-        always = all(choice.se for choice in self.choices)
-        ways: list[Way] = [gate] if always else [lambda _, x: x, gate]
-        return _activate_and(ways, use_se, state, x, norm)
-
-
-def _activate_and(
-    ways: Sequence[Way], index: jax.Array | int, weights: Any, x: jax.Array, norm: jax.Array
-) -> jax.Array:
-    """`ways[index](weights, hard_swish(scale_and_shift(x, norm)))`."""
-    if len(ways) == 1:
-        return ways[0](weights, jax.nn.hard_swish(scale_and_shift(x, norm)))
-
-    def branch(way: Way, operands: Any, fixed: Any, keep: Keep) -> tuple[jax.Array, Any]:
-        weights, normalised = operands
-        # Computed here, in one pass with the activation; the operand takes the gradient.
-        normalised = instead(normalised, scale_and_shift(*fixed))
-        return way(weights, jax.nn.hard_swish(normalised)), ()
-
-    branches = [partial(branch, way) for way in ways]
-    return switch(branches, index, (weights, scale_and_shift(x, norm)), (x, norm))[0]
 
 
 class Stabilizer(nnx.Module):

@@ -113,16 +113,22 @@ def _output_size(x: jax.Array, stride: int) -> tuple[int, int]:
     return -(-x.shape[1] // stride), -(-x.shape[2] // stride)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(2, 3, 4))
 def _sum_of_shifts(
-    padded: jax.Array, kernel: jax.Array, stride: int, out: tuple[int, int]
+    padded: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    out: tuple[int, int],
+    flipped: bool = False,
 ) -> jax.Array:
     """Summed in float32: up to 49 terms of bfloat16 would lose what its few bits hold."""
     dtype = padded.dtype
     padded, kernel = padded.astype(jnp.float32), kernel.astype(jnp.float32)
     # Primitives of lax: jnp's operators take four times as long to trace.
     total = jnp.zeros((len(padded), *out, padded.shape[-1]), jnp.float32)
-    for (i, j), tap in zip(np.ndindex(kernel.shape[:2]), _vectors(kernel), strict=True):
+    taps = _vectors(kernel)
+    taps = taps[::-1] if flipped else taps
+    for (i, j), tap in zip(np.ndindex(kernel.shape[:2]), taps, strict=True):
         spread = lax.broadcast_in_dim(tap, total.shape, (2, 3))
         total = lax.add(total, lax.mul(_shifted(padded, i, j, stride, out), spread))
     return total.astype(dtype)
@@ -162,7 +168,7 @@ def _input_gradient(
     ]
     zero = jnp.zeros((), cotangent.dtype)
     dilated = lax.pad(cotangent, zero, ((0, 0, 0), *borders, (0, 0, 0)))
-    return _sum_of_shifts(dilated, kernel[::-1, ::-1], 1, (size[0], size[1]))
+    return _sum_of_shifts(dilated, kernel, 1, (size[0], size[1]), True)
 
 
 @partial(jax.jit, static_argnums=(2, 3))

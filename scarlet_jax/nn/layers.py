@@ -5,7 +5,6 @@ its choices there and slices one out before it calls a layer, so a call never se
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +13,10 @@ from flax import nnx, struct
 from jax import lax
 
 from scarlet_jax.nn.convolution import convolution, depthwise
-from scarlet_jax.nn.switch import Keep, keep_nothing
 
 Lead = tuple[int, ...]
+
+EPSILON = 1e-5  # of batch norm: PyTorch's default, which the published models use
 
 
 @struct.dataclass
@@ -49,52 +49,43 @@ class BatchNorm(nnx.Module):
     The running variance is the biased one, as in Flax; PyTorch keeps the unbiased one.
     """
 
-    epsilon = 1e-5  # PyTorch's default, which the published models use
-
     def __init__(self, width: int, *, lead: Lead = ()):
         self.scale = nnx.Param(np.ones((*lead, width), np.float32))
         self.bias = nnx.Param(np.zeros((*lead, width), np.float32))
         self.mean = nnx.BatchStat(np.zeros((*lead, width), np.float32))
         self.var = nnx.BatchStat(np.ones((*lead, width), np.float32))
 
-    def __call__(
-        self, x: jax.Array, batch: BatchStatistics | None, keep: Keep = keep_nothing
-    ) -> jax.Array:
-        return scale_and_shift(x, self.slope_and_offset(x, batch, keep))
-
-    def slope_and_offset(
-        self, x: jax.Array, batch: BatchStatistics | None, keep: Keep = keep_nothing
-    ) -> jax.Array:
-        """What x is multiplied by and what is added then, `float32[2, C]`; moves statistics."""
+    def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
         if batch is None:
             mean, var = self.mean[...], self.var[...]
         else:
-            # Kept before anything is derived from them, so that nothing needs them again.
-            mean, var = _mean_and_variance(keep(moments(x, batch)))
+            mean, var = mean_and_variance(moments(x, batch))
             for running, value in ((self.mean, mean), (self.var, var)):
-                running[...] = _move(running[...], lax.stop_gradient(value), batch.rate)
-        return _slope_and_offset(self.scale[...], self.bias[...], mean, var, self.epsilon)
+                running[...] = move(running[...], lax.stop_gradient(value), batch.rate)
+        return scale_and_shift(x, slope_and_offset(self.scale[...], self.bias[...], mean, var))
 
 
 # Jitted functions are traced once for all their callers of the same shapes.
 @jax.jit
-def _move(running: jax.Array, value: jax.Array, rate: jax.Array) -> jax.Array:
+def move(running: jax.Array, value: jax.Array, rate: jax.Array) -> jax.Array:
+    """Running statistics after a batch's; see `BatchStatistics.rate`."""
     return running + rate * (value - running)
 
 
 @jax.jit
-def _mean_and_variance(means: jax.Array) -> tuple[jax.Array, jax.Array]:
+def mean_and_variance(means: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Of the means of x and of x * x, `float32[2, C]`."""
     mean, of_squares = (part.reshape(-1) for part in lax.split(means, (1, 1)))
     var = of_squares - mean * mean
     return mean, var + lax.stop_gradient(jnp.maximum(-var, 0.0))  # negative by rounding
 
 
-@partial(jax.jit, static_argnames="epsilon")
-def _slope_and_offset(
-    scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array, epsilon: float
+@jax.jit
+def slope_and_offset(
+    scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array
 ) -> jax.Array:
-    slope = scale * lax.rsqrt(var + epsilon)
+    """What batch norm multiplies x by and what it adds then, `float32[2, C]`."""
+    slope = scale * lax.rsqrt(var + EPSILON)
     return jnp.stack([slope, bias - mean * slope])
 
 
@@ -172,7 +163,7 @@ class Depthwise(nnx.Module):
     ):
         self.stride = stride
         taps = [
-            _with_border(normal(rng, (repeats or 1, k, k, width), 2.0 / k**2), max(kernels))
+            with_border(normal(rng, (repeats or 1, k, k, width), 2.0 / k**2), max(kernels))
             for k in kernels
         ]
         stack = np.stack(taps, axis=1)
@@ -182,10 +173,10 @@ class Depthwise(nnx.Module):
         return depthwise(x, self.kernel[...].astype(x.dtype), self.stride)
 
 
-def _with_border(taps: np.ndarray, size: int) -> np.ndarray:
-    """`[repeats, k, k, C]` in the middle of `[repeats, size, size, C]`: what `crop` undoes."""
-    border = (size - taps.shape[1]) // 2
-    return np.pad(taps, ((0, 0), (border, border), (border, border), (0, 0)))
+def with_border(taps: np.ndarray, size: int) -> np.ndarray:
+    """Taps `[..., k, k, C]` in the middle of `[..., size, size, C]`: what `crop` undoes."""
+    border = (size - taps.shape[-2]) // 2
+    return np.pad(taps, [(0, 0)] * (taps.ndim - 3) + [(border, border)] * 2 + [(0, 0)])
 
 
 def crop(taps: jax.Array, size: int) -> jax.Array:
@@ -205,12 +196,17 @@ class Dense(nnx.Module):
         return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
 
 
+def squeezed(width: int) -> int:
+    """Channels that so many are squeezed to."""
+    return width // 4
+
+
 class SqueezeExcite(nnx.Module):
     """Squeeze-and-excitation (arXiv 1709.01507): ReLU, then hard-sigmoid; squeezes to C // 4."""
 
     def __init__(self, width: int, *, lead: Lead = (), rng: np.random.Generator):
-        self.squeeze = Dense(width, width // 4, lead=lead, rng=rng)
-        self.excite = Dense(width // 4, width, lead=lead, rng=rng)
+        self.squeeze = Dense(width, squeezed(width), lead=lead, rng=rng)
+        self.excite = Dense(squeezed(width), width, lead=lead, rng=rng)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         pooled = x.astype(jnp.float32).mean((1, 2)).astype(x.dtype)  # [B, C]

@@ -201,7 +201,8 @@ def _move_path(
     """A step along one path: its arrays after it. All others, with their momentum, stay."""
     (architecture,), gradient = _prepare(task, training, data, seed, state, batch)
     whole = (state.params, state.stats, state.opt_state)
-    params, stats, opt_state = stacks.take(index, whole, architecture)
+    # Not to be taken again in every kernel of the update.
+    params, stats, opt_state = lax.optimization_barrier(stacks.take(index, whole, architecture))
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
     grads, metrics = _reduce(task, training, state, grads, scores)
     updates, opt_state = make_optimizer(training).update(grads, opt_state, params)
@@ -278,9 +279,14 @@ def _reduce(
         "loss": loss,
         "accuracy": accuracy,
         "learning_rate": jnp.asarray(make_schedule(training)(state.step)),
-        # Optax's norm sums squares, for which XLA's CPU backend compiles several kernels a leaf.
-        "gradient_norm": jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads))),
+        "gradient_norm": _norm(grads),
     }
+
+
+def _norm(tree: Any) -> jax.Array:
+    """Optax's, in one piece: XLA's CPU backend compiles several kernels a leaf for sums."""
+    flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+    return jnp.sqrt(jnp.vdot(flat, flat))
 
 
 def _next(
