@@ -60,6 +60,7 @@ def run(
             elif FLAGS.num_processes is not None or FLAGS.process_id is not None:
                 raise InputError("--num_processes and --process_id go with --coordinator")
             cache.use(FLAGS.compilation_cache)
+            heap.collect_rarely()
             main()
         except (InputError, DivergedError) as error:
             print(f"error: {error}", file=sys.stderr)

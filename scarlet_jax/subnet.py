@@ -187,7 +187,7 @@ def _blocks_on_path(plan: Plan, kind: str, arrays: Any, path: Array) -> list[Any
             which = next(j for j, module in enumerate(stage.modules) if choice in module.choices)
             layout = getattr(stage.modules[which], kind)
             own = {k: rows[row] for k, rows in stages[i].items()}
-            block = {}
+            block: dict[str, Any] = {}
             for group in stacks.GROUPS:
                 block |= stacks.unpack(layout, own, group)
             blocks.append(block)
