@@ -404,10 +404,12 @@ def create(
       Its plan, parameters and statistics, for `apply`.
 
     Raises:
-      InputError: for a stabilizer, dtype or size that is not allowed.
+      InputError: for a stabilizer, dtype or size that is not allowed, or a space without blocks.
     """
     check_model(stabilizer, dtype)
     check_network(num_classes, channels)
+    if all(choice.is_skip for choice in space.choices):
+        raise InputError(f"space {space.name!r} has only a skip; a supernet needs a block")
     rng = np.random.default_rng(seed)
     stem = functional.split(Stem(channels, space, rng=rng))
     built = [

@@ -138,6 +138,22 @@ def test_impossible_settings(tiny, settings, message):
         supernet.create(tiny, **{"num_classes": 5} | settings)
 
 
+def test_a_supernet_needs_a_block():
+    space = spaces.make_space(name="only-skip", widths=(8,), strides=(1,), expansions=())
+    with pytest.raises(InputError, match="space 'only-skip' has only a skip"):
+        supernet.create(space, num_classes=5)
+
+
+def test_a_gradient_needs_a_batch(tiny, tiny_supernet, images):
+    def loss(params):
+        path = np.zeros(tiny.depth, np.int32)
+        plan, stats = tiny_supernet.graphdef, tiny_supernet.stats
+        return supernet.apply(plan, params, stats, images, path)[0].sum()
+
+    with pytest.raises(ValueError, match="statistics of a batch"):
+        jax.grad(loss)(tiny_supernet.params)
+
+
 def test_impossible_subnets(tiny):
     with pytest.raises(InputError, match="skip 'els2'; allowed: identity, els, pad"):
         subnet.create(tiny, [0] * 3, num_classes=5, skip="els2")
