@@ -210,6 +210,11 @@ class _How(NamedTuple):
     cache_bytes: int
     keep_maps: bool
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a few images at a time: their results must not depend on each other."""
+        return self.batch is None and self.cache_bytes > 0
+
 
 def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, how: _How) -> Any:
     def run(images: jax.Array) -> Any:
@@ -217,7 +222,7 @@ def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, how: _How)
             plan.stem, params["stem"], stats["stem"], images.astype(plan.dtype), how.batch
         )
 
-    if how.batch is not None or not how.cache_bytes:
+    if not how.in_pieces:
         return run(images)
     area = images[0, ..., 0].size // plan.space.stem_stride**2
     patches = area * images.shape[-1] * STEM_KERNEL**2
@@ -336,7 +341,7 @@ def _in_cache(way: Way, how: _How, expansion: int) -> Way:
         _, y = lax.scan(run, lax.empty(room.shape, room.dtype), pieces)
         return y.reshape(len(x), *y.shape[2:]), chosen.stats, ()
 
-    return way if how.batch is not None or not how.cache_bytes else Way(forward, way.backward)
+    return Way(forward, way.backward) if how.in_pieces else way
 
 
 def _in_pieces(x: jax.Array, cache_bytes: int, size: int) -> jax.Array:

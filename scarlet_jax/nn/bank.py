@@ -203,7 +203,7 @@ def _backward(
     def widen_back(i: jax.Array, carry: Any) -> Any:
         total, rows = carry
         part = stacks.unpack(bank.params, params, "part", i)
-        convolved, (first, second, *moments) = kept.convolved[i], kept.norms[i]
+        convolved, (first, second, first_means, second_means) = kept.convolved[i], kept.norms[i]
         pull = _product(pulled, part["project"]["kernel"], transposed=True)
         activated = _activate(convolved, second)
         if has_se:
@@ -211,12 +211,12 @@ def _backward(
             pull, activated = pull * gate + pooled[i][:, None, None, :] / pixels, activated * gate
         normalised = scale_and_shift(convolved, second)
         (pull,) = jax.vjp(jax.nn.hard_swish, normalised)[1](pull.astype(x.dtype))
-        pull, bn2 = _pull_norm(part["bn2"], [second, *moments[1:]], convolved, batch, pull)
+        pull, bn2 = _pull_norm(part["bn2"], (second, second_means), convolved, batch, pull)
 
         expanded = pointwise(x, part["expand"]["kernel"].astype(x.dtype))
         taps = part["depthwise"]["kernel"]
         pull, taps = lax.switch(chosen.kernel_index, ways, expanded, first, taps, pull)
-        pull, bn1 = _pull_norm(part["bn1"], [first, *moments[:1]], expanded, batch, pull)
+        pull, bn1 = _pull_norm(part["bn1"], (first, first_means), expanded, batch, pull)
         gradients = {
             "expand": {"kernel": _product_of_pixels(x, pull)},
             "bn1": bn1,
@@ -282,13 +282,13 @@ def _norm(params: Any, running: Any, x: jax.Array, batch: BatchStatistics | None
 
 
 def _pull_norm(
-    params: Any, norm: Any, x: jax.Array, batch: BatchStatistics | None, cotangent: jax.Array
+    params: Any, norm_and_means: Any, x: jax.Array, batch: BatchStatistics, cotangent: jax.Array
 ) -> tuple[jax.Array, Any]:
     """Gradients of x and of the parameters, through `_norm` and what it normalises.
 
     Written out: of tiny arrays, whose every operation would be a kernel of its own.
     """
-    norm, means = norm
+    norm, means = norm_and_means
     pulled, (slope, offset) = jax.vjp(scale_and_shift, x, norm)[1](cotangent)
     mean, var = mean_and_variance(means)
     slope = slope - mean * offset
@@ -299,12 +299,18 @@ def _pull_norm(
     return pulled, {"scale": slope * inverse, "bias": offset}
 
 
+def _activate_and_convolve(
+    stride: int, kernel: int, normalised: jax.Array, taps: jax.Array
+) -> jax.Array:
+    own = crop(taps, kernel).astype(normalised.dtype)
+    return depthwise(jax.nn.hard_swish(normalised), own, stride)
+
+
 def _convolve(
     stride: int, kernel: int, expanded: jax.Array, norm: jax.Array, taps: jax.Array
 ) -> jax.Array:
     """Normalises and activates here, in one pass with the padding."""
-    own = crop(taps, kernel).astype(expanded.dtype)
-    return depthwise(_activate(expanded, norm), own, stride)
+    return _activate_and_convolve(stride, kernel, scale_and_shift(expanded, norm), taps)
 
 
 def _pull_convolve(
@@ -316,11 +322,7 @@ def _pull_convolve(
     cotangent: jax.Array,
 ) -> Any:
     """Gradients of the normalised and of the taps."""
-
-    def run(normalised: jax.Array, taps: jax.Array) -> jax.Array:
-        own = crop(taps, kernel).astype(expanded.dtype)
-        return depthwise(jax.nn.hard_swish(normalised), own, stride)
-
+    run = partial(_activate_and_convolve, stride, kernel)
     return jax.vjp(run, scale_and_shift(expanded, norm), taps)[1](cotangent)
 
 

@@ -1,7 +1,7 @@
 """The layers that blocks are made of. They are built with NumPy weights.
 
 Every weight may carry leading axes (`lead`): a supernet stacks the equal-shaped weights of
-its choices there and slices one out before it calls a layer, so a call never sees them.
+its choices there, and its banks (`nn.bank`) use the arrays alone, so a call never sees them.
 """
 
 from collections.abc import Sequence
