@@ -94,7 +94,10 @@ class Plan:
 
 
 class Computed(NamedTuple):
-    """What layers have computed: outputs `[layers, B, H, W, C]` if asked for, and statistics."""
+    """What layers have computed: outputs `[layers, B, H, W, C]` if asked for, and statistics.
+
+    Statistics only of a batch: running ones stay as they are.
+    """
 
     maps: jax.Array | None
     stats: Any
@@ -189,18 +192,20 @@ def run_population(
 
     def step(i: jax.Array, carry: Any) -> Any:
         all_logits, all_stats, last, computed = carry
-        own = jax.tree.map(lambda leaf: leaf[i], all_stats)
+        old = jax.tree.map(lambda leaf: leaf[i], stats if batch is None else all_stats)
         same = jnp.cumprod(architectures[i] == last).astype(bool)  # [L]
-        logits, own, computed = one(architectures[i], own, (same, computed))
-        all_stats = jax.tree.map(lambda leaf, row: leaf.at[i].set(row), all_stats, own)
+        logits, new, computed = one(architectures[i], old, (same, computed))
+        if batch is not None:
+            all_stats = jax.tree.map(lambda leaf, row: leaf.at[i].set(row), all_stats, new)
         return all_logits.at[i].set(logits), all_stats, architectures[i], computed
 
     logits, _, computed = jax.eval_shape(one, architectures[0], first)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), computed)
     all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
-    carry = (all_logits, stats, jnp.full(architectures.shape[1:], -1), empty)
-    all_logits, stats, _, _ = lax.fori_loop(0, count, step, carry)
-    return all_logits, stats
+    all_stats = None if batch is None else stats
+    carry = (all_logits, all_stats, jnp.full(architectures.shape[1:], -1), empty)
+    all_logits, all_stats, _, _ = lax.fori_loop(0, count, step, carry)
+    return all_logits, stats if batch is None else all_stats
 
 
 class _How(NamedTuple):
@@ -243,8 +248,10 @@ def _run_after_stem(
     x, stem_stats = stem
     x, computed = _run_stages(plan, params, stats, x, architecture, how, before)
     logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, how.batch)
-    new_stats = {"stem": stem_stats, "stages": [c.stats for c in computed], "head": head_stats}
-    return logits, new_stats, computed
+    if how.batch is not None:
+        stages = [c.stats for c in computed]
+        stats = {"stem": stem_stats, "stages": stages, "head": head_stats}
+    return logits, stats, computed
 
 
 def _run_stages(
@@ -323,7 +330,7 @@ def _run_choice(
 def _skip(graphdef: Any, layout: Layout, operands: Any, chosen: bank.Chosen) -> tuple[Any, Any]:
     params, x = operands
     arrays = stacks.unpack(layout, params, "shared")
-    return functional.apply(graphdef, arrays, {}, x)[0], chosen.stats
+    return functional.apply(graphdef, arrays, {}, x)[0], chosen.batch and chosen.stats
 
 
 def _in_cache(way: Way, how: _How, expansion: int) -> Way:
@@ -339,7 +346,7 @@ def _in_cache(way: Way, how: _How, expansion: int) -> Way:
 
         room = jax.eval_shape(lambda: way.forward((params, pieces[0]), chosen)[2].convolved)
         _, y = lax.scan(run, lax.empty(room.shape, room.dtype), pieces)
-        return y.reshape(len(x), *y.shape[2:]), chosen.stats, ()
+        return y.reshape(len(x), *y.shape[2:]), None, ()
 
     return Way(forward, way.backward) if how.in_pieces else way
 

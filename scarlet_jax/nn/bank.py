@@ -83,7 +83,7 @@ class Kept(NamedTuple):
 
     Attributes:
       convolved: `[M, B, H, W, C]`, outputs of the depthwise convolution by part.
-      pooled: `float32[M, B, C]`, SE's inputs, or None in a space without.
+      pooled: `float32[B, M, C]`, SE's inputs, or None in a space without.
       projected: `[B, H, W, D]`.
       norms: `float32[M, N, 2, C]`, see `layers.slope_and_offset`: of what is expanded, of what is
         convolved and, with a batch, moments of both.
@@ -107,40 +107,44 @@ def way(bank: Bank) -> Way:
 
 def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> Any:
     params, x = operands
+    batch = chosen.batch
     shapes = jax.eval_shape(lambda: stacks.unpack(bank.params, params, "part", 0))
     width, out = shapes["project"]["kernel"].shape
     images, *size = len(x), *(-(-n // bank.stride) for n in x.shape[1:3])
-    has_se = _has_se(bank)
+    has_se, pixels = _has_se(bank), size[0] * size[1]
     ways = [partial(_convolve, bank.stride, kernel) for kernel in bank.kernels]
 
     def widen(i: jax.Array, carry: Any) -> Any:
+        room, norms, pooled = carry
         part = stacks.unpack(bank.params, params, "part", i)
-        running = stacks.unpack(bank.stats, chosen.stats, "part", i)
         expanded = pointwise(x, part["expand"]["kernel"].astype(x.dtype))
-        first = _norm(part["bn1"], running["bn1"], expanded, chosen.batch)
+        first = [norms[i, 0]] if batch is None else _norm(part["bn1"], expanded, batch)
         taps = part["depthwise"]["kernel"]
         convolved = lax.switch(chosen.kernel_index, ways, expanded, first[0], taps)
-        second = _norm(part["bn2"], running["bn2"], convolved, chosen.batch)
-        pooled = None
+        second = [norms[i, 1]] if batch is None else _norm(part["bn2"], convolved, batch)
         if has_se:
             pooled = lax.cond(
                 chosen.use_se,
-                lambda: _sum_of_pixels(_activate(convolved, second[0])) / (size[0] * size[1]),
-                lambda: jnp.zeros((images, width)),
+                lambda: _put(
+                    pooled, i, _sum_of_pixels(_activate(convolved, second[0])) / pixels, 1
+                ),
+                lambda: pooled,
             )
-        norms = jnp.stack([norm for pair in zip(first, second, strict=True) for norm in pair])
-        return _put(carry, i, (convolved, norms, pooled))
+        if batch is not None:
+            pairs = zip(first, second, strict=True)
+            norms = _put(norms, i, jnp.stack([norm for pair in pairs for norm in pair]))
+        return _put(room, i, convolved), norms, pooled
 
-    kinds = 2 if chosen.batch is None else 4
     room = chosen.room
     if room is None:
         room = lax.empty((bank.parts, images, *size, width), x.dtype)
-    empty = (
-        room,
-        jnp.zeros((bank.parts, kinds, 2, width)),
-        jnp.zeros((bank.parts, images, width)) if has_se else None,
-    )
-    convolved, norms, pooled = lax.fori_loop(0, chosen.parts, widen, empty)
+    if batch is None:
+        norms = _running_norms(bank, params, chosen.stats)
+    else:
+        norms = jnp.zeros((bank.parts, 4, 2, width))
+    pooled = jnp.zeros((images, bank.parts, width)) if has_se else None
+    carry = (room, norms, pooled)
+    convolved, norms, pooled = lax.fori_loop(0, chosen.parts, widen, carry)
     if has_se:
         gates = lax.cond(
             chosen.use_se,
@@ -152,19 +156,21 @@ def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> An
         part = stacks.unpack(bank.params, params, "part", i)
         activated = _activate(convolved[i], norms[i, 1])
         if has_se:
-            activated = activated * gates[i][:, None, None, :]
+            activated = activated * gates[:, i, None, None]
         return total + _product(activated, part["project"]["kernel"])
 
     total = jnp.zeros((images, *size, out))
     projected = lax.fori_loop(0, chosen.parts, narrow, total).astype(x.dtype)
-    bn3, running = (
-        stacks.unpack(layout, rows, "shared")["bn3"]
-        for layout, rows in ((bank.params, params), (bank.stats, chosen.stats))
-    )
-    last = jnp.stack(_norm(bn3, running, projected, chosen.batch))
+    bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
+    if batch is None:
+        running = stacks.unpack(bank.stats, chosen.stats, "shared")["bn3"]
+        last = _running_norm(bn3, running)[None]
+    else:
+        last = jnp.stack(_norm(bn3, projected, batch))
     y = scale_and_shift(projected, last[0])
     kept = Kept(convolved, pooled, projected, norms, last)
-    return y + x if bank.residual else y, _moved(bank, chosen, kept), kept
+    stats = None if batch is None else _moved(bank, kept, chosen.stats, batch.rate)
+    return y + x if bank.residual else y, stats, kept
 
 
 def _backward(
@@ -187,7 +193,7 @@ def _backward(
                 project = stacks.unpack(bank.params, params, "part", i)["project"]["kernel"]
                 pull = _product(pulled, project, transposed=True)
                 product = pull * _activate(kept.convolved[i], kept.norms[i, 1])
-                return _put(cotangents, i, _sum_of_pixels(product).astype(gates.dtype))
+                return _put(cotangents, i, _sum_of_pixels(product).astype(gates.dtype), 1)
 
             zeros = jnp.zeros_like(gates)
             return gates, *pull(lax.fori_loop(0, chosen.parts, of_gate, zeros))
@@ -207,8 +213,8 @@ def _backward(
         pull = _product(pulled, part["project"]["kernel"], transposed=True)
         activated = _activate(convolved, second)
         if has_se:
-            gate, pixels = gates[i][:, None, None, :], convolved[0, ..., 0].size
-            pull, activated = pull * gate + pooled[i][:, None, None, :] / pixels, activated * gate
+            gate, pixels = gates[:, i, None, None], convolved[0, ..., 0].size
+            pull, activated = pull * gate + pooled[:, i, None, None] / pixels, activated * gate
         normalised = scale_and_shift(convolved, second)
         (pull,) = jax.vjp(jax.nn.hard_swish, normalised)[1](pull.astype(x.dtype))
         pull, bn2 = _pull_norm(part["bn2"], (second, second_means), convolved, batch, pull)
@@ -236,10 +242,8 @@ def _has_se(bank: Bank) -> bool:
     return any(section.group == "se" for section in bank.params.sections)
 
 
-def _put(stacked: Any, i: jax.Array, values: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, value: lax.dynamic_update_index_in_dim(leaf, value, i, 0), stacked, values
-    )
+def _put(stacked: jax.Array, i: jax.Array, value: jax.Array, axis: int = 0) -> jax.Array:
+    return lax.dynamic_update_index_in_dim(stacked, value, i, axis, allow_negative_indices=False)
 
 
 def _activate(x: jax.Array, norm: jax.Array) -> jax.Array:
@@ -247,17 +251,19 @@ def _activate(x: jax.Array, norm: jax.Array) -> jax.Array:
 
 
 def _gates(se: Any, pooled: jax.Array, dtype: Any) -> jax.Array:
-    """What SE multiplies each channel by, `[M, B, C]`; see `layers.SqueezeExcite`.
+    """What SE multiplies each channel by, `[B, M, C]`; see `layers.SqueezeExcite`.
 
     Squeezed channels beyond a block's have zeros for weights, which ReLU keeps at zero.
     """
     squeeze, excite = (
         jax.tree.map(lambda a: a.astype(dtype), se[k]) for k in ("squeeze", "excite")
     )
-    squeezed = jnp.einsum("mbc,mcu->bu", pooled.astype(dtype), squeeze["kernel"])
+    images, parts, width = pooled.shape
+    flat = pooled.astype(dtype).reshape(images, parts * width)
+    squeezed = flat @ squeeze["kernel"].reshape(parts * width, -1)
     squeezed = jax.nn.relu(squeezed + squeeze["bias"].reshape(-1))
-    excited = jnp.einsum("bu,muc->mbc", squeezed, excite["kernel"])
-    return jax.nn.hard_sigmoid(excited + excite["bias"][:, None])
+    excited = jnp.einsum("bu,muc->bmc", squeezed, excite["kernel"])
+    return jax.nn.hard_sigmoid(excited + excite["bias"])
 
 
 def _sum_of_pixels(x: jax.Array) -> jax.Array:
@@ -274,11 +280,23 @@ def _sum_of_pixels(x: jax.Array) -> jax.Array:
     )
 
 
-def _norm(params: Any, running: Any, x: jax.Array, batch: BatchStatistics | None) -> list[Any]:
-    """What normalises x, `float32[2, C]`, and with a batch its moments."""
-    found = [] if batch is None else [moments(x, batch)]
-    mean, var = mean_and_variance(*found) if found else (running["mean"], running["var"])
-    return [slope_and_offset(params["scale"], params["bias"], mean, var), *found]
+def _norm(params: Any, x: jax.Array, batch: BatchStatistics) -> list[jax.Array]:
+    """What normalises x by its batch, `float32[2, C]`, and its moments."""
+    means = moments(x, batch)
+    return [slope_and_offset(params["scale"], params["bias"], *mean_and_variance(means)), means]
+
+
+def _running_norm(params: Any, stats: Any) -> jax.Array:
+    """What normalises by running statistics, `float32[2, C]`."""
+    return slope_and_offset(params["scale"], params["bias"], stats["mean"], stats["var"])
+
+
+def _running_norms(bank: Bank, params: Rows, stats: Rows) -> jax.Array:
+    """The same of all parts, for what is expanded and convolved: `float32[M, 2, 2, C]`."""
+    parts = stacks.unpack(bank.params, params, "part")
+    running = stacks.unpack(bank.stats, stats, "part")
+    norms = [jax.vmap(_running_norm)(parts[name], running[name]) for name in ("bn1", "bn2")]
+    return jnp.stack(norms, axis=1)
 
 
 def _pull_norm(
@@ -344,19 +362,16 @@ def _product_of_pixels(x: jax.Array, y: jax.Array) -> jax.Array:
     return lax.dot_general(left, right, pixels, preferred_element_type=jnp.float32)
 
 
-def _moved(bank: Bank, chosen: Chosen, kept: Kept) -> Rows:
+def _moved(bank: Bank, kept: Kept, stats: Rows, rate: Any) -> Rows:
     """Rows of the running statistics after the batch."""
-    if chosen.batch is None:
-        return chosen.stats
-    rate = chosen.batch.rate
 
     def named(means: jax.Array) -> dict[str, jax.Array]:
         return dict(zip(("mean", "var"), mean_and_variance(means), strict=True))
 
     first, second = (jax.vmap(named)(kept.norms[:, i]) for i in (2, 3))
-    rows = stacks.repack(bank.stats, chosen.stats, "part", {"bn1": first, "bn2": second})
+    rows = stacks.repack(bank.stats, stats, "part", {"bn1": first, "bn2": second})
     rows = stacks.repack(bank.stats, rows, "shared", {"bn3": named(kept.last[1])})
-    return jax.tree.map(lambda *pair: move(*pair, rate), chosen.stats, rows)
+    return jax.tree.map(lambda *pair: move(*pair, rate), stats, rows)
 
 
 def to_parts(tree: Any, parts: int, most: int, kernel: int) -> dict[str, Any]:
