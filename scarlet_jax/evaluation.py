@@ -4,6 +4,7 @@ Every image counts once: padding and unreadable images carry weight 0.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -123,11 +124,12 @@ class PopulationEvaluator:
         )
         whole, spread = PartitionSpec(), PartitionSpec(DATA)
         paths = (spread, whole)
-        self.start = self._compile(self._take, (whole, spread), spread)
-        self.calibrate = self._compile(
+        self.start = self._program(self._take, (whole, spread), spread)
+        self.calibrate = self._program(
             self._recalibrate, (whole, spread, whole, whole, *paths), spread, donate=1
         )
-        self.count = self._compile(self._hits, (whole, spread, whole, *paths), whole)
+        self.count = self._program(self._hits, (whole, spread, whole, *paths), whole)
+        self.compiled = False
 
     def __call__(
         self,
@@ -158,6 +160,9 @@ class PopulationEvaluator:
             own = np.array_split(padded, jax.process_count())[jax.process_index()]
             paths = (shard(self.mesh, own), replicate(self.mesh, np.int32(len(rows))))
             ready = self.start(stats, paths[0])
+            example = next(iter(batches()), None)
+            if self.batches and example is not None and not self.compiled:
+                self._compile_at_once(params, ready, example, paths)
             for number, batch in enumerate(self.batches):
                 ready = self.calibrate(params, ready, np.float32(number), batch, *paths)
             right, images = np.zeros(self.chunk), 0.0
@@ -169,7 +174,19 @@ class PopulationEvaluator:
             accuracies[rows] = right[: len(rows)] / images
         return accuracies
 
-    def _compile(self, function: Any, in_specs: Any, out_specs: Any, donate: Any = ()) -> Any:
+    def _compile_at_once(self, params: Any, ready: Any, batch: Batch, paths: Any) -> None:
+        """Compiles both large programs side by side, as much of compiling takes only one core.
+
+        Their calls find them compiled.
+        """
+        calibrate = self.calibrate.lower(params, ready, np.float32(0), self.batches[0], *paths)
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(calibrate.compile)
+            self.count.lower(params, ready, batch, *paths).compile()
+            waiting.result()
+        self.compiled = True
+
+    def _program(self, function: Any, in_specs: Any, out_specs: Any, donate: Any = ()) -> Any:
         sharded = jax.shard_map(
             function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )

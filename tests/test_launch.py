@@ -47,7 +47,13 @@ def test_help_names_the_flags_and_no_arguments_name_a_command():
         assert f"python -m launch.{name} --" in out
         assert "--config: Settings, such as configs/mnist.py" in out
         assert "--[no]keep_heap: " in out
-        for flag in ("compilation_cache", "coordinator", "num_processes", "process_id"):
+        for flag in (
+            "compilation_cache",
+            "compile_effort",
+            "coordinator",
+            "num_processes",
+            "process_id",
+        ):
             assert f"--{flag}: " in out
     for name, (code, out, err) in zip(
         LAUNCHERS, finish(*[start(name) for name in LAUNCHERS]), strict=True
