@@ -5,6 +5,7 @@ Every image counts once: padding and unreadable images carry weight 0.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import jax
@@ -160,9 +161,8 @@ class PopulationEvaluator:
             own = np.array_split(padded, jax.process_count())[jax.process_index()]
             paths = (shard(self.mesh, own), replicate(self.mesh, np.int32(len(rows))))
             ready = self.start(stats, paths[0])
-            example = next(iter(batches()), None)
-            if self.batches and example is not None and not self.compiled:
-                self._compile_at_once(params, ready, example, paths)
+            if self.batches and not self.compiled:
+                self._compile_at_once(params, ready, batches(), paths)
             for number, batch in enumerate(self.batches):
                 ready = self.calibrate(params, ready, np.float32(number), batch, *paths)
             right, images = np.zeros(self.chunk), 0.0
@@ -174,7 +174,9 @@ class PopulationEvaluator:
             accuracies[rows] = right[: len(rows)] / images
         return accuracies
 
-    def _compile_at_once(self, params: Any, ready: Any, batch: Batch, paths: Any) -> None:
+    def _compile_at_once(
+        self, params: Any, ready: Any, batches: Iterable[Batch], paths: Any
+    ) -> None:
         """Compiles both large programs side by side, as much of compiling takes only one core.
 
         Their calls find them compiled.
@@ -182,7 +184,8 @@ class PopulationEvaluator:
         calibrate = self.calibrate.lower(params, ready, np.float32(0), self.batches[0], *paths)
         with ThreadPoolExecutor(1) as thread:
             waiting = thread.submit(calibrate.compile)
-            self.count.lower(params, ready, batch, *paths).compile()
+            for batch in islice(batches, 1):
+                self.count.lower(params, ready, batch, *paths).compile()
             waiting.result()
         self.compiled = True
 
