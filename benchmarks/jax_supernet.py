@@ -47,7 +47,7 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[
     """Logits with running statistics; the architecture is an argument of the program."""
     data = setup.config.data
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=evaluation.CPU_OPTIONS)
     def score(params: Any, stats: Any, images: jax.Array, path: jax.Array) -> jax.Array:
         pixels = devices.normalise(images, data.mean, data.std)
         logits: jax.Array = supernet.apply(

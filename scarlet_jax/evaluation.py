@@ -25,6 +25,9 @@ from scarlet_jax.train import losses
 
 STATISTICS = ("running", "batch", "recalibrated")
 TOP = 5  # the usual second score
+# Ours, measured: on CPUs, XLA's elder emitters compile what has no gradient in two thirds of the
+# time, and it runs no slower. Programs with gradients run a third slower with them.
+CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 Batch = Mapping[str, Any]
 
 
@@ -114,7 +117,9 @@ class PopulationEvaluator:
         check_statistics(statistics, len(calibration), chunk)
         self.plan, self.data, self.mesh, self.statistics = plan, data, mesh, statistics
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
-        self.cache_bytes = cache_bytes if mesh.devices.flat[0].platform == "cpu" else 0
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        self.cache_bytes = cache_bytes if on_cpu else 0
+        self.options = CPU_OPTIONS if on_cpu else None
         self.batches = (
             [
                 replicate(mesh, {name: batch[name] for name in ("image", "weight")})
@@ -193,7 +198,7 @@ class PopulationEvaluator:
         sharded = jax.shard_map(
             function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
-        return jax.jit(sharded, donate_argnums=donate)
+        return jax.jit(sharded, donate_argnums=donate, compiler_options=self.options)
 
     def _take(self, stats: Any, paths: jax.Array) -> Any:
         """The supernet's statistics for each path of one device, stacked."""
