@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
@@ -165,9 +165,9 @@ class PopulationEvaluator:
             # Each process places its own part of the chunk.
             own = np.array_split(padded, jax.process_count())[jax.process_index()]
             paths = (shard(self.mesh, own), replicate(self.mesh, np.int32(len(rows))))
+            if not self.compiled:
+                self._compile_at_once(params, stats, batches(), paths)
             ready = self.start(stats, paths[0])
-            if self.batches and not self.compiled:
-                self._compile_at_once(params, ready, batches(), paths)
             for number, batch in enumerate(self.batches):
                 ready = self.calibrate(params, ready, np.float32(number), batch, *paths)
             right, images = np.zeros(self.chunk), 0.0
@@ -180,18 +180,27 @@ class PopulationEvaluator:
         return accuracies
 
     def _compile_at_once(
-        self, params: Any, ready: Any, batches: Iterable[Batch], paths: Any
+        self, params: Any, stats: Any, batches: Iterable[Batch], paths: Any
     ) -> None:
-        """Compiles both large programs side by side, as much of compiling takes only one core.
+        """Compiles the programs side by side, as much of compiling takes only one core.
 
         Their calls find them compiled.
         """
-        calibrate = self.calibrate.lower(params, ready, np.float32(0), self.batches[0], *paths)
-        with ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(calibrate.compile)
-            for batch in islice(batches, 1):
-                self.count.lower(params, ready, batch, *paths).compile()
-            waiting.result()
+        spread = NamedSharding(self.mesh, PartitionSpec(DATA))
+        ready = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spread),
+            jax.eval_shape(self.start, stats, paths[0]),
+        )
+        programs = [(self.start, (stats, paths[0]))]
+        if self.batches:
+            inputs = params, ready, np.float32(0), self.batches[0], *paths
+            programs.append((self.calibrate, inputs))
+        programs += [(self.count, (params, ready, batch, *paths)) for batch in islice(batches, 1)]
+        with ThreadPoolExecutor(len(programs)) as threads:
+            # Lowering holds Python's lock, compiling does not.
+            waiting = [threads.submit(p.lower(*inputs).compile) for p, inputs in programs]
+            for compiled in waiting:
+                compiled.result()
         self.compiled = True
 
     def _program(self, function: Any, in_specs: Any, out_specs: Any, donate: Any = ()) -> Any:

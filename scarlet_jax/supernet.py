@@ -199,13 +199,26 @@ def run_population(
             all_stats = jax.tree.map(lambda leaf, row: leaf.at[i].set(row), all_stats, new)
         return all_logits.at[i].set(logits), all_stats, architectures[i], computed
 
-    logits, _, computed = jax.eval_shape(one, architectures[0], first)
-    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), computed)
+    empty = _empty(plan, first, stem[0], how)
+    last_map = empty[-1].maps[-1]
+    logits = jax.eval_shape(lambda x: _run_head(plan, params, first, x, how)[0], last_map)
     all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
     all_stats = None if batch is None else stats
     carry = (all_logits, all_stats, jnp.full(architectures.shape[1:], -1), empty)
     all_logits, all_stats, _, _ = lax.fori_loop(0, count, step, carry)
     return all_logits, stats if batch is None else all_stats
+
+
+def _empty(plan: Plan, stats: Any, stem: jax.Array, how: "_How") -> list[Computed]:
+    """Zeros in the shapes of what layers compute."""
+    computed, size = [], stem.shape[1:3]
+    for stage, rows in zip(plan.stages, stats["stages"], strict=True):
+        size = bank.output_size(stage.bank, size)
+        width = plan.space.layers[stage.layers.start].width
+        maps = jnp.zeros((len(stage.layers), len(stem), *size, width), stem.dtype)
+        new = None if how.batch is None else jax.tree.map(jnp.zeros_like, rows)
+        computed.append(Computed(maps, new))
+    return computed
 
 
 class _How(NamedTuple):
@@ -247,11 +260,15 @@ def _run_after_stem(
     """A path from the stem's output and statistics on: logits, statistics, what layers gave."""
     x, stem_stats = stem
     x, computed = _run_stages(plan, params, stats, x, architecture, how, before)
-    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, how.batch)
+    logits, head_stats = _run_head(plan, params, stats, x, how)
     if how.batch is not None:
         stages = [c.stats for c in computed]
         stats = {"stem": stem_stats, "stages": stages, "head": head_stats}
     return logits, stats, computed
+
+
+def _run_head(plan: Plan, params: Any, stats: Any, x: jax.Array, how: _How) -> tuple[Any, Any]:
+    return functional.apply(plan.head, params["head"], stats["head"], x, how.batch)
 
 
 def _run_stages(
@@ -311,7 +328,7 @@ def _run_choice(
 ) -> tuple[jax.Array, Any]:
     """Switches between the blocks and the skip."""
     unit = part_expansion(choices)
-    ways = [_in_cache(bank.way(stage.bank), how, unit)]
+    ways = [_in_cache(stage.bank, how, unit) if how.in_pieces else bank.way(stage.bank)]
     if stage.skip is not None:
         ways.append(plain(partial(_skip, stage.skip, stage.modules[-1].params)))
     kernels = kernel_sizes(choices)
@@ -333,8 +350,9 @@ def _skip(graphdef: Any, layout: Layout, operands: Any, chosen: bank.Chosen) -> 
     return functional.apply(graphdef, arrays, {}, x)[0], chosen.batch and chosen.stats
 
 
-def _in_cache(way: Way, how: _How, expansion: int) -> Way:
+def _in_cache(blocks: Bank, how: _How, expansion: int) -> Way:
     """With running statistics, a block for a few images at a time; it has no gradient then."""
+    way = bank.way(blocks)
 
     def forward(operands: Any, chosen: bank.Chosen) -> Any:
         params, x = operands
@@ -344,11 +362,10 @@ def _in_cache(way: Way, how: _How, expansion: int) -> Way:
             y, _, kept = way.forward((params, piece), chosen._replace(room=room))
             return kept.convolved, y
 
-        room = jax.eval_shape(lambda: way.forward((params, pieces[0]), chosen)[2].convolved)
-        _, y = lax.scan(run, lax.empty(room.shape, room.dtype), pieces)
+        _, y = lax.scan(run, bank.make_room(blocks, pieces[0]), pieces)
         return y.reshape(len(x), *y.shape[2:]), None, ()
 
-    return Way(forward, way.backward) if how.in_pieces else way
+    return Way(forward, way.backward)
 
 
 def _in_pieces(x: jax.Array, cache_bytes: int, size: int) -> jax.Array:

@@ -10,6 +10,7 @@ The gradient is written out: SE's gate must have the gradient of all parts befor
 go on, and what a part expands to is computed again, which costs less than to keep it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -105,12 +106,22 @@ def way(bank: Bank) -> Way:
     return Way(partial(_forward, bank), partial(_backward, bank))
 
 
+def output_size(bank: Bank, size: Sequence[int]) -> tuple[int, ...]:
+    """Height and width after the stride, padded as `nn.convolution` does."""
+    return tuple(-(-n // bank.stride) for n in size)
+
+
+def make_room(bank: Bank, x: jax.Array) -> jax.Array:
+    """New memory for `Kept.convolved` of images `[B, H, W, D]`, not filled."""
+    size, width = output_size(bank, x.shape[1:3]), _projection(bank)[0]
+    return lax.empty((bank.parts, len(x), *size, width), x.dtype)
+
+
 def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> Any:
     params, x = operands
     batch = chosen.batch
-    shapes = jax.eval_shape(lambda: stacks.unpack(bank.params, params, "part", 0))
-    width, out = shapes["project"]["kernel"].shape
-    images, *size = len(x), *(-(-n // bank.stride) for n in x.shape[1:3])
+    room = make_room(bank, x) if chosen.room is None else chosen.room
+    images, *size, width = room.shape[1:]
     has_se, pixels = _has_se(bank), size[0] * size[1]
     ways = [partial(_convolve, bank.stride, kernel) for kernel in bank.kernels]
 
@@ -135,9 +146,6 @@ def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> An
             norms = _put(norms, i, jnp.stack([norm for pair in pairs for norm in pair]))
         return _put(room, i, convolved), norms, pooled
 
-    room = chosen.room
-    if room is None:
-        room = lax.empty((bank.parts, images, *size, width), x.dtype)
     if batch is None:
         norms = _running_norms(bank, params, chosen.stats)
     else:
@@ -159,7 +167,7 @@ def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> An
             activated = activated * gates[:, i, None, None]
         return total + _product(activated, part["project"]["kernel"])
 
-    total = jnp.zeros((images, *size, out))
+    total = jnp.zeros((images, *size, _projection(bank)[1]))
     projected = lax.fori_loop(0, chosen.parts, narrow, total).astype(x.dtype)
     bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
     if batch is None:
@@ -236,6 +244,12 @@ def _backward(
     start = cotangent.astype(jnp.float32) if bank.residual else jnp.zeros(x.shape)
     total, rows = lax.fori_loop(0, chosen.parts, widen_back, (start, rows))
     return rows, total.astype(x.dtype)
+
+
+def _projection(bank: Bank) -> tuple[int, ...]:
+    """Channels of a part, and of the output."""
+    (shape,) = [p.shape for p in bank.params.places if p.path == ("part", "project", "kernel")]
+    return shape
 
 
 def _has_se(bank: Bank) -> bool:
