@@ -87,7 +87,8 @@ class PopulationEvaluator:
 
     Architectures are sorted and spread over the devices; each device runs its own, one after
     the other, and what neighbours share only once (`supernet.run_population`). One program
-    serves all architectures, and a score depends neither on the others nor on the devices.
+    recalibrates and scores all architectures, as most of a program's first call is compiling it;
+    a score depends neither on the other architectures nor on the devices.
 
     Args:
       plan: of the supernet.
@@ -120,21 +121,20 @@ class PopulationEvaluator:
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.cache_bytes = cache_bytes if on_cpu else 0
         self.options = CPU_OPTIONS if on_cpu else None
-        self.batches = (
+        self.by_batch = np.bool_(statistics == "batch")
+        self.calibration = (
             [
-                replicate(mesh, {name: batch[name] for name in ("image", "weight")})
+                replicate(mesh, {name: batch[name] for name in ("image", "label", "weight")})
                 for batch in calibration
             ]
             if statistics == "recalibrated"
             else []
         )
         whole, spread = PartitionSpec(), PartitionSpec(DATA)
-        paths = (spread, whole)
         self.start = self._program(self._take, (whole, spread), spread)
-        self.calibrate = self._program(
-            self._recalibrate, (whole, spread, whole, whole, *paths), spread, donate=1
+        self.score = self._program(
+            self._run, (whole, spread, whole, whole, whole, spread, whole), (whole, spread)
         )
-        self.count = self._program(self._hits, (whole, spread, whole, *paths), whole)
         self.compiled = False
 
     def __call__(
@@ -163,16 +163,19 @@ class PopulationEvaluator:
             rows = order[start : start + self.chunk]
             padded = np.resize(architectures[rows], (self.chunk, architectures.shape[1]))
             # Each process places its own part of the chunk.
-            own = np.array_split(padded, jax.process_count())[jax.process_index()]
-            paths = (shard(self.mesh, own), replicate(self.mesh, np.int32(len(rows))))
+            part = np.array_split(padded, jax.process_count())[jax.process_index()]
+            paths = (shard(self.mesh, part), replicate(self.mesh, np.int32(len(rows))))
             if not self.compiled:
                 self._compile_at_once(params, stats, batches(), paths)
-            ready = self.start(stats, paths[0])
-            for number, batch in enumerate(self.batches):
-                ready = self.calibrate(params, ready, np.float32(number), batch, *paths)
+            own = self.start(stats, paths[0])
+            for number, batch in enumerate(self.calibration):
+                # Plain means of the batches' statistics.
+                rate = np.float32(1.0 / (number + 1.0))
+                _, own = self.score(params, own, batch, rate, np.True_, *paths)
             right, images = np.zeros(self.chunk), 0.0
             for batch in batches():
-                right += np.asarray(self.count(params, ready, batch, *paths), np.float64)
+                hits, _ = self.score(params, own, batch, np.float32(0), self.by_batch, *paths)
+                right += np.asarray(hits, np.float64)
                 images += float(np.asarray(batch["weight"]).sum())
             if not images:
                 raise InputError("no image of this split can be read: nothing to score")
@@ -182,32 +185,25 @@ class PopulationEvaluator:
     def _compile_at_once(
         self, params: Any, stats: Any, batches: Iterable[Batch], paths: Any
     ) -> None:
-        """Compiles the programs side by side, as much of compiling takes only one core.
-
-        Their calls find them compiled.
-        """
+        """Compiles both programs side by side; their calls find them compiled."""
         spread = NamedSharding(self.mesh, PartitionSpec(DATA))
-        ready = jax.tree.map(
+        own = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spread),
             jax.eval_shape(self.start, stats, paths[0]),
         )
-        programs = [(self.start, (stats, paths[0]))]
-        if self.batches:
-            inputs = params, ready, np.float32(0), self.batches[0], *paths
-            programs.append((self.calibrate, inputs))
-        programs += [(self.count, (params, ready, batch, *paths)) for batch in islice(batches, 1)]
-        with ThreadPoolExecutor(len(programs)) as threads:
-            # Lowering holds Python's lock, compiling does not.
-            waiting = [threads.submit(p.lower(*inputs).compile) for p, inputs in programs]
-            for compiled in waiting:
-                compiled.result()
+        with ThreadPoolExecutor(1) as thread:
+            # Compiling does not hold Python's lock, tracing does.
+            waiting = thread.submit(self.start.lower(stats, paths[0]).compile)
+            for batch in islice(batches, 1):
+                self.score.lower(params, own, batch, np.float32(0), self.by_batch, *paths).compile()
+            waiting.result()
         self.compiled = True
 
-    def _program(self, function: Any, in_specs: Any, out_specs: Any, donate: Any = ()) -> Any:
+    def _program(self, function: Any, in_specs: Any, out_specs: Any) -> Any:
         sharded = jax.shard_map(
             function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
-        return jax.jit(sharded, donate_argnums=donate, compiler_options=self.options)
+        return jax.jit(sharded, compiler_options=self.options)
 
     def _take(self, stats: Any, paths: jax.Array) -> Any:
         """The supernet's statistics for each path of one device, stacked."""
@@ -218,31 +214,20 @@ class PopulationEvaluator:
         params: Any,
         stats: Any,
         batch: Batch,
-        moments: BatchStatistics | None,
+        rate: jax.Array,
+        by_batch: jax.Array,
         paths: jax.Array,
         count: jax.Array,
     ) -> tuple[jax.Array, Any]:
-        """Logits `float32[P, B, classes]` of one device's paths, and statistics after them."""
+        """Images of a batch that each path gets right, `float32[chunk]`, and its statistics."""
         images = normalise(batch["image"], self.data.mean, self.data.std)
         own = jnp.clip(count - lax.axis_index(DATA) * len(paths), 0, len(paths))
-        return supernet.run_population(
-            self.plan, params, stats, images, paths, own, moments, self.cache_bytes
+        how = BatchStatistics(rate, batch["weight"], used=by_batch)
+        logits, stats = supernet.run_population(
+            self.plan, params, stats, images, paths, own, how, self.cache_bytes
         )
-
-    def _recalibrate(
-        self, params: Any, stats: Any, number: jax.Array, batch: Batch, *paths: jax.Array
-    ) -> Any:
-        """Statistics after one more batch: plain means of the batches' along each path."""
-        moments = BatchStatistics(rate=1.0 / (number + 1.0), weight=batch["weight"])
-        return self._run(params, stats, batch, moments, *paths)[1]
-
-    def _hits(self, params: Any, stats: Any, batch: Batch, *paths: jax.Array) -> jax.Array:
-        """Images of a batch that each path of the chunk gets right, `float32[chunk]`."""
-        moments = BatchStatistics(rate=0.0, weight=batch["weight"])
-        how = moments if self.statistics == "batch" else None
-        logits, _ = self._run(params, stats, batch, how, *paths)
         right = losses.correct(logits, batch["label"])  # [P, B]
-        return lax.all_gather((right * batch["weight"]).sum(1), DATA, tiled=True)
+        return lax.all_gather((right * batch["weight"]).sum(1), DATA, tiled=True), stats
 
 
 def check_statistics(statistics: str, calibration_batches: int, chunk: int) -> None:

@@ -17,12 +17,12 @@ from jax import lax
 
 from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
-from scarlet_jax.nn import bank, functional
+from scarlet_jax.nn import bank, functional, inference
 from scarlet_jax.nn.bank import Bank
 from scarlet_jax.nn.blocks import STEM_KERNEL, Head, InvertedBottleneck, Stabilizer, Stem, ZeroPad
 from scarlet_jax.nn.convolution import largest_divisor
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.nn.switch import Way, plain, switch
+from scarlet_jax.nn.switch import plain, switch
 from scarlet_jax.space import SKIP, Choice, Layer, Space, kernel_sizes, part_expansion
 from scarlet_jax.stacks import Layout, Stack
 
@@ -200,8 +200,7 @@ def run_population(
         return all_logits.at[i].set(logits), all_stats, architectures[i], computed
 
     empty = _empty(plan, first, stem[0], how)
-    last_map = empty[-1].maps[-1]
-    logits = jax.eval_shape(lambda x: _run_head(plan, params, first, x, how)[0], last_map)
+    logits = jax.eval_shape(lambda: _run_head(plan, params, first, empty[-1].maps[-1], how)[0])
     all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
     all_stats = None if batch is None else stats
     carry = (all_logits, all_stats, jnp.full(architectures.shape[1:], -1), empty)
@@ -228,11 +227,6 @@ class _How(NamedTuple):
     cache_bytes: int
     keep_maps: bool
 
-    @property
-    def in_pieces(self) -> bool:
-        """Whether a few images at a time: their results must not depend on each other."""
-        return self.batch is None and self.cache_bytes > 0
-
 
 def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, how: _How) -> Any:
     def run(images: jax.Array) -> Any:
@@ -240,11 +234,12 @@ def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, how: _How)
             plan.stem, params["stem"], stats["stem"], images.astype(plan.dtype), how.batch
         )
 
-    if not how.in_pieces:
+    if how.batch is not None:
         return run(images)
     area = images[0, ..., 0].size // plan.space.stem_stride**2
     patches = area * images.shape[-1] * STEM_KERNEL**2
-    y = lax.map(lambda piece: run(piece)[0], _in_pieces(images, how.cache_bytes, patches))
+    pieces = images.reshape(-1, _in_cache(images, how.cache_bytes, patches), *images.shape[1:])
+    y = lax.map(lambda piece: run(piece)[0], pieces)
     return y.reshape(len(images), *y.shape[2:]), stats["stem"]
 
 
@@ -328,7 +323,11 @@ def _run_choice(
 ) -> tuple[jax.Array, Any]:
     """Switches between the blocks and the skip."""
     unit = part_expansion(choices)
-    ways = [_in_cache(stage.bank, how, unit) if how.in_pieces else bank.way(stage.bank)]
+    if how.batch is None or how.batch.used is not None:
+        images = _in_cache(x, how.cache_bytes, x[0].size * unit)
+        ways = [inference.way(stage.bank, images)]
+    else:
+        ways = [bank.way(stage.bank)]
     if stage.skip is not None:
         ways.append(plain(partial(_skip, stage.skip, stage.modules[-1].params)))
     kernels = kernel_sizes(choices)
@@ -350,28 +349,11 @@ def _skip(graphdef: Any, layout: Layout, operands: Any, chosen: bank.Chosen) -> 
     return functional.apply(graphdef, arrays, {}, x)[0], chosen.batch and chosen.stats
 
 
-def _in_cache(blocks: Bank, how: _How, expansion: int) -> Way:
-    """With running statistics, a block for a few images at a time; it has no gradient then."""
-    way = bank.way(blocks)
-
-    def forward(operands: Any, chosen: bank.Chosen) -> Any:
-        params, x = operands
-        pieces = _in_pieces(x, how.cache_bytes, x[0].size * expansion)
-
-        def run(room: jax.Array, piece: jax.Array) -> Any:
-            y, _, kept = way.forward((params, piece), chosen._replace(room=room))
-            return kept.convolved, y
-
-        _, y = lax.scan(run, bank.make_room(blocks, pieces[0]), pieces)
-        return y.reshape(len(x), *y.shape[2:]), None, ()
-
-    return Way(forward, way.backward)
-
-
-def _in_pieces(x: jax.Array, cache_bytes: int, size: int) -> jax.Array:
-    """Images `[P, B / P, ...]`, as many a piece as fit in cache if one takes so many numbers."""
-    images = largest_divisor(len(x), cache_bytes // (size * x.dtype.itemsize))
-    return x.reshape(-1, images, *x.shape[1:])
+def _in_cache(x: jax.Array, cache_bytes: int, size: int) -> int:
+    """So many of the images fit in cache if one takes so many numbers; a divisor of them."""
+    if not cache_bytes:
+        return len(x)
+    return largest_divisor(len(x), cache_bytes // (size * x.dtype.itemsize))
 
 
 def _look_up(table: Sequence[int], choice: jax.Array) -> jax.Array:

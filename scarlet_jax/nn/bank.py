@@ -64,11 +64,10 @@ class Chosen(NamedTuple):
 
     Attributes:
       stats: rows of its running statistics.
-      batch: how batch norm sees the batch.
+      batch: how batch norm sees the batch; None for running statistics.
       parts: `int32[]`, of its expansion.
       kernel_index: `int32[]`.
       use_se: `int32[]`, 0 or 1.
-      room: for `Kept.convolved`, in place of new memory.
     """
 
     stats: Rows
@@ -76,7 +75,6 @@ class Chosen(NamedTuple):
     parts: jax.Array
     kernel_index: jax.Array
     use_se: jax.Array
-    room: jax.Array | None = None
 
 
 class Kept(NamedTuple):
@@ -86,9 +84,9 @@ class Kept(NamedTuple):
       convolved: `[M, B, H, W, C]`, outputs of the depthwise convolution by part.
       pooled: `float32[B, M, C]`, SE's inputs, or None in a space without.
       projected: `[B, H, W, D]`.
-      norms: `float32[M, N, 2, C]`, see `layers.slope_and_offset`: of what is expanded, of what is
-        convolved and, with a batch, moments of both.
-      last: `float32[N / 2, 2, D]`, the same of what is projected.
+      norms: `float32[M, 4, 2, C]`, see `layers.slope_and_offset`: of what is expanded, of what is
+        convolved, and moments of both.
+      last: `float32[2, 2, D]`, the same of what is projected.
     """
 
     convolved: jax.Array
@@ -101,7 +99,7 @@ class Kept(NamedTuple):
 def way(bank: Bank) -> Way:
     """Its blocks, for `nn.switch`: operands are rows of parameters, and x; fixed is `Chosen`.
 
-    Differentiable with the statistics of a batch; raises `ValueError` with running ones.
+    Differentiable, with the statistics of a batch; `nn.inference` has them for running ones.
     """
     return Way(partial(_forward, bank), partial(_backward, bank))
 
@@ -111,73 +109,55 @@ def output_size(bank: Bank, size: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-n // bank.stride) for n in size)
 
 
-def make_room(bank: Bank, x: jax.Array) -> jax.Array:
-    """New memory for `Kept.convolved` of images `[B, H, W, D]`, not filled."""
-    size, width = output_size(bank, x.shape[1:3]), _projection(bank)[0]
-    return lax.empty((bank.parts, len(x), *size, width), x.dtype)
-
-
 def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> Any:
     params, x = operands
-    batch = chosen.batch
-    room = make_room(bank, x) if chosen.room is None else chosen.room
-    images, *size, width = room.shape[1:]
-    has_se, pixels = _has_se(bank), size[0] * size[1]
-    ways = [partial(_convolve, bank.stride, kernel) for kernel in bank.kernels]
+    batch, has_se = chosen.batch, has_gates(bank)
+    images, size, (width, out) = len(x), output_size(bank, x.shape[1:3]), projection(bank)
+    ways = [partial(convolve, bank.stride, kernel) for kernel in bank.kernels]
 
     def widen(i: jax.Array, carry: Any) -> Any:
         room, norms, pooled = carry
         part = stacks.unpack(bank.params, params, "part", i)
         expanded = pointwise(x, part["expand"]["kernel"].astype(x.dtype))
-        first = [norms[i, 0]] if batch is None else _norm(part["bn1"], expanded, batch)
+        first, first_means = _norm(part["bn1"], expanded, batch)
         taps = part["depthwise"]["kernel"]
-        convolved = lax.switch(chosen.kernel_index, ways, expanded, first[0], taps)
-        second = [norms[i, 1]] if batch is None else _norm(part["bn2"], convolved, batch)
+        convolved = lax.switch(chosen.kernel_index, ways, expanded, first, taps)
+        second, second_means = _norm(part["bn2"], convolved, batch)
         if has_se:
-            pooled = lax.cond(
-                chosen.use_se,
-                lambda: _put(
-                    pooled, i, _sum_of_pixels(_activate(convolved, second[0])) / pixels, 1
-                ),
-                lambda: pooled,
-            )
-        if batch is not None:
-            pairs = zip(first, second, strict=True)
-            norms = _put(norms, i, jnp.stack([norm for pair in pairs for norm in pair]))
+
+            def pool() -> jax.Array:
+                mean = sum_of_pixels(activate(convolved, second)) / (size[0] * size[1])
+                return _put(pooled, i, mean, 1)
+
+            pooled = lax.cond(chosen.use_se, pool, lambda: pooled)
+        norms = _put(norms, i, jnp.stack([first, second, first_means, second_means]))
         return _put(room, i, convolved), norms, pooled
 
-    if batch is None:
-        norms = _running_norms(bank, params, chosen.stats)
-    else:
-        norms = jnp.zeros((bank.parts, 4, 2, width))
+    room = lax.empty((bank.parts, images, *size, width), x.dtype)
     pooled = jnp.zeros((images, bank.parts, width)) if has_se else None
-    carry = (room, norms, pooled)
+    carry = (room, jnp.zeros((bank.parts, 4, 2, width)), pooled)
     convolved, norms, pooled = lax.fori_loop(0, chosen.parts, widen, carry)
     if has_se:
         gates = lax.cond(
             chosen.use_se,
-            lambda: _gates(stacks.unpack(bank.params, params, "se")["se"], pooled, x.dtype),
+            lambda: se_gates(stacks.unpack(bank.params, params, "se")["se"], pooled, x.dtype),
             lambda: jnp.ones(pooled.shape, x.dtype),
         )
 
     def narrow(i: jax.Array, total: jax.Array) -> jax.Array:
         part = stacks.unpack(bank.params, params, "part", i)
-        activated = _activate(convolved[i], norms[i, 1])
+        activated = activate(convolved[i], norms[i, 1])
         if has_se:
             activated = activated * gates[:, i, None, None]
-        return total + _product(activated, part["project"]["kernel"])
+        return total + product(activated, part["project"]["kernel"])
 
-    total = jnp.zeros((images, *size, _projection(bank)[1]))
+    total = jnp.zeros((images, *size, out))
     projected = lax.fori_loop(0, chosen.parts, narrow, total).astype(x.dtype)
     bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
-    if batch is None:
-        running = stacks.unpack(bank.stats, chosen.stats, "shared")["bn3"]
-        last = _running_norm(bn3, running)[None]
-    else:
-        last = jnp.stack(_norm(bn3, projected, batch))
+    last = jnp.stack(_norm(bn3, projected, batch))
     y = scale_and_shift(projected, last[0])
     kept = Kept(convolved, pooled, projected, norms, last)
-    stats = None if batch is None else _moved(bank, kept, chosen.stats, batch.rate)
+    stats = moved(bank, norms[:, 2], norms[:, 3], last[1], chosen.stats, batch.rate)
     return y + x if bank.residual else y, stats, kept
 
 
@@ -185,9 +165,7 @@ def _backward(
     bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen, kept: Kept, cotangent: jax.Array
 ) -> tuple[Rows, jax.Array]:
     params, x = operands
-    batch, has_se = chosen.batch, _has_se(bank)
-    if batch is None:
-        raise ValueError("a bank has a gradient with statistics of a batch, not with running ones")
+    batch, has_se = chosen.batch, has_gates(bank)
     rows = jax.tree.map(jnp.zeros_like, params)
     bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
     pulled, bn3 = _pull_norm(bn3, kept.last, kept.projected, batch, cotangent)
@@ -195,13 +173,13 @@ def _backward(
     if has_se:
 
         def pull_gates(se: Any, pooled: jax.Array) -> Any:
-            gates, pull = jax.vjp(partial(_gates, dtype=x.dtype), se, pooled)
+            gates, pull = jax.vjp(partial(se_gates, dtype=x.dtype), se, pooled)
 
             def of_gate(i: jax.Array, cotangents: jax.Array) -> jax.Array:
                 project = stacks.unpack(bank.params, params, "part", i)["project"]["kernel"]
-                pull = _product(pulled, project, transposed=True)
-                product = pull * _activate(kept.convolved[i], kept.norms[i, 1])
-                return _put(cotangents, i, _sum_of_pixels(product).astype(gates.dtype), 1)
+                pull = product(pulled, project, transposed=True)
+                pull = pull * activate(kept.convolved[i], kept.norms[i, 1])
+                return _put(cotangents, i, sum_of_pixels(pull).astype(gates.dtype), 1)
 
             zeros = jnp.zeros_like(gates)
             return gates, *pull(lax.fori_loop(0, chosen.parts, of_gate, zeros))
@@ -218,8 +196,8 @@ def _backward(
         total, rows = carry
         part = stacks.unpack(bank.params, params, "part", i)
         convolved, (first, second, first_means, second_means) = kept.convolved[i], kept.norms[i]
-        pull = _product(pulled, part["project"]["kernel"], transposed=True)
-        activated = _activate(convolved, second)
+        pull = product(pulled, part["project"]["kernel"], transposed=True)
+        activated = activate(convolved, second)
         if has_se:
             gate, pixels = gates[:, i, None, None], convolved[0, ..., 0].size
             pull, activated = pull * gate + pooled[:, i, None, None] / pixels, activated * gate
@@ -238,7 +216,7 @@ def _backward(
             "bn2": bn2,
             "project": {"kernel": _product_of_pixels(activated, pulled)},
         }
-        total = total + _product(pull, part["expand"]["kernel"], transposed=True)
+        total = total + product(pull, part["expand"]["kernel"], transposed=True)
         return total, stacks.repack(bank.params, rows, "part", gradients, i)
 
     start = cotangent.astype(jnp.float32) if bank.residual else jnp.zeros(x.shape)
@@ -246,13 +224,13 @@ def _backward(
     return rows, total.astype(x.dtype)
 
 
-def _projection(bank: Bank) -> tuple[int, ...]:
+def projection(bank: Bank) -> tuple[int, ...]:
     """Channels of a part, and of the output."""
     (shape,) = [p.shape for p in bank.params.places if p.path == ("part", "project", "kernel")]
     return shape
 
 
-def _has_se(bank: Bank) -> bool:
+def has_gates(bank: Bank) -> bool:
     return any(section.group == "se" for section in bank.params.sections)
 
 
@@ -260,11 +238,11 @@ def _put(stacked: jax.Array, i: jax.Array, value: jax.Array, axis: int = 0) -> j
     return lax.dynamic_update_index_in_dim(stacked, value, i, axis, allow_negative_indices=False)
 
 
-def _activate(x: jax.Array, norm: jax.Array) -> jax.Array:
+def activate(x: jax.Array, norm: jax.Array) -> jax.Array:
     return jax.nn.hard_swish(scale_and_shift(x, norm))
 
 
-def _gates(se: Any, pooled: jax.Array, dtype: Any) -> jax.Array:
+def se_gates(se: Any, pooled: jax.Array, dtype: Any) -> jax.Array:
     """What SE multiplies each channel by, `[B, M, C]`; see `layers.SqueezeExcite`.
 
     Squeezed channels beyond a block's have zeros for weights, which ReLU keeps at zero.
@@ -280,7 +258,7 @@ def _gates(se: Any, pooled: jax.Array, dtype: Any) -> jax.Array:
     return jax.nn.hard_sigmoid(excited + excite["bias"])
 
 
-def _sum_of_pixels(x: jax.Array) -> jax.Array:
+def sum_of_pixels(x: jax.Array) -> jax.Array:
     """`float32[B, C]` of `[B, H, W, C]`; XLA's CPU backend is 4 times faster as a product."""
 
     def product_with_ones(x: jax.Array) -> jax.Array:
@@ -300,16 +278,16 @@ def _norm(params: Any, x: jax.Array, batch: BatchStatistics) -> list[jax.Array]:
     return [slope_and_offset(params["scale"], params["bias"], *mean_and_variance(means)), means]
 
 
-def _running_norm(params: Any, stats: Any) -> jax.Array:
+def running_norm(params: Any, stats: Any) -> jax.Array:
     """What normalises by running statistics, `float32[2, C]`."""
     return slope_and_offset(params["scale"], params["bias"], stats["mean"], stats["var"])
 
 
-def _running_norms(bank: Bank, params: Rows, stats: Rows) -> jax.Array:
+def running_norms(bank: Bank, params: Rows, stats: Rows) -> jax.Array:
     """The same of all parts, for what is expanded and convolved: `float32[M, 2, 2, C]`."""
     parts = stacks.unpack(bank.params, params, "part")
     running = stacks.unpack(bank.stats, stats, "part")
-    norms = [jax.vmap(_running_norm)(parts[name], running[name]) for name in ("bn1", "bn2")]
+    norms = [jax.vmap(running_norm)(parts[name], running[name]) for name in ("bn1", "bn2")]
     return jnp.stack(norms, axis=1)
 
 
@@ -338,7 +316,7 @@ def _activate_and_convolve(
     return depthwise(jax.nn.hard_swish(normalised), own, stride)
 
 
-def _convolve(
+def convolve(
     stride: int, kernel: int, expanded: jax.Array, norm: jax.Array, taps: jax.Array
 ) -> jax.Array:
     """Normalises and activates here, in one pass with the padding."""
@@ -358,7 +336,7 @@ def _pull_convolve(
     return jax.vjp(run, scale_and_shift(expanded, norm), taps)[1](cotangent)
 
 
-def _product(x: jax.Array, kernel: jax.Array, transposed: bool = False) -> jax.Array:
+def product(x: jax.Array, kernel: jax.Array, transposed: bool = False) -> jax.Array:
     """`float32[B, H, W, D]`, so that parts add up as exactly as in one product."""
     flat = lax.dot_general(
         x.reshape(-1, x.shape[-1]),
@@ -376,15 +354,24 @@ def _product_of_pixels(x: jax.Array, y: jax.Array) -> jax.Array:
     return lax.dot_general(left, right, pixels, preferred_element_type=jnp.float32)
 
 
-def _moved(bank: Bank, kept: Kept, stats: Rows, rate: Any) -> Rows:
-    """Rows of the running statistics after the batch."""
+def moved(
+    bank: Bank, first: jax.Array, second: jax.Array, last: jax.Array, stats: Rows, rate: Any
+) -> Rows:
+    """Rows of the running statistics after a batch.
+
+    Args:
+      first, second, last: moments of what is expanded, convolved, `float32[M, 2, C]`, and
+        projected, `float32[2, D]`.
+      stats: the rows before.
+      rate: as in `BatchStatistics`.
+    """
 
     def named(means: jax.Array) -> dict[str, jax.Array]:
         return dict(zip(("mean", "var"), mean_and_variance(means), strict=True))
 
-    first, second = (jax.vmap(named)(kept.norms[:, i]) for i in (2, 3))
-    rows = stacks.repack(bank.stats, stats, "part", {"bn1": first, "bn2": second})
-    rows = stacks.repack(bank.stats, rows, "shared", {"bn3": named(kept.last[1])})
+    parts = {"bn1": jax.vmap(named)(first), "bn2": jax.vmap(named)(second)}
+    rows = stacks.repack(bank.stats, stats, "part", parts)
+    rows = stacks.repack(bank.stats, rows, "shared", {"bn3": named(last)})
     return jax.tree.map(lambda *pair: move(*pair, rate), stats, rows)
 
 

@@ -27,11 +27,14 @@ class BatchStatistics:
       rate: `float32[]`, how far running statistics move towards the batch's: 0 leaves them,
         1 replaces them.
       weight: `float32[B]` or None, 0 for images that must not count (padding).
+      used: `bool[]`, whether to normalise by the batch, which must have weights, or by running
+        statistics, in one program without a gradient; None where always by the batch.
       axis: mesh axis over which the batch is spread, if statistics are to be global.
     """
 
     rate: jax.Array | float
     weight: jax.Array | None = None
+    used: jax.Array | None = None
     axis: str | None = struct.field(pytree_node=False, default=None)
 
 
@@ -56,12 +59,15 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(np.ones((*lead, width), np.float32))
 
     def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
-        if batch is None:
-            mean, var = self.mean[...], self.var[...]
-        else:
+        mean, var = before = self.mean[...], self.var[...]
+        if batch is not None:
             mean, var = mean_and_variance(moments(x, batch))
             for running, value in ((self.mean, mean), (self.var, var)):
                 running[...] = move(running[...], lax.stop_gradient(value), batch.rate)
+            if batch.used is not None:
+                mean, var = (
+                    jnp.where(batch.used, *p) for p in zip((mean, var), before, strict=True)
+                )
         return scale_and_shift(x, slope_and_offset(self.scale[...], self.bias[...], mean, var))
 
 
@@ -99,16 +105,25 @@ def scale_and_shift(x: jax.Array, norm: jax.Array) -> jax.Array:
 @jax.jit
 def moments(x: jax.Array, batch: BatchStatistics) -> jax.Array:
     """Means of x and of x * x, `[B, H, W, C]`, over the counted images: `float32[2, C]`."""
-    x = x.astype(jnp.float32)
     if batch.weight is None:
+        x = x.astype(jnp.float32)
         means = jnp.stack([x.sum((0, 1, 2)), (x * x).sum((0, 1, 2))]) / x[..., 0].size
         return means if batch.axis is None else lax.pmean(means, batch.axis)
-    total = batch.weight.sum()
-    if batch.axis is not None:
-        total = lax.psum(total, batch.axis)
-    share = (batch.weight / total)[:, None, None, None]
-    means = jnp.stack([(x * share).mean((1, 2)).sum(0), (x * x * share).mean((1, 2)).sum(0)])
+    means = weighted_moments(x, shares(batch))
     return means if batch.axis is None else lax.psum(means, batch.axis)
+
+
+def shares(batch: BatchStatistics) -> jax.Array:
+    """Of each image in the means of a batch with weights, `float32[B]`."""
+    total = batch.weight.sum()
+    return batch.weight / (total if batch.axis is None else lax.psum(total, batch.axis))
+
+
+@jax.jit
+def weighted_moments(x: jax.Array, share: jax.Array) -> jax.Array:
+    """What images `[B, H, W, C]` with shares `float32[B]` add to the means of their batch."""
+    x, share = x.astype(jnp.float32), share[:, None, None, None]
+    return jnp.stack([(x * share).mean((1, 2)).sum(0), (x * x * share).mean((1, 2)).sum(0)])
 
 
 class Convolution(nnx.Module):
