@@ -74,7 +74,7 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             return _loop(first_piece, together, body, carry)
 
         def widen(i: jax.Array, carry: Any) -> Any:
-            room, norms, means, pooled = carry
+            room, norms, means = carry
             part = stacks.unpack(bank.params, params, "part", i)
 
             def expand(j: Any) -> jax.Array:
@@ -89,41 +89,34 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
 
             room = each(convolve, room)
             second, second_means = norm_of(part["bn2"], norms[i, 1], lambda j: _read(room, i, j))
-
-            def pool(j: Any, pooled: jax.Array) -> jax.Array:
-                activated = banks.activate(_read(room, i, j - first_piece), second)
-                mean = banks.sum_of_pixels(activated) / (size[0] * size[1])
-                return _write(pooled, mean, i, j - first_piece)
-
-            if has_se:
-                pooled = lax.cond(chosen.use_se, lambda: each(pool, pooled), lambda: pooled)
             if batch is not None:
                 norms = _write(norms, jnp.stack([first, second]), i)
                 means = _write(means, jnp.stack([first_means, second_means]), i)
-            return room, norms, means, pooled
+            return room, norms, means
 
-        pooled = jnp.zeros((bank.parts, count, images, width)) if has_se else None
-        room, norms, means, pooled = lax.fori_loop(
-            0, chosen.parts, widen, (room, norms, means, pooled)
-        )
+        room, norms, means = lax.fori_loop(0, chosen.parts, widen, (room, norms, means))
 
         def narrow(j: Any, y: jax.Array) -> jax.Array:
-            slot = j - first_piece
-            if has_se:
+            def activated(i: jax.Array) -> jax.Array:
+                return banks.activate(_read(room, i, j - first_piece), norms[i, 1])
+
+            def pool(i: jax.Array, pooled: jax.Array) -> jax.Array:
+                mean = banks.sum_of_pixels(activated(i)) / (size[0] * size[1])
+                return lax.dynamic_update_index_in_dim(pooled, mean, i, 1)
+
+            def gates() -> jax.Array:
+                pooled = lax.fori_loop(0, chosen.parts, pool, jnp.zeros(no_gates.shape))
                 se = stacks.unpack(bank.params, params, "se")["se"]
-                own = pooled[:, slot].swapaxes(0, 1)  # [B, M, C]
-                gates = lax.cond(
-                    chosen.use_se,
-                    lambda: banks.se_gates(se, own, x.dtype),
-                    lambda: jnp.ones(own.shape, x.dtype),
-                )
+                return banks.se_gates(se, pooled, x.dtype)
+
+            if has_se:
+                no_gates = jnp.ones((images, bank.parts, width), x.dtype)
+                gate = lax.cond(chosen.use_se, gates, lambda: no_gates)
 
             def add(i: jax.Array, total: jax.Array) -> jax.Array:
                 part = stacks.unpack(bank.params, params, "part", i)
-                activated = banks.activate(_read(room, i, slot), norms[i, 1])
-                if has_se:
-                    activated = activated * gates[:, i, None, None]
-                return total + banks.product(activated, part["project"]["kernel"])
+                own = activated(i) * gate[:, i, None, None] if has_se else activated(i)
+                return total + banks.product(own, part["project"]["kernel"])
 
             total = lax.fori_loop(0, chosen.parts, add, jnp.zeros((images, *size, out)))
             return _write(y, total.astype(x.dtype), j)

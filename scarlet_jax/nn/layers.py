@@ -122,8 +122,9 @@ def shares(batch: BatchStatistics) -> jax.Array:
 @jax.jit
 def weighted_moments(x: jax.Array, share: jax.Array) -> jax.Array:
     """What images `[B, H, W, C]` with shares `float32[B]` add to the means of their batch."""
-    x, share = x.astype(jnp.float32), share[:, None, None, None]
-    return jnp.stack([(x * share).mean((1, 2)).sum(0), (x * x * share).mean((1, 2)).sum(0)])
+    x = x.astype(jnp.float32)
+    of_images = jnp.stack([x.mean((1, 2)), (x * x).mean((1, 2))], axis=1)  # [B, 2, C]
+    return jnp.tensordot(share, of_images, 1)
 
 
 class Convolution(nnx.Module):
