@@ -18,7 +18,9 @@ from scarlet_jax import stacks
 from scarlet_jax.nn import bank as banks
 from scarlet_jax.nn.bank import Bank, Chosen
 from scarlet_jax.nn.layers import (
+    BatchStatistics,
     mean_and_variance,
+    move,
     pointwise,
     scale_and_shift,
     shares,
@@ -48,57 +50,60 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
     count, size = len(pieces), banks.output_size(bank, x.shape[1:3])
     width, out = banks.projection(bank)
     ways = [partial(banks.convolve, bank.stride, kernel) for kernel in bank.kernels]
-    bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
-    used: Any = None if batch is None else batch.used
-    if batch is not None:
-        share = shares(batch).reshape(count, images)
+    used: Any = False if batch is None else batch.used
+    share = None if batch is None else shares(batch).reshape(count, images)
     # Pieces that take a step together: all of them or one.
     together: Any = 1 if batch is None or count == 1 else jnp.where(used, count, 1)
 
-    def norm_of(bn: Any, running: jax.Array, piece: Callable[[Any], jax.Array]) -> Any:
-        """What normalises maps that come in pieces, and their moments."""
-        if batch is None:
-            return running, None
-        zeros, needed = jnp.zeros(running.shape), jnp.where(used, count, 0)
-        means = lax.fori_loop(
-            0, needed, lambda j, sums: sums + weighted_moments(piece(j), share[j]), zeros
-        )
-        found = slope_and_offset(bn["scale"], bn["bias"], *mean_and_variance(means))
-        return jnp.where(used, found, running), means
+    def no_sums(channels: int) -> jax.Array | None:
+        return None if batch is None else jnp.zeros((2, channels))
+
+    def add_moments(sums: Any, j: Any, piece: jax.Array) -> Any:
+        if share is None:
+            return None
+        return lax.cond(used, lambda: sums + weighted_moments(piece, share[j]), lambda: sums)
 
     def run(group: Any, carry: Any) -> Any:
-        y, room, norms, means, _ = carry
+        y, room, norms, rows = carry
         first_piece = group * together
 
         def each(body: Body, carry: Any) -> Any:
             return _loop(first_piece, together, body, carry)
 
         def widen(i: jax.Array, carry: Any) -> Any:
-            room, norms, means = carry
+            room, norms, rows = carry
             part = stacks.unpack(bank.params, params, "part", i)
+            running = stacks.unpack(bank.stats, chosen.stats, "part", i)
+            taps, sums = part["depthwise"]["kernel"], no_sums(width)
 
             def expand(j: Any) -> jax.Array:
                 return pointwise(pieces[j], part["expand"]["kernel"].astype(x.dtype))
 
-            first, first_means = norm_of(part["bn1"], norms[i, 0], expand)
-            taps = part["depthwise"]["kernel"]
+            def look(j: Any, sums: jax.Array) -> jax.Array:
+                return sums + weighted_moments(expand(j), share[j])
 
-            def convolve(j: Any, room: jax.Array) -> jax.Array:
+            def convolve(j: Any, carry: Any) -> Any:
+                room, sums = carry
                 convolved = lax.switch(chosen.kernel_index, ways, expand(j), first, taps)
-                return _write(room, convolved, i, j - first_piece)
+                sums = add_moments(sums, j, convolved)
+                return _write(room, convolved, i, j - first_piece), sums
 
-            room = each(convolve, room)
-            second, second_means = norm_of(part["bn2"], norms[i, 1], lambda j: _read(room, i, j))
+            if share is not None:
+                sums = lax.fori_loop(0, jnp.where(used, count, 0), look, sums)
+            first, bn1 = _norm(part["bn1"], running["bn1"], sums, batch)
+            room, sums = each(convolve, (room, no_sums(width)))
+            second, bn2 = _norm(part["bn2"], running["bn2"], sums, batch)
             if batch is not None:
-                norms = _write(norms, jnp.stack([first, second]), i)
-                means = _write(means, jnp.stack([first_means, second_means]), i)
-            return room, norms, means
+                rows = stacks.repack(bank.stats, rows, "part", {"bn1": bn1, "bn2": bn2}, i)
+            return room, _write(norms, second, i), rows
 
-        room, norms, means = lax.fori_loop(0, chosen.parts, widen, (room, norms, means))
+        room, norms, rows = lax.fori_loop(0, chosen.parts, widen, (room, norms, rows))
 
-        def narrow(j: Any, y: jax.Array) -> jax.Array:
+        def narrow(j: Any, carry: Any) -> Any:
+            y, sums = carry
+
             def activated(i: jax.Array) -> jax.Array:
-                return banks.activate(_read(room, i, j - first_piece), norms[i, 1])
+                return banks.activate(_read(room, i, j - first_piece), norms[i])
 
             def pool(i: jax.Array, pooled: jax.Array) -> jax.Array:
                 mean = banks.sum_of_pixels(activated(i)) / (size[0] * size[1])
@@ -119,31 +124,38 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
                 return total + banks.product(own, part["project"]["kernel"])
 
             total = lax.fori_loop(0, chosen.parts, add, jnp.zeros((images, *size, out)))
-            return _write(y, total.astype(x.dtype), j)
+            total = total.astype(x.dtype)
+            return _write(y, total, j), add_moments(sums, j, total)
 
-        y = each(narrow, y)
-        last, last_means = norm_of(bn3, running_last, lambda j: y[j])
+        y, sums = each(narrow, (y, no_sums(out)))
+        bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
+        running = stacks.unpack(bank.stats, chosen.stats, "shared")["bn3"]
+        last, bn3 = _norm(bn3, running, sums, batch)
+        if batch is not None:
+            rows = stacks.repack(bank.stats, rows, "shared", {"bn3": bn3})
 
         def finish(j: Any, y: jax.Array) -> jax.Array:
             own = scale_and_shift(y[j], last)
             return _write(y, own + pieces[j] if bank.residual else own, j)
 
-        return each(finish, y), room, norms, means, last_means
+        return each(finish, y), room, norms, rows
 
-    running_last = banks.running_norm(bn3, stacks.unpack(bank.stats, chosen.stats, "shared")["bn3"])
     y = lax.empty((count, images, *size, out), x.dtype)
     room = lax.empty((bank.parts, count, images, *size, width), x.dtype)
-    means, last_means = (
-        (None, None)
-        if batch is None
-        else (jnp.zeros((bank.parts, 2, 2, width)), jnp.zeros((2, out)))
-    )
-    carry = (y, room, banks.running_norms(bank, params, chosen.stats), means, last_means)
-    y, _, _, means, last_means = _loop(0, count // together, run, carry)
-    stats = None
+    rows = None if batch is None else chosen.stats
+    carry = (y, room, jnp.zeros((bank.parts, 2, width)), rows)
+    y, _, _, rows = _loop(0, count // together, run, carry)
+    return y.reshape(len(x), *size, out), rows, ()
+
+
+def _norm(bn: Any, running: Any, sums: Any, batch: BatchStatistics | None) -> tuple[jax.Array, Any]:
+    """What normalises, `float32[2, C]`, and the running statistics after moments of the batch."""
     if batch is not None:
-        stats = banks.moved(bank, means[:, 0], means[:, 1], last_means, chosen.stats, batch.rate)
-    return y.reshape(len(x), *size, out), stats, ()
+        found = dict(zip(("mean", "var"), mean_and_variance(sums), strict=True))
+        moved = {name: move(running[name], found[name], batch.rate) for name in found}
+        running = {name: jnp.where(batch.used, found[name], running[name]) for name in found}
+    norm = slope_and_offset(bn["scale"], bn["bias"], running["mean"], running["var"])
+    return norm, running if batch is None else moved
 
 
 def _loop(start: Any, count: Any, body: Body, carry: Any) -> Any:
