@@ -111,14 +111,15 @@ def check(
     )
     arrays = abstract((network.params, network.stats), whole)
     paths = abstract(jax.ShapeDtypeStruct((evaluator.chunk, space.depth), np.int32), spread)
-    ready = abstract(jax.eval_shape(evaluator.start, arrays[1], paths), spread)
+    own = abstract(jax.eval_shape(evaluator.start, arrays[1], paths), spread)
     scored = abstract(_batch(config, config.search.batch_size), whole)
     count = abstract(jax.ShapeDtypeStruct((), np.int32), whole)
-    number = abstract(jax.ShapeDtypeStruct((), np.float32), whole)
-    yield _compile(
-        "search: recalibrate", evaluator.calibrate, arrays[0], ready, number, scored, paths, count
+    rate, by_batch = (
+        abstract(jax.ShapeDtypeStruct((), dtype), whole) for dtype in (np.float32, np.bool_)
     )
-    yield _compile("search: score", evaluator.count, arrays[0], ready, scored, paths, count)
+    yield _compile(
+        "search: score", evaluator.score, arrays[0], own, scored, rate, by_batch, paths, count
+    )
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:

@@ -186,14 +186,17 @@ class PopulationEvaluator:
         self, params: Any, stats: Any, batches: Iterable[Batch], paths: Any
     ) -> None:
         """Compiles both programs side by side; their calls find them compiled."""
-        spread = NamedSharding(self.mesh, PartitionSpec(DATA))
+        start, spread = (
+            self.start.trace(stats, paths[0]),
+            NamedSharding(self.mesh, PartitionSpec(DATA)),
+        )
         own = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spread),
-            jax.eval_shape(self.start, stats, paths[0]),
+            start.out_info,
         )
         with ThreadPoolExecutor(1) as thread:
             # Compiling does not hold Python's lock, tracing does.
-            waiting = thread.submit(self.start.lower(stats, paths[0]).compile)
+            waiting = thread.submit(start.lower().compile)
             for batch in islice(batches, 1):
                 self.score.lower(params, own, batch, np.float32(0), self.by_batch, *paths).compile()
             waiting.result()
@@ -222,7 +225,8 @@ class PopulationEvaluator:
         """Images of a batch that each path gets right, `float32[chunk]`, and its statistics."""
         images = normalise(batch["image"], self.data.mean, self.data.std)
         own = jnp.clip(count - lax.axis_index(DATA) * len(paths), 0, len(paths))
-        how = BatchStatistics(rate, batch["weight"], used=by_batch)
+        counted = jnp.maximum(batch["weight"].sum(), 1.0)
+        how = BatchStatistics(rate, batch["weight"] / counted, used=by_batch)
         logits, stats = supernet.run_population(
             self.plan, params, stats, images, paths, own, how, self.cache_bytes
         )

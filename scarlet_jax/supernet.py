@@ -200,7 +200,8 @@ def run_population(
         return all_logits.at[i].set(logits), all_stats, architectures[i], computed
 
     empty = _empty(plan, first, stem[0], how)
-    logits = jax.eval_shape(lambda: _run_head(plan, params, first, empty[-1].maps[-1], how)[0])
+    maps: Any = empty[-1].maps
+    logits = jax.eval_shape(lambda: _run_head(plan, params, first, maps[-1], how)[0])
     all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
     all_stats = None if batch is None else stats
     carry = (all_logits, all_stats, jnp.full(architectures.shape[1:], -1), empty)

@@ -26,12 +26,22 @@ def test_batch_norm_by_hand():
     np.testing.assert_allclose(y, X / np.sqrt(1 + 1e-5), atol=1e-6)
 
 
-def test_batch_norm_leaves_out_images_of_weight_zero():
-    weight = jnp.array([1.0, 0.0, 1.0, 0.0])
-    y, stats = call(BatchNorm(6), X, BatchStatistics(rate=1.0, weight=weight))
+def test_batch_norm_leaves_out_images_without_a_share():
+    share = jnp.array([0.5, 0.0, 0.5, 0.0])
+    y, stats = call(BatchNorm(6), X, BatchStatistics(rate=1.0, share=share))
     alone, alone_stats = call(BatchNorm(6), X[::2], BatchStatistics(rate=1.0))
     np.testing.assert_allclose(y[::2], alone, atol=1e-5)
     np.testing.assert_allclose(stats["var"], alone_stats["var"], rtol=1e-5)
+
+
+def test_batch_norm_by_running_statistics_as_asked():
+    share = jnp.full(len(X), 1 / len(X))
+    for used in (True, False):
+        how = BatchStatistics(rate=0.0, share=share, used=jnp.array(used))
+        y, stats = call(BatchNorm(6), X, how)
+        alone, _ = call(BatchNorm(6), X, BatchStatistics(rate=0.0) if used else None)
+        np.testing.assert_allclose(y, alone, atol=1e-5)
+        np.testing.assert_array_equal(stats["var"], 1)
 
 
 def test_batch_norm_keeps_float32_statistics_of_bfloat16():

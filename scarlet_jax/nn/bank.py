@@ -111,7 +111,8 @@ def output_size(bank: Bank, size: Sequence[int]) -> tuple[int, ...]:
 
 def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> Any:
     params, x = operands
-    batch, has_se = chosen.batch, has_gates(bank)
+    batch: Any = chosen.batch
+    has_se = has_gates(bank)
     images, size, (width, out) = len(x), output_size(bank, x.shape[1:3]), projection(bank)
     ways = [partial(convolve, bank.stride, kernel) for kernel in bank.kernels]
 
@@ -157,7 +158,7 @@ def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> An
     last = jnp.stack(_norm(bn3, projected, batch))
     y = scale_and_shift(projected, last[0])
     kept = Kept(convolved, pooled, projected, norms, last)
-    stats = moved(bank, norms[:, 2], norms[:, 3], last[1], chosen.stats, batch.rate)
+    stats = _moved(bank, kept, chosen.stats, batch.rate)
     return y + x if bank.residual else y, stats, kept
 
 
@@ -165,7 +166,8 @@ def _backward(
     bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen, kept: Kept, cotangent: jax.Array
 ) -> tuple[Rows, jax.Array]:
     params, x = operands
-    batch, has_se = chosen.batch, has_gates(bank)
+    batch: Any = chosen.batch
+    has_se = has_gates(bank)
     rows = jax.tree.map(jnp.zeros_like, params)
     bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
     pulled, bn3 = _pull_norm(bn3, kept.last, kept.projected, batch, cotangent)
@@ -278,19 +280,6 @@ def _norm(params: Any, x: jax.Array, batch: BatchStatistics) -> list[jax.Array]:
     return [slope_and_offset(params["scale"], params["bias"], *mean_and_variance(means)), means]
 
 
-def running_norm(params: Any, stats: Any) -> jax.Array:
-    """What normalises by running statistics, `float32[2, C]`."""
-    return slope_and_offset(params["scale"], params["bias"], stats["mean"], stats["var"])
-
-
-def running_norms(bank: Bank, params: Rows, stats: Rows) -> jax.Array:
-    """The same of all parts, for what is expanded and convolved: `float32[M, 2, 2, C]`."""
-    parts = stacks.unpack(bank.params, params, "part")
-    running = stacks.unpack(bank.stats, stats, "part")
-    norms = [jax.vmap(running_norm)(parts[name], running[name]) for name in ("bn1", "bn2")]
-    return jnp.stack(norms, axis=1)
-
-
 def _pull_norm(
     params: Any, norm_and_means: Any, x: jax.Array, batch: BatchStatistics, cotangent: jax.Array
 ) -> tuple[jax.Array, Any]:
@@ -354,24 +343,15 @@ def _product_of_pixels(x: jax.Array, y: jax.Array) -> jax.Array:
     return lax.dot_general(left, right, pixels, preferred_element_type=jnp.float32)
 
 
-def moved(
-    bank: Bank, first: jax.Array, second: jax.Array, last: jax.Array, stats: Rows, rate: Any
-) -> Rows:
-    """Rows of the running statistics after a batch.
-
-    Args:
-      first, second, last: moments of what is expanded, convolved, `float32[M, 2, C]`, and
-        projected, `float32[2, D]`.
-      stats: the rows before.
-      rate: as in `BatchStatistics`.
-    """
+def _moved(bank: Bank, kept: Kept, stats: Rows, rate: Any) -> Rows:
+    """Rows of the running statistics after the batch."""
 
     def named(means: jax.Array) -> dict[str, jax.Array]:
         return dict(zip(("mean", "var"), mean_and_variance(means), strict=True))
 
-    parts = {"bn1": jax.vmap(named)(first), "bn2": jax.vmap(named)(second)}
-    rows = stacks.repack(bank.stats, stats, "part", parts)
-    rows = stacks.repack(bank.stats, rows, "shared", {"bn3": named(last)})
+    first, second = (jax.vmap(named)(kept.norms[:, i]) for i in (2, 3))
+    rows = stacks.repack(bank.stats, stats, "part", {"bn1": first, "bn2": second})
+    rows = stacks.repack(bank.stats, rows, "shared", {"bn3": named(kept.last[1])})
     return jax.tree.map(lambda *pair: move(*pair, rate), stats, rows)
 
 

@@ -17,16 +17,7 @@ from jax import lax
 from scarlet_jax import stacks
 from scarlet_jax.nn import bank as banks
 from scarlet_jax.nn.bank import Bank, Chosen
-from scarlet_jax.nn.layers import (
-    BatchStatistics,
-    mean_and_variance,
-    move,
-    pointwise,
-    scale_and_shift,
-    shares,
-    slope_and_offset,
-    weighted_moments,
-)
+from scarlet_jax.nn.layers import norm_and_statistics, pointwise, scale_and_shift, weighted_moments
 from scarlet_jax.nn.switch import Way
 
 Body = Callable[[Any, Any], Any]
@@ -45,13 +36,14 @@ def _refuse(*_: Any) -> Any:
 
 def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
     params, x = operands
-    batch, has_se = chosen.batch, banks.has_gates(bank)
+    batch: Any = chosen.batch
+    has_se = banks.has_gates(bank)
     pieces = x.reshape(-1, images, *x.shape[1:])  # [N, B, H, W, D]
     count, size = len(pieces), banks.output_size(bank, x.shape[1:3])
     width, out = banks.projection(bank)
     ways = [partial(banks.convolve, bank.stride, kernel) for kernel in bank.kernels]
-    used: Any = False if batch is None else batch.used
-    share = None if batch is None else shares(batch).reshape(count, images)
+    used = False if batch is None else batch.used
+    share: Any = None if batch is None else batch.share.reshape(count, images)
     # Pieces that take a step together: all of them or one.
     together: Any = 1 if batch is None or count == 1 else jnp.where(used, count, 1)
 
@@ -90,9 +82,9 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
 
             if share is not None:
                 sums = lax.fori_loop(0, jnp.where(used, count, 0), look, sums)
-            first, bn1 = _norm(part["bn1"], running["bn1"], sums, batch)
+            first, bn1 = norm_and_statistics(part["bn1"], running["bn1"], sums, batch)
             room, sums = each(convolve, (room, no_sums(width)))
-            second, bn2 = _norm(part["bn2"], running["bn2"], sums, batch)
+            second, bn2 = norm_and_statistics(part["bn2"], running["bn2"], sums, batch)
             if batch is not None:
                 rows = stacks.repack(bank.stats, rows, "part", {"bn1": bn1, "bn2": bn2}, i)
             return room, _write(norms, second, i), rows
@@ -130,7 +122,7 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
         y, sums = each(narrow, (y, no_sums(out)))
         bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
         running = stacks.unpack(bank.stats, chosen.stats, "shared")["bn3"]
-        last, bn3 = _norm(bn3, running, sums, batch)
+        last, bn3 = norm_and_statistics(bn3, running, sums, batch)
         if batch is not None:
             rows = stacks.repack(bank.stats, rows, "shared", {"bn3": bn3})
 
@@ -146,16 +138,6 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
     carry = (y, room, jnp.zeros((bank.parts, 2, width)), rows)
     y, _, _, rows = _loop(0, count // together, run, carry)
     return y.reshape(len(x), *size, out), rows, ()
-
-
-def _norm(bn: Any, running: Any, sums: Any, batch: BatchStatistics | None) -> tuple[jax.Array, Any]:
-    """What normalises, `float32[2, C]`, and the running statistics after moments of the batch."""
-    if batch is not None:
-        found = dict(zip(("mean", "var"), mean_and_variance(sums), strict=True))
-        moved = {name: move(running[name], found[name], batch.rate) for name in found}
-        running = {name: jnp.where(batch.used, found[name], running[name]) for name in found}
-    norm = slope_and_offset(bn["scale"], bn["bias"], running["mean"], running["var"])
-    return norm, running if batch is None else moved
 
 
 def _loop(start: Any, count: Any, body: Body, carry: Any) -> Any:

@@ -5,6 +5,7 @@ its choices there, and its banks (`nn.bank`) use the arrays alone, so a call nev
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +27,15 @@ class BatchStatistics:
     Attributes:
       rate: `float32[]`, how far running statistics move towards the batch's: 0 leaves them,
         1 replaces them.
-      weight: `float32[B]` or None, 0 for images that must not count (padding).
-      used: `bool[]`, whether to normalise by the batch, which must have weights, or by running
+      share: `float32[B]` or None, of each image in the means: 0 for those that must not count
+        (padding), 1 in all; None for equal ones.
+      used: `bool[]`, whether to normalise by the batch, which must have shares, or by running
         statistics, in one program without a gradient; None where always by the batch.
       axis: mesh axis over which the batch is spread, if statistics are to be global.
     """
 
     rate: jax.Array | float
-    weight: jax.Array | None = None
+    share: jax.Array | None = None
     used: jax.Array | None = None
     axis: str | None = struct.field(pytree_node=False, default=None)
 
@@ -59,16 +61,34 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(np.ones((*lead, width), np.float32))
 
     def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
-        mean, var = before = self.mean[...], self.var[...]
+        params = {"scale": self.scale[...], "bias": self.bias[...]}
+        running = {"mean": self.mean[...], "var": self.var[...]}
+        means = None if batch is None else moments(x, batch)
+        norm, after = norm_and_statistics(params, running, means, batch)
         if batch is not None:
-            mean, var = mean_and_variance(moments(x, batch))
-            for running, value in ((self.mean, mean), (self.var, var)):
-                running[...] = move(running[...], lax.stop_gradient(value), batch.rate)
-            if batch.used is not None:
-                mean, var = (
-                    jnp.where(batch.used, *p) for p in zip((mean, var), before, strict=True)
-                )
-        return scale_and_shift(x, slope_and_offset(self.scale[...], self.bias[...], mean, var))
+            self.mean[...], self.var[...] = after["mean"], after["var"]
+        return scale_and_shift(x, norm)
+
+
+def norm_and_statistics(
+    params: Any, running: Any, means: jax.Array | None, batch: BatchStatistics | None
+) -> tuple[jax.Array, Any]:
+    """What normalises, see `slope_and_offset`, and the running statistics after the batch.
+
+    Args:
+      params: batch norm's "scale" and "bias".
+      running: its "mean" and "var".
+      means: of the batch, see `moments`; None without one.
+      batch: how batch norm sees it.
+    """
+    if batch is None:
+        used = after = running
+    else:
+        used = dict(zip(("mean", "var"), mean_and_variance(means), strict=True))
+        after = {k: move(running[k], lax.stop_gradient(v), batch.rate) for k, v in used.items()}
+        if batch.used is not None:
+            used = {k: jnp.where(batch.used, v, running[k]) for k, v in used.items()}
+    return slope_and_offset(params["scale"], params["bias"], used["mean"], used["var"]), after
 
 
 # Jitted functions are traced once for all their callers of the same shapes.
@@ -105,18 +125,12 @@ def scale_and_shift(x: jax.Array, norm: jax.Array) -> jax.Array:
 @jax.jit
 def moments(x: jax.Array, batch: BatchStatistics) -> jax.Array:
     """Means of x and of x * x, `[B, H, W, C]`, over the counted images: `float32[2, C]`."""
-    if batch.weight is None:
-        x = x.astype(jnp.float32)
-        means = jnp.stack([x.sum((0, 1, 2)), (x * x).sum((0, 1, 2))]) / x[..., 0].size
-        return means if batch.axis is None else lax.pmean(means, batch.axis)
-    means = weighted_moments(x, shares(batch))
-    return means if batch.axis is None else lax.psum(means, batch.axis)
-
-
-def shares(batch: BatchStatistics) -> jax.Array:
-    """Of each image in the means of a batch with weights, `float32[B]`."""
-    total = batch.weight.sum()
-    return batch.weight / (total if batch.axis is None else lax.psum(total, batch.axis))
+    if batch.share is not None:
+        means = weighted_moments(x, batch.share)
+        return means if batch.axis is None else lax.psum(means, batch.axis)
+    x = x.astype(jnp.float32)
+    means = jnp.stack([x.sum((0, 1, 2)), (x * x).sum((0, 1, 2))]) / x[..., 0].size
+    return means if batch.axis is None else lax.pmean(means, batch.axis)
 
 
 @jax.jit
