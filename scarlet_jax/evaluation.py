@@ -116,7 +116,7 @@ class PopulationEvaluator:
         cache_bytes: int,
     ):
         check_statistics(statistics, len(calibration), chunk)
-        self.plan, self.data, self.mesh, self.statistics = plan, data, mesh, statistics
+        self.plan, self.data, self.mesh = plan, data, mesh
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.cache_bytes = cache_bytes if on_cpu else 0
@@ -186,10 +186,8 @@ class PopulationEvaluator:
         self, params: Any, stats: Any, batches: Iterable[Batch], paths: Any
     ) -> None:
         """Compiles both programs side by side; their calls find them compiled."""
-        start, spread = (
-            self.start.trace(stats, paths[0]),
-            NamedSharding(self.mesh, PartitionSpec(DATA)),
-        )
+        start = self.start.trace(stats, paths[0])
+        spread = NamedSharding(self.mesh, PartitionSpec(DATA))
         own = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spread),
             start.out_info,

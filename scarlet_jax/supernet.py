@@ -122,8 +122,8 @@ def apply(
       architecture: `int32[L]`; a change of values never recompiles.
       batch: how batch norm sees the batch; None uses running statistics.
       features: whether to return every layer's feature map as well (figure 2).
-      cache_bytes: with running statistics, a block computes as many images at a time as have
-        their widest feature map in so many bytes; 0 for all at once. Pays on CPUs.
+      cache_bytes: without a gradient, a block computes as many images at a time as have their
+        widest feature map in so many bytes; 0 for all at once. Pays on CPUs.
 
     Returns:
       Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
@@ -161,7 +161,7 @@ def run_population(
     images: jax.Array,
     architectures: jax.Array,
     count: jax.Array,
-    batch: BatchStatistics | None = None,
+    batch: BatchStatistics,
     cache_bytes: int = 0,
 ) -> tuple[jax.Array, Any]:
     """Runs many paths on the same images, and what a path shares with the one before it once.
@@ -186,39 +186,23 @@ def run_population(
     how = _How(batch, cache_bytes, keep_maps=True)
     stem = _run_stem(plan, params, first, images, how)
 
-    def one(architecture: jax.Array, stats: Any, before: Any = None) -> Any:
-        part = stacks.take(plan.index, params, architecture)
-        return _run_after_stem(plan, part, stats, stem, architecture, how, before)
-
     def step(i: jax.Array, carry: Any) -> Any:
         all_logits, all_stats, last, computed = carry
-        old = jax.tree.map(lambda leaf: leaf[i], stats if batch is None else all_stats)
-        same = jnp.cumprod(architectures[i] == last).astype(bool)  # [L]
-        logits, new, computed = one(architectures[i], old, (same, computed))
-        if batch is not None:
-            all_stats = jax.tree.map(lambda leaf, row: leaf.at[i].set(row), all_stats, new)
-        return all_logits.at[i].set(logits), all_stats, architectures[i], computed
+        path = architectures[i]
+        part = stacks.take(plan.index, params, path)
+        old = jax.tree.map(lambda leaf: leaf[i], all_stats)
+        same = jnp.cumprod(path == last).astype(bool)  # [L]
+        logits, new, computed = _run_after_stem(plan, part, old, stem, path, how, (same, computed))
+        all_stats = jax.tree.map(lambda leaf, row: leaf.at[i].set(row), all_stats, new)
+        return all_logits.at[i].set(logits), all_stats, path, computed
 
-    empty = _empty(plan, first, stem[0], how)
+    empty = _empty(plan, first, stem[0])
     maps: Any = empty[-1].maps
     logits = jax.eval_shape(lambda: _run_head(plan, params, first, maps[-1], how)[0])
     all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
-    all_stats = None if batch is None else stats
-    carry = (all_logits, all_stats, jnp.full(architectures.shape[1:], -1), empty)
+    carry = (all_logits, stats, jnp.full(architectures.shape[1:], -1), empty)
     all_logits, all_stats, _, _ = lax.fori_loop(0, count, step, carry)
-    return all_logits, stats if batch is None else all_stats
-
-
-def _empty(plan: Plan, stats: Any, stem: jax.Array, how: "_How") -> list[Computed]:
-    """Zeros in the shapes of what layers compute."""
-    computed, size = [], stem.shape[1:3]
-    for stage, rows in zip(plan.stages, stats["stages"], strict=True):
-        size = bank.output_size(stage.bank, size)
-        width = plan.space.layers[stage.layers.start].width
-        maps = jnp.zeros((len(stage.layers), len(stem), *size, width), stem.dtype)
-        new = None if how.batch is None else jax.tree.map(jnp.zeros_like, rows)
-        computed.append(Computed(maps, new))
-    return computed
+    return all_logits, all_stats
 
 
 class _How(NamedTuple):
@@ -242,6 +226,17 @@ def _run_stem(plan: Plan, params: Any, stats: Any, images: jax.Array, how: _How)
     pieces = images.reshape(-1, _in_cache(images, how.cache_bytes, patches), *images.shape[1:])
     y = lax.map(lambda piece: run(piece)[0], pieces)
     return y.reshape(len(images), *y.shape[2:]), stats["stem"]
+
+
+def _empty(plan: Plan, stats: Any, stem: jax.Array) -> list[Computed]:
+    """Zeros in the shapes of what layers compute."""
+    computed, size = [], stem.shape[1:3]
+    for stage, rows in zip(plan.stages, stats["stages"], strict=True):
+        size = bank.output_size(stage.bank, size)
+        width = plan.space.layers[stage.layers.start].width
+        maps = jnp.zeros((len(stage.layers), len(stem), *size, width), stem.dtype)
+        computed.append(Computed(maps, jax.tree.map(jnp.zeros_like, rows)))
+    return computed
 
 
 def _run_after_stem(

@@ -99,7 +99,7 @@ class Kept(NamedTuple):
 def way(bank: Bank) -> Way:
     """Its blocks, for `nn.switch`: operands are rows of parameters, and x; fixed is `Chosen`.
 
-    Differentiable, with the statistics of a batch; `nn.inference` has them for running ones.
+    They have a gradient, and need the statistics of a batch; `nn.inference` has neither.
     """
     return Way(partial(_forward, bank), partial(_backward, bank))
 
