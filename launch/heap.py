@@ -3,8 +3,8 @@
 On CPU, XLA takes the temporaries of a program from malloc at every execution and gives them
 back at its end. With glibc's defaults those large blocks go back to the system each time, and
 the page faults of getting them again cost as much as the arithmetic. The settings keep freed
-memory in the process, and let the system back it with huge pages. The price is that a process
-stays as large as it has ever been.
+memory in the process, in one arena, as those of other threads give theirs back, and let the system
+back it with huge pages. The price is that a process stays as large as it has ever been.
 
 glibc reads them when a process starts, so that a launcher can only set them for its successor:
 `keep` replaces the process, which keeps its id, by the same command with the settings in its
@@ -19,6 +19,7 @@ from absl import flags
 
 ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 62),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }

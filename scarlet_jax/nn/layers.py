@@ -30,7 +30,8 @@ class BatchStatistics:
       share: `float32[B]` or None, of each image in the means: 0 for those that must not count
         (padding), 1 in all; None for equal ones.
       used: `bool[]`, whether to normalise by the batch, which must have shares, or by running
-        statistics, in one program without a gradient; None where always by the batch.
+        statistics, at a rate of 0: one program without a gradient does either. None where always
+        by the batch.
       axis: mesh axis over which the batch is spread, if statistics are to be global.
     """
 
