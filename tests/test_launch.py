@@ -156,9 +156,9 @@ print(os.getpid(), *[os.environ.get(name) for name in __import__("launch.heap").
     [
         ([], {}, list(heap.ENVIRONMENT.values())),
         ([], {"MALLOC_MMAP_MAX_": "7"}, ["7", *list(heap.ENVIRONMENT.values())[1:]]),
-        (["--keep_heap=false"], {}, ["None"] * 3),
-        (["--nokeep_heap", "--other=1"], {}, ["None"] * 3),
-        ([], {heap.RESTARTED: "1"}, ["None"] * 3),
+        (["--keep_heap=false"], {}, ["None"] * len(heap.ENVIRONMENT)),
+        (["--nokeep_heap", "--other=1"], {}, ["None"] * len(heap.ENVIRONMENT)),
+        ([], {heap.RESTARTED: "1"}, ["None"] * len(heap.ENVIRONMENT)),
     ],
 )
 def test_a_launcher_restarts_itself_once_to_keep_its_heap(arguments, environment, expected):
