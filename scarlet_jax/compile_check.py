@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from scarlet_jax import evaluation, supernet
-from scarlet_jax.devices import DATA
+from scarlet_jax.devices import DATA, abstract
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Space
@@ -119,13 +119,6 @@ def check(
     )
     yield _compile(
         "search: score", evaluator.score, arrays[0], own, scored, rate, by_batch, paths, count
-    )
-
-
-def abstract(tree: Any, sharding: NamedSharding) -> Any:
-    """Shapes and dtypes of arrays, placed."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
     )
 
 

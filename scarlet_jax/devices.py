@@ -41,6 +41,13 @@ def _place(tree: Any, sharding: NamedSharding) -> Any:
     )
 
 
+def abstract(tree: Any, sharding: NamedSharding) -> Any:
+    """Shapes and dtypes of arrays, placed."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
+
+
 def check_batch_size(name: str, batch_size: int) -> None:
     """Raises `InputError` for a batch that the devices cannot share evenly."""
     count = jax.device_count()

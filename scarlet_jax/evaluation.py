@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from scarlet_jax import stacks, supernet
-from scarlet_jax.devices import DATA, normalise, replicate, shard
+from scarlet_jax.devices import DATA, abstract, normalise, replicate, shard
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
@@ -188,10 +188,7 @@ class PopulationEvaluator:
         """Compiles both programs side by side; their calls find them compiled."""
         start = self.start.trace(stats, paths[0])
         spread = NamedSharding(self.mesh, PartitionSpec(DATA))
-        own = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spread),
-            start.out_info,
-        )
+        own = abstract(start.out_info, spread)
         with ThreadPoolExecutor(1) as thread:
             # Compiling does not hold Python's lock, tracing does.
             waiting = thread.submit(start.lower().compile)

@@ -37,7 +37,6 @@ def _refuse(*_: Any) -> Any:
 def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
     params, x = operands
     batch: Any = chosen.batch
-    has_se = banks.has_gates(bank)
     pieces = x.reshape(-1, images, *x.shape[1:])  # [N, B, H, W, D]
     count, size = len(pieces), banks.output_size(bank, x.shape[1:3])
     width, out = banks.projection(bank)
@@ -97,27 +96,9 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             def activated(i: jax.Array) -> jax.Array:
                 return banks.activate(_read(room, i, j - first_piece), norms[i])
 
-            def pool(i: jax.Array, pooled: jax.Array) -> jax.Array:
-                mean = banks.sum_of_pixels(activated(i)) / (size[0] * size[1])
-                return lax.dynamic_update_index_in_dim(pooled, mean, i, 1)
-
-            def gates() -> jax.Array:
-                pooled = lax.fori_loop(0, chosen.parts, pool, jnp.zeros(no_gates.shape))
-                se = stacks.unpack(bank.params, params, "se")["se"]
-                return banks.se_gates(se, pooled, x.dtype)
-
-            if has_se:
-                no_gates = jnp.ones((images, bank.parts, width), x.dtype)
-                gate = lax.cond(chosen.use_se, gates, lambda: no_gates)
-
-            def add(i: jax.Array, total: jax.Array) -> jax.Array:
-                part = stacks.unpack(bank.params, params, "part", i)
-                own = activated(i) * gate[:, i, None, None] if has_se else activated(i)
-                return total + banks.product(own, part["project"]["kernel"])
-
-            total = lax.fori_loop(0, chosen.parts, add, jnp.zeros((images, *size, out)))
-            total = total.astype(x.dtype)
-            return _write(y, total, j), add_moments(sums, j, total)
+            shape = (images, *size)
+            projected = _project(bank, params, chosen, activated, shape, x.dtype).astype(x.dtype)
+            return _write(y, projected, j), add_moments(sums, j, projected)
 
         y, sums = each(narrow, (y, no_sums(out)))
         bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
@@ -138,6 +119,44 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
     carry = (y, room, jnp.zeros((bank.parts, 2, width)), rows)
     y, _, _, rows = _loop(0, count // together, run, carry)
     return y.reshape(len(x), *size, out), rows, ()
+
+
+def _project(
+    bank: Bank,
+    params: Any,
+    chosen: Chosen,
+    activated: Callable[[Any], jax.Array],
+    shape: tuple[int, ...],
+    dtype: Any,
+) -> jax.Array:
+    """The sum over parts, through SE's gates and the projection, `float32[B, H, W, D]`.
+
+    Args:
+      activated: what is convolved of a part, normalised and activated, `[B, H, W, C]`.
+      shape, dtype: `(B, H, W)`, and of the maps.
+    """
+    images, *size = shape
+    width, out = banks.projection(bank)
+    has_se = banks.has_gates(bank)
+
+    def pool(i: jax.Array, pooled: jax.Array) -> jax.Array:
+        mean = banks.sum_of_pixels(activated(i)) / (size[0] * size[1])
+        return lax.dynamic_update_index_in_dim(pooled, mean, i, 1)
+
+    def gates() -> jax.Array:
+        pooled = lax.fori_loop(0, chosen.parts, pool, jnp.zeros(no_gates.shape))
+        return banks.se_gates(stacks.unpack(bank.params, params, "se")["se"], pooled, dtype)
+
+    if has_se:
+        no_gates = jnp.ones((images, bank.parts, width), dtype)
+        gate = lax.cond(chosen.use_se, gates, lambda: no_gates)
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        part = stacks.unpack(bank.params, params, "part", i)
+        own = activated(i) * gate[:, i, None, None] if has_se else activated(i)
+        return total + banks.product(own, part["project"]["kernel"])
+
+    return lax.fori_loop(0, chosen.parts, add, jnp.zeros((*shape, out)))
 
 
 def _loop(start: Any, count: Any, body: Body, carry: Any) -> Any:
