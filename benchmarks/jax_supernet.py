@@ -8,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from benchmarks import offspring
 from benchmarks.measure import Setup, Work
+from launch import cores
 from scarlet_jax import devices, evaluation, supernet
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Array
@@ -19,6 +21,8 @@ from scarlet_jax.train import step as steps
 
 def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
     """What `work.kind` names; its calls return when the result is there."""
+    if work.kind != "one_by_one":  # the others have work for all cores; one path is one device's
+        cores.use(work.cores, (work.batch_size,))
     network = supernet.create(setup.space, num_classes=setup.num_classes, channels=setup.channels)
     if work.kind == "score":
         return _scorer(work, setup, network)
@@ -45,9 +49,8 @@ def _random_batch(work: Work, setup: Setup, seed: int) -> dict[str, Any]:
 
 def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[], Any]:
     """Logits with running statistics; the architecture is an argument of the program."""
-    data = setup.config.data
+    data, mesh = setup.config.data, devices.make_mesh()
 
-    @partial(jax.jit, compiler_options=evaluation.CPU_OPTIONS)
     def score(params: Any, stats: Any, images: jax.Array, path: jax.Array) -> jax.Array:
         pixels = devices.normalise(images, data.mean, data.std)
         logits: jax.Array = supernet.apply(
@@ -60,8 +63,13 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[
         )[0]
         return logits
 
-    images, path = jax.device_put((_random_batch(work, setup, 0)["image"], setup.path))
-    return lambda: jax.block_until_ready(score(network.params, network.stats, images, path))
+    whole, spread = PartitionSpec(), PartitionSpec(devices.DATA)
+    specs = {"in_specs": (whole, whole, spread, whole), "out_specs": spread}
+    sharded = jax.shard_map(score, mesh=mesh, check_vma=False, **specs)
+    compiled = jax.jit(sharded, compiler_options=evaluation.CPU_OPTIONS)
+    params, stats, path = devices.replicate(mesh, (network.params, network.stats, setup.path))
+    images = devices.shard(mesh, _random_batch(work, setup, 0)["image"])
+    return lambda: jax.block_until_ready(compiled(params, stats, images, path))
 
 
 def _trainer(work: Work, setup: Setup, network: functional.Network) -> Callable[[], Any]:

@@ -11,8 +11,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch import cache, heap
-from scarlet_jax import processes
+from launch import cache, cores, heap
+from scarlet_jax import processes, workspace
 from scarlet_jax.errors import DivergedError, InputError
 
 FLAGS = flags.FLAGS
@@ -36,13 +36,26 @@ def define_config() -> None:
     _show_in_help("config", "workdir")
 
 
+def prepare() -> workspace.Setup:
+    """What `--config` and `--workdir` name, checked, on a device for every core of a CPU.
+
+    One of several processes gets one CPU device, unless `--cpu_devices` says more: how many
+    processes a machine runs is not known here.
+    """
+    config = FLAGS.config
+    if FLAGS.cpu_devices or not FLAGS.coordinator:
+        batch_sizes = (config.supernet.batch_size, config.subnet.batch_size)
+        cores.use(FLAGS.cpu_devices, batch_sizes)
+    return workspace.prepare(config, FLAGS.workdir)
+
+
 def run(
     main: Callable[[], Any], usage: str, required: Sequence[str] = ("config", "workdir")
 ) -> None:
     """Runs `main` with flags parsed. Bad input ends in one line and exit code 2.
 
-    Defines the flags of how a process starts: `--keep_heap`, `--compilation_cache`,
-    `--compile_effort`, and those of several processes.
+    Defines the flags of how a process starts: `--keep_heap`, `--cpu_devices`,
+    `--compilation_cache`, `--compile_effort`, and those of several processes.
 
     Args:
       main: the job.
@@ -86,6 +99,7 @@ def run(
 
 def _define_start() -> None:
     heap.define_flag()
+    cores.define_flag()
     flags.DEFINE_string(
         "compilation_cache",
         cache.default_directory(),
@@ -105,7 +119,7 @@ def _define_start() -> None:
     )
     flags.DEFINE_integer("num_processes", None, "How many, with --coordinator=HOST:PORT.")
     flags.DEFINE_integer("process_id", None, "Which one this is, from 0 on.")
-    _show_in_help("keep_heap", "compilation_cache", "compile_effort")
+    _show_in_help("keep_heap", "cpu_devices", "compilation_cache", "compile_effort")
     _show_in_help("coordinator", "num_processes", "process_id")
 
 

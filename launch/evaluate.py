@@ -24,7 +24,7 @@ def main() -> None:
         raise InputError(f"give either --arch or --subnet, for example\n  {USAGE}")
     space = workspace.make_space(FLAGS.config)
     architectures = [spaces.parse(space, text) for text in FLAGS.arch]
-    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    setup = common.prepare()
     if FLAGS.subnet:
         scores = jobs.evaluate_subnet(setup, FLAGS.subnet)
         images = scores.pop("images")

@@ -19,7 +19,6 @@ from absl import flags
 
 ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 62),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }

@@ -6,17 +6,14 @@ python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist
 import shlex
 import sys
 
-from absl import flags
-
 from launch import common
-from scarlet_jax import jobs, workspace
+from scarlet_jax import jobs
 
-FLAGS = flags.FLAGS
 USAGE = "python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
-    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    setup = common.prepare()
     jobs.run_pipeline(setup, command=shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]]))
     jobs.say_unreadable(setup)
 

@@ -3,17 +3,14 @@
 python -m launch.search --config=configs/mnist.py --workdir=runs/mnist
 """
 
-from absl import flags
-
 from launch import common
-from scarlet_jax import jobs, workspace
+from scarlet_jax import jobs
 
-FLAGS = flags.FLAGS
 USAGE = "python -m launch.search --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
-    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    setup = common.prepare()
     jobs.search_supernet(setup, jobs.load_supernet(setup))
     jobs.say_unreadable(setup)
 

@@ -19,7 +19,7 @@ USAGE = (
 
 def main() -> None:
     architecture = spaces.parse(workspace.make_space(FLAGS.config), FLAGS.arch)
-    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    setup = common.prepare()
     jobs.train_subnet(setup, architecture, FLAGS.name or FLAGS.arch)
     jobs.say_unreadable(setup)
 

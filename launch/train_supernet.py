@@ -3,18 +3,15 @@
 python -m launch.train_supernet --config=configs/mnist.py --workdir=runs/mnist
 """
 
-from absl import flags
-
 from launch import common
-from scarlet_jax import jobs, workspace
+from scarlet_jax import jobs
 from scarlet_jax.progress import say
 
-FLAGS = flags.FLAGS
 USAGE = "python -m launch.train_supernet --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
-    setup = workspace.prepare(FLAGS.config, FLAGS.workdir)
+    setup = common.prepare()
     jobs.train_supernet(setup)
     jobs.say_unreadable(setup)
     say(f"supernet trained; its weights and metrics are in {setup.workdir / 'supernet'}")
