@@ -64,8 +64,13 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[
         return logits
 
     whole, spread = PartitionSpec(), PartitionSpec(devices.DATA)
-    specs = {"in_specs": (whole, whole, spread, whole), "out_specs": spread}
-    sharded = jax.shard_map(score, mesh=mesh, check_vma=False, **specs)
+    sharded = jax.shard_map(
+        score,
+        mesh=mesh,
+        in_specs=(whole, whole, spread, whole),
+        out_specs=spread,
+        check_vma=False,
+    )
     compiled = jax.jit(sharded, compiler_options=evaluation.CPU_OPTIONS)
     params, stats, path = devices.replicate(mesh, (network.params, network.stats, setup.path))
     images = devices.shard(mesh, _random_batch(work, setup, 0)["image"])

@@ -3,8 +3,9 @@
 On CPU, XLA takes the temporaries of a program from malloc at every execution and gives them
 back at its end. With glibc's defaults those large blocks go back to the system each time, and
 the page faults of getting them again cost as much as the arithmetic. The settings keep freed
-memory in the process, in one arena, as those of other threads give theirs back, and let the system
-back it with huge pages. The price is that a process stays as large as it has ever been.
+memory in the process, and let the system back it with huge pages. The price is that a process stays
+as large as it has ever been. Every thread keeps an arena of its own: in a common one, full of what
+compiling has left, threads wait for each other while one looks for a fitting piece.
 
 glibc reads them when a process starts, so that a launcher can only set them for its successor:
 `keep` replaces the process, which keeps its id, by the same command with the settings in its

@@ -273,29 +273,39 @@ def _take_stage(index: Index, places: Places, number: int, modules: Sequence[Gro
 
 
 def _take_rows(pieces: Sequence[Piece]) -> jax.Array:
-    """The row of each layer, `[layers, n]`, copied out of the stacks that hold its choice.
+    """The row of each layer, `[layers, n]`, out of the stacks that hold its choice."""
+    return _copy_rows(
+        [piece.leaf for piece in pieces],
+        [piece.found for piece in pieces],
+        tuple(piece.start for piece in pieces),
+        max(piece.start + piece.room for piece in pieces),
+    )
 
-    Copies in a loop, as XLA would fuse a choice between arrays with all that reads the rows, and
-    choose anew for every number: 20 times slower on CPU.
-    """
-    layers, dtype = len(pieces[0].leaf), pieces[0].leaf.dtype
 
-    def copy(piece: Piece, layer: jax.Array, rows: jax.Array) -> jax.Array:
-        start, size = (layer, piece.found.slots[layer], 0), (1, 1, piece.leaf.shape[2])
-        own = lax.dynamic_slice(piece.leaf, start, size, allow_negative_indices=False)
-        return lax.dynamic_update_slice(
-            rows, own[0], (layer, piece.start), allow_negative_indices=False
+@partial(jax.jit, static_argnums=(2, 3))
+def _copy_rows(
+    leaves: Sequence[jax.Array], places: Sequence[Found], starts: Sequence[int], size: int
+) -> jax.Array:
+    """Copies in a loop: a choice between arrays, XLA would fuse with all that reads the rows, and
+    choose anew for every number, 20 times slower on CPU."""
+
+    def copy(
+        leaf: jax.Array, slot: jax.Array, start: int, layer: jax.Array, rows: jax.Array
+    ) -> jax.Array:
+        own = lax.dynamic_slice(
+            leaf, (layer, slot, 0), (1, 1, leaf.shape[2]), allow_negative_indices=False
         )
+        to = (layer, start)
+        return lax.dynamic_update_slice(rows, own[0], to, allow_negative_indices=False)
 
-    def copy_all(layer: jax.Array, rows: jax.Array) -> jax.Array:
-        for piece in pieces:
-            rows = lax.cond(
-                piece.found.held[layer], partial(copy, piece), lambda _, rows: rows, layer, rows
-            )
+    def copy_held(layer: jax.Array, rows: jax.Array) -> jax.Array:
+        for leaf, found, start in zip(leaves, places, starts, strict=True):
+            way = partial(copy, leaf, found.slots[layer], start)
+            rows = lax.cond(found.held[layer], way, lambda _, rows: rows, layer, rows)
         return rows
 
-    longest = max(piece.start + piece.room for piece in pieces)
-    return lax.fori_loop(0, layers, copy_all, jnp.zeros((layers, longest), dtype))
+    layers = len(leaves[0])
+    return lax.fori_loop(0, layers, copy_held, jnp.zeros((layers, size), leaves[0].dtype))
 
 
 def _put_stage(

@@ -14,7 +14,7 @@ import pytest
 import small
 
 import launch
-from launch import cache, heap
+from launch import cache, cores, heap
 
 ROOT = Path(__file__).parent.parent
 MNIST = ["--config=configs/mnist.py", "--workdir=/nonexistent/run"]
@@ -180,6 +180,37 @@ def test_a_launcher_restarts_itself_once_to_keep_its_heap(arguments, environment
 def test_importing_a_launcher_restarts_nothing(monkeypatch):
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("restarted"))
     importlib.reload(launch)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_sizes", "expected"),
+    [(2, (96, 96), 2), (6, (16, 96), 4), (3, (16,), 2), (8, (7,), 7), (9, (7,), 7), (1, (5,), 1)],
+)
+def test_devices_share_batches_evenly_and_have_a_core_each(count, batch_sizes, expected):
+    assert cores.fitting(count, batch_sizes) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "expected"),
+    [
+        (None, {}, cores.fitting(cores.available(), (720,))),
+        (3, {}, 3),
+        (3, {"JAX_NUM_CPU_DEVICES": "5"}, 5),
+        (3, {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}, 4),
+    ],
+)
+def test_a_cpu_is_a_device_for_every_core_unless_told_otherwise(asked, environment, expected):
+    code = f"import jax; from launch import cores; cores.use({asked}, (720,)); "
+    clean = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    out = subprocess.run(
+        [sys.executable, "-c", code + "print(jax.device_count())"],
+        cwd=ROOT,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert int(out) == expected
 
 
 def test_the_compilation_cache_is_the_users(monkeypatch):
