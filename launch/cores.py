@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
+from scarlet_jax.nn.convolution import largest_divisor
+
 
 def define_flag() -> None:
     flags.DEFINE_integer(
@@ -46,5 +48,4 @@ def available() -> int:
 
 def fitting(cores: int, batch_sizes: Sequence[int]) -> int:
     """The largest number of devices, at most so many cores, that share all batches evenly."""
-    common = math.gcd(*batch_sizes)
-    return max(n for n in range(1, cores + 1) if common % n == 0)
+    return largest_divisor(math.gcd(*batch_sizes), cores)

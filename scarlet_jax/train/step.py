@@ -201,8 +201,7 @@ def _move_path(
     """A step along one path: its arrays after it. All others, with their momentum, stay."""
     (architecture,), gradient = _prepare(task, training, data, seed, state, batch)
     whole = (state.params, state.stats, state.opt_state)
-    # Not to be taken again in every kernel of the update.
-    params, stats, opt_state = lax.optimization_barrier(stacks.take(index, whole, architecture))
+    params, stats, opt_state = stacks.take(index, whole, architecture)
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
     grads, metrics = _reduce(task, training, state, grads, scores)
     updates, opt_state = make_optimizer(training).update(grads, opt_state, params)
