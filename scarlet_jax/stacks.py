@@ -1,15 +1,13 @@
 """How a supernet keeps its arrays, and how a path's arrays are taken out and written back.
 
-The arrays of a stage lie in stacks `[layers, members, n]`: all weights of a block that the same
-choices have, flattened one after the other. A path has rows `[layers, n]` instead: for each
-layer the weights of the one block on it, whatever the block. So a path is taken out by a few
-slices, and gradients and updates are as large as the path, not as large as the supernet.
+All blocks of a layer lie one after the other in a row, and equal layers in a stack `[layers, n]`.
+A path has rows as well, but as long as the longest block: for each layer the weights of the one
+block on it, whatever the block. So a path is taken out by one slice a layer, and gradients and
+updates are as large as the path, not as large as the supernet.
 
-A supernet's tree is `{"stem": ..., "stages": [[{group: {kind: stack}}]], "head": ...}`: for each
-stage its modules (`supernet.Module`), for each module the groups of weights, and for each group
-its kernels and its vectors. A path's tree is `{"stem": ..., "stages": [{kind: rows}], "head":
-...}`. A row has the groups one after the other, each with room for as many parts
-(`nn.bank`) as the widest block has, so that a narrow block is found where a wide one begins.
+A supernet's tree is `{"stem": ..., "stages": [{kind: stack}], "head": ...}`; a path's tree is the
+same with rows in place of stacks. A block has three groups of arrays: those it has once, those of
+its parts (`nn.bank`), part by part, and those of SE, part by part.
 """
 
 from collections.abc import Sequence
@@ -22,11 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-GROUPS = ("shared", "part", "se")  # in the order of a row
+GROUPS = ("shared", "part", "se")  # in the order of a block
 PARTED = ("part", "se")  # groups of arrays that come in parts
-KINDS = ("kernel", "vector")
+KINDS = ("kernel", "vector", "statistic")  # those of statistics, and of parameters the others
 Rows = dict[str, jax.Array]  # by kind
-Groups = dict[str, dict[str, Any]]  # stacks by group and kind
 
 
 @dataclass(frozen=True)
@@ -41,93 +38,156 @@ class Place:
 
 @dataclass(frozen=True)
 class Section:
-    """Where a group's arrays of one kind lie in a row: `parts` times `size` from `start` on."""
+    """Where a group's arrays of one kind lie in a block.
+
+    Attributes:
+      start: where they begin, and `after_parts` more for each part of the block.
+      size: of one part.
+    """
 
     group: str
     kind: str
     start: int
+    after_parts: int
     size: int
-    parts: int
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the arrays of a block lie in a row."""
+    """Where the arrays of a block lie, whatever its parts; `room` is how many there may be."""
 
     places: tuple[Place, ...]
     sections: tuple[Section, ...]
+    room: int
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What a stack holds.
+    """Where the blocks of a layer lie in a stack of one kind.
 
     Attributes:
       layers: along its first axis.
-      members: choices, along its second.
-      parts: of each, along its third.
-      room: parts that a row has room for.
+      starts: along its second, by choice.
+      sizes: of each.
+      longest: of a row.
     """
 
+    kind: str
     layers: range
-    members: tuple[int, ...]
-    parts: int
-    room: int
+    starts: tuple[int, ...]
+    sizes: tuple[int, ...]
+    longest: int
 
 
-Index = dict[tuple[int, int, str], Stack]  # by stage, module and group
+Index = tuple[tuple[Stack, ...], ...]  # by stage
 
 
-def pack(tree: Any, room: int) -> tuple[Groups, Layout]:
-    """Flattens a module's arrays into stacks.
+def lay_out(tree: Any, room: int) -> Layout:
+    """Where the arrays of a block go.
 
     Args:
-      tree: `{group: ...}` of NumPy arrays `[layers, members, ...]`, those of the groups in
-        `PARTED` `[layers, members, parts, ...]`.
-      room: parts of the widest block of the stage.
-
-    Returns:
-      The stacks by group and kind, and where each array lies in a row.
+      tree: `{group: ...}` of arrays `[layers, ...]`, those of the groups in `PARTED`
+        `[layers, parts, ...]`.
+      room: parts of the widest block of the layer.
     """
-    pieces: dict[tuple[str, str], list[np.ndarray]] = {}
-    places = []
+    places: list[Place] = []
+    sizes: dict[tuple[str, str], int] = {}
     for keypath, leaf in jax.tree_util.tree_leaves_with_path(tree):
         path = tuple(key.key for key in keypath)
-        lead = 3 if path[0] in PARTED else 2
-        kind = "kernel" if path[-1] == "kernel" else "vector"
-        earlier = pieces.setdefault((path[0], kind), [])
-        offset = sum(piece.shape[-1] for piece in earlier)
-        places.append(Place(path, kind, offset, leaf.shape[lead:]))
-        earlier.append(np.reshape(leaf, (*leaf.shape[:lead], -1)))
-    stacks: Groups = {}
-    sections, ends = [], dict.fromkeys(KINDS, 0)
+        kind = _kind(path[-1])
+        shape = leaf.shape[2 if path[0] in PARTED else 1 :]
+        offset = sizes.get((path[0], kind), 0)
+        places.append(Place(path, kind, offset, shape))
+        sizes[path[0], kind] = offset + int(np.prod(shape))
+    sections = []
+    for kind in KINDS:
+        start = after_parts = 0
+        for group in GROUPS:
+            if (group, kind) in sizes:
+                size = sizes[group, kind]
+                sections.append(Section(group, kind, start, after_parts, size))
+                if group in PARTED:
+                    after_parts += size
+                else:
+                    start += size
+    return Layout(tuple(places), tuple(sections), room)
+
+
+def pack(
+    trees: Sequence[Any], layout: Layout, layers: range
+) -> tuple[dict[str, np.ndarray], list[Stack]]:
+    """Flattens the blocks of layers into stacks.
+
+    Args:
+      trees: a tree for each choice, as `lay_out` takes it.
+      layout: of the widest block.
+      layers: their numbers.
+    """
+    blocks = [_flat_block(tree, len(layers)) for tree in trees]
+    arrays, stacks = {}, []
+    for kind in KINDS:
+        own = [block[kind] for block in blocks]
+        sizes = [array.shape[1] for array in own]
+        if any(sizes):
+            # The longest last: a row is in range from every start, if there is a block so long.
+            order = np.argsort(sizes, kind="stable")
+            starts = np.zeros(len(sizes), int)
+            starts[order[1:]] = np.cumsum(np.array(sizes)[order])[:-1]
+            longest = max(_length(layout, kind), *sizes)
+            tail = np.zeros((len(layers), longest - max(sizes)), np.float32)
+            arrays[kind] = np.concatenate([*(own[i] for i in order), tail], axis=1)
+            stacks.append(Stack(kind, layers, tuple(starts.tolist()), tuple(sizes), longest))
+    return arrays, stacks
+
+
+def _length(layout: Layout, kind: str) -> int:
+    sections = [section for section in layout.sections if section.kind == kind]
+    return sum(s.size * (layout.room if s.group in PARTED else 1) for s in sections)
+
+
+def _kind(name: str) -> str:
+    return {"kernel": "kernel", "mean": "statistic", "var": "statistic"}.get(name, "vector")
+
+
+def _flat_block(tree: Any, layers: int) -> dict[str, np.ndarray]:
+    """The arrays of a block by kind, `[layers, n]`, in the order of a layout."""
+    flat: dict[str, list[np.ndarray]] = {
+        kind: [np.zeros((layers, 0), np.float32)] for kind in KINDS
+    }
     for group in GROUPS:
-        parts = room if group in PARTED else 1
-        for kind in KINDS:
-            if (group, kind) in pieces:
-                joined = np.concatenate(pieces[group, kind], axis=-1)
-                stacks.setdefault(group, {})[kind] = joined.reshape(*joined.shape[:2], -1)
-                sections.append(Section(group, kind, ends[kind], joined.shape[-1], parts))
-                ends[kind] += parts * joined.shape[-1]
-    return stacks, Layout(tuple(places), tuple(sections))
+        of_kind: dict[str, list[np.ndarray]] = {}
+        for keypath, leaf in jax.tree_util.tree_leaves_with_path(tree.get(group, {})):
+            parts = leaf.shape[1] if group in PARTED else 1
+            array = np.reshape(leaf, (layers, parts, -1))
+            of_kind.setdefault(_kind(keypath[-1].key), []).append(array)
+        for kind, arrays in of_kind.items():
+            flat[kind].append(np.concatenate(arrays, axis=2).reshape(layers, -1))
+    return {kind: np.concatenate(arrays, axis=1) for kind, arrays in flat.items()}
 
 
-def unpack(layout: Layout, rows: Rows, group: str, part: Any = None) -> Any:
-    """The arrays of a group in the rows `[n]` of a layer; of one part, or of all, `[parts, ...]`.
+def unpack(layout: Layout, rows: Rows, group: str, part: Any = None, parts: Any = 0) -> Any:
+    """The arrays of a group in the rows `[n]` of a layer; of one part, or of all, `[room, ...]`.
 
-    Groups without parts have one, and no axis for it.
+    Groups without parts have one, and no axis for it. Parts that a block lacks are not zero if
+    another group follows.
+
+    Args:
+      layout: of the block.
+      rows: by kind.
+      group: its name.
+      part: `int32[]`, which; None for all.
+      parts: of the block; needed for what lies after parts, which is SE.
     """
     tree: dict[str, Any] = {}
     flat = {}
     for section in _sections(layout, group):
-        row, size = rows[section.kind], section.size
-        if part is not None:
-            start = (section.start + part * size,)
-            row = lax.dynamic_slice(row, start, (size,), allow_negative_indices=False)
-        else:
-            row = row[section.start : section.start + section.parts * size]
-            row = row.reshape(section.parts, size) if group in PARTED else row
-        flat[section.kind] = row
+        stacked = group in PARTED and part is None
+        shape = (layout.room, section.size) if stacked else (section.size,)
+        start = _start(section, parts, 0 if part is None else part)
+        row = lax.dynamic_slice(
+            rows[section.kind], start, (int(np.prod(shape)),), allow_negative_indices=False
+        )
+        flat[section.kind] = row.reshape(shape)
     for place in layout.places:
         if place.path[0] == group:
             row = flat[place.kind]
@@ -140,11 +200,15 @@ def unpack(layout: Layout, rows: Rows, group: str, part: Any = None) -> Any:
     return tree
 
 
-def repack(layout: Layout, rows: Rows, group: str, tree: Any, part: Any = 0) -> Rows:
+def repack(
+    layout: Layout, rows: Rows, group: str, tree: Any, part: Any = 0, parts: Any = 0
+) -> Rows:
     """Rows with the arrays of a group written in: the inverse of `unpack`.
 
     Args:
-      tree: arrays of the given part; those of all parts, `[parts, ...]`, from part 0 on.
+      layout, rows, group, parts: as there.
+      tree: arrays of the given part; those of all parts, `[room, ...]`, from part 0 on.
+      part: `int32[]`.
     """
     new = dict(rows)
     for section in _sections(layout, group):
@@ -157,11 +221,15 @@ def repack(layout: Layout, rows: Rows, group: str, tree: Any, part: Any = 0) -> 
                 lead = leaf.shape[: leaf.ndim - len(place.shape)]
                 leaves.append(leaf.reshape(*lead, -1))
         piece = jnp.concatenate(leaves, axis=-1).ravel()
-        start = (section.start + part * section.size,)
+        start = _start(section, parts, part)
         new[section.kind] = lax.dynamic_update_slice(
             new[section.kind], piece, start, allow_negative_indices=False
         )
     return new
+
+
+def _start(section: Section, parts: Any, part: Any) -> tuple[Any]:
+    return (section.start + parts * section.after_parts + part * section.size,)
 
 
 def _sections(layout: Layout, group: str) -> list[Section]:
@@ -177,16 +245,18 @@ def take(index: Index, tree: Any, architecture: jax.Array) -> Any:
       architecture: `int32[L]`.
 
     Returns:
-      The tree with rows `[layers, n]` in place of the stacks of a stage's modules, n of the
-      longest; what all paths share is as it was. Beyond the arrays of a layer's block, a row
-      holds zeros.
+      The tree with rows `[layers, n]` in place of stacks, n of the longest block; what all paths
+      share is as it was. Beyond the arrays of a layer's block, a row holds zeros.
     """
     found = _find(index, architecture)
 
     def one(network: Any) -> Any:
         if not _is_network(network):
             return network
-        stages = [_take_stage(index, found, i, m) for i, m in enumerate(network["stages"])]
+        stages = [
+            {kind: _take_rows(stack, *where[kind]) for kind, stack in stage.items()}
+            for where, stage in zip(found, network["stages"], strict=True)
+        ]
         return {**network, "stages": stages}
 
     return jax.tree.map(one, tree, is_leaf=_is_network)
@@ -200,8 +270,8 @@ def put(index: Index, tree: Any, part: Any, architecture: jax.Array) -> Any:
         if not _is_network(network):
             return path
         stages = [
-            _put_stage(index, found, i, modules, rows)
-            for i, (modules, rows) in enumerate(zip(network["stages"], path["stages"], strict=True))
+            {kind: _put_rows(stack, rows[kind], *where[kind][1:]) for kind, stack in stage.items()}
+            for where, stage, rows in zip(found, network["stages"], path["stages"], strict=True)
         ]
         return {**path, "stages": stages}
 
@@ -209,124 +279,60 @@ def put(index: Index, tree: Any, part: Any, architecture: jax.Array) -> Any:
 
 
 class Found(NamedTuple):
-    """Where a stack holds the choices of its layers: `int32[layers]`, and `bool[layers]` if."""
+    """Where the blocks of a path lie in a stack, and how long a row is."""
 
-    slots: jax.Array
-    held: jax.Array
-
-
-Places = dict[tuple[int, int, str], Found]  # by stage, module and group
+    longest: int
+    starts: jax.Array  # int32[layers]
+    sizes: jax.Array  # int32[layers]
 
 
-def _find(index: Index, architecture: jax.Array) -> Places:
-    """The slot of each layer's choice in each stack; 0 if it has none.
-
-    Written for all layers, so that the compiler finds equal members in stages equal.
-    """
-    places = {}
-    for key, stack in index.items():
-        layers = slice(stack.layers.start, stack.layers.stop)
-        matches = architecture[:, None] == jnp.array(stack.members, jnp.int32)
-        slots = jnp.where(matches, jnp.arange(len(stack.members), dtype=jnp.int32), 0).sum(1)
-        places[key] = Found(slots[layers], matches.any(1)[layers])
-    return places
+def _find(index: Index, architecture: jax.Array) -> list[dict[str, Found]]:
+    """By stage and kind. One look-up for all, as each would be kernels to compile."""
+    flat = [stack for stage in index for stack in stage]
+    tables = jnp.array([(stack.starts, stack.sizes) for stack in flat], jnp.int32)
+    chosen = architecture[:, None] == jnp.arange(tables.shape[2], dtype=jnp.int32)
+    found = (tables[:, :, None] * chosen).sum(-1)  # [stacks, 2, L]
+    places = iter(found)
+    return [
+        {
+            stack.kind: Found(
+                stack.longest, *next(places)[:, stack.layers.start : stack.layers.stop]
+            )
+            for stack in stage
+        }
+        for stage in index
+    ]
 
 
 def _is_network(tree: Any) -> bool:
     return isinstance(tree, dict) and "stages" in tree
 
 
-class Piece(NamedTuple):
-    """A stack `[layers, members, n]`, and where what it holds goes in a row, `room` in all."""
+@partial(jax.jit, static_argnums=1)
+def _take_rows(stack: jax.Array, longest: int, starts: jax.Array, sizes: jax.Array) -> jax.Array:
+    """Copies in a loop: what is chosen by an index, XLA would fuse with all that reads the rows."""
 
-    leaf: jax.Array
-    found: Found
-    start: int
-    room: int
+    def copy(layer: jax.Array, rows: jax.Array) -> jax.Array:
+        block = _slice_of(stack, layer, starts[layer], longest)
+        own = jnp.where(jnp.arange(longest) < sizes[layer], block, 0)
+        return lax.dynamic_update_slice(rows, own, (layer, 0), allow_negative_indices=False)
 
-
-def _pieces(
-    index: Index, places: Places, key: tuple[int, int], groups: Groups, kind: str
-) -> dict[str, Piece]:
-    """Those of a module by group; the key is of its stage and of itself."""
-    pieces, start = {}, 0
-    for group in GROUPS:
-        if kind in groups.get(group, ()):
-            leaf, stack = groups[group][kind], index[*key, group]
-            room = leaf.shape[2] // stack.parts * stack.room
-            pieces[group] = Piece(leaf, places[*key, group], start, room)
-            start += room
-    return pieces
+    rows = lax.empty((len(stack), longest), stack.dtype)
+    return lax.fori_loop(0, len(stack), copy, rows)
 
 
-def _take_stage(index: Index, places: Places, number: int, modules: Sequence[Groups]) -> Rows:
-    rows = {}
-    for kind in KINDS:
-        pieces = [
-            piece
-            for j, groups in enumerate(modules)
-            for piece in _pieces(index, places, (number, j), groups, kind).values()
-        ]
-        if pieces:
-            rows[kind] = _take_rows(pieces)
-    return rows
+@jax.jit
+def _put_rows(stack: jax.Array, rows: jax.Array, starts: jax.Array, sizes: jax.Array) -> jax.Array:
+    longest = rows.shape[1]
+
+    def write(layer: jax.Array, stack: jax.Array) -> jax.Array:
+        start = starts[layer]
+        own = jnp.arange(longest) < sizes[layer]
+        block = jnp.where(own, rows[layer], _slice_of(stack, layer, start, longest))
+        return lax.dynamic_update_slice(stack, block, (layer, start), allow_negative_indices=False)
+
+    return lax.fori_loop(0, len(stack), write, stack)
 
 
-def _take_rows(pieces: Sequence[Piece]) -> jax.Array:
-    """The row of each layer, `[layers, n]`, out of the stacks that hold its choice."""
-    return _copy_rows(
-        [piece.leaf for piece in pieces],
-        [piece.found for piece in pieces],
-        tuple(piece.start for piece in pieces),
-        max(piece.start + piece.room for piece in pieces),
-    )
-
-
-@partial(jax.jit, static_argnums=(2, 3))
-def _copy_rows(
-    leaves: Sequence[jax.Array], places: Sequence[Found], starts: Sequence[int], size: int
-) -> jax.Array:
-    """Copies in a loop: a choice between arrays, XLA would fuse with all that reads the rows, and
-    choose anew for every number, 20 times slower on CPU."""
-
-    def copy(
-        leaf: jax.Array, slot: jax.Array, start: int, layer: jax.Array, rows: jax.Array
-    ) -> jax.Array:
-        own = lax.dynamic_slice(
-            leaf, (layer, slot, 0), (1, 1, leaf.shape[2]), allow_negative_indices=False
-        )
-        to = (layer, start)
-        return lax.dynamic_update_slice(rows, own[0], to, allow_negative_indices=False)
-
-    def copy_held(layer: jax.Array, rows: jax.Array) -> jax.Array:
-        for leaf, found, start in zip(leaves, places, starts, strict=True):
-            way = partial(copy, leaf, found.slots[layer], start)
-            rows = lax.cond(found.held[layer], way, lambda _, rows: rows, layer, rows)
-        return rows
-
-    layers = len(leaves[0])
-    return lax.fori_loop(0, layers, copy_held, jnp.zeros((layers, size), leaves[0].dtype))
-
-
-def _put_stage(
-    index: Index, places: Places, number: int, modules: Sequence[Groups], rows: Rows
-) -> list[Groups]:
-    new: list[Groups] = []
-    for j, groups in enumerate(modules):
-        new.append({group: dict(kinds) for group, kinds in groups.items()})
-        for kind in KINDS:
-            for group, piece in _pieces(index, places, (number, j), groups, kind).items():
-                new[-1][group][kind] = _put_rows(piece, rows[kind])
-    return new
-
-
-def _put_rows(piece: Piece, rows: jax.Array) -> jax.Array:
-    leaf, found = piece.leaf, piece.found
-    beyond = leaf.shape[1]  # where writes are dropped
-    slots = jnp.where(found.held, found.slots, beyond)
-    return leaf.at[jnp.arange(len(leaf)), slots].set(
-        rows[:, piece.start : piece.start + leaf.shape[2]],
-        mode="drop",
-        unique_indices=True,
-        wrap_negative_indices=False,
-    )
+def _slice_of(stack: jax.Array, layer: jax.Array, start: jax.Array, size: int) -> jax.Array:
+    return lax.dynamic_slice(stack, (layer, start), (1, size), allow_negative_indices=False)

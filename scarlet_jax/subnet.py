@@ -14,7 +14,7 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.nn import bank, functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.space import Array, Space
+from scarlet_jax.space import Array, Space, part_expansion
 from scarlet_jax.supernet import DTYPES, Plan, check_network
 
 SKIPS = ("identity", "els", "pad")
@@ -184,12 +184,12 @@ def _blocks_on_path(plan: Plan, kind: str, arrays: Any, path: Array) -> list[Any
     for i, stage in enumerate(plan.stages):
         for row, layer in enumerate(stage.layers):
             choice = plan.space.choices[path[layer]]
-            which = next(j for j, module in enumerate(stage.modules) if choice in module.choices)
-            layout = getattr(stage.modules[which], kind)
             own = {k: rows[row] for k, rows in stages[i].items()}
+            layout = getattr(stage.skip if choice.is_skip else stage.bank, kind)
+            parts = choice.expansion // part_expansion(plan.space.choices)
             block: dict[str, Any] = {}
             for group in stacks.GROUPS:
-                block |= stacks.unpack(layout, own, group)
+                block |= stacks.unpack(layout, own, group, parts=parts)
             blocks.append(block)
     return blocks
 

@@ -7,7 +7,7 @@ once and scanned over. `scarlet_jax.stacks` says how the arrays are kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,30 +24,19 @@ from scarlet_jax.nn.convolution import largest_divisor
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.nn.switch import plain, switch
 from scarlet_jax.space import SKIP, Choice, Layer, Space, kernel_sizes, part_expansion
-from scarlet_jax.stacks import Layout, Stack
+from scarlet_jax.stacks import Layout
 
 STABILIZERS = ("els", "none")
 DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Module:
-    """What a stage stores together: the blocks of one expansion, or the skip.
+class Skip:
+    """What a stage's skip is: its graph, and where its arrays lie."""
 
-    Attributes:
-      choices: whose arrays it has.
-      parts: of each (`nn.bank`).
-      params, stats: where they lie in a path's rows.
-    """
-
-    choices: tuple[Choice, ...]
-    parts: int
+    graph: Any
     params: Layout
     stats: Layout
-
-    def members(self, group: str) -> tuple[Choice, ...]:
-        """The choices that have the weights of a group."""
-        return tuple(choice for choice in self.choices if group != "se" or choice.se)
 
 
 @dataclass(frozen=True)
@@ -56,14 +45,14 @@ class Stage:
 
     Attributes:
       layers: their numbers.
-      modules: what they store, the blocks' first.
-      skip: graph of the skip, or None in a space without.
-      bank: their blocks, or None in a space without.
+      stacks: where each choice's arrays lie.
+      skip: or None in a space without.
+      bank: their blocks.
     """
 
     layers: range
-    modules: tuple[Module, ...]
-    skip: Any
+    stacks: tuple[stacks.Stack, ...]
+    skip: Skip | None
     bank: Bank
 
 
@@ -78,19 +67,10 @@ class Plan:
     stages: tuple[Stage, ...]
     head: Any
 
-    @cached_property
+    @property
     def index(self) -> stacks.Index:
-        """Which layers and choices the stacks hold."""
-        return {
-            (i, j, group): Stack(
-                stage.layers,
-                tuple(self.space.choices.index(c) for c in module.members(group)),
-                *(module.parts, stage.bank.parts) if group in stacks.PARTED else (1, 1),
-            )
-            for i, stage in enumerate(self.stages)
-            for j, module in enumerate(stage.modules)
-            for group in stacks.GROUPS
-        }
+        """Where the choices of each stage lie."""
+        return tuple(stage.stacks for stage in self.stages)
 
 
 class Computed(NamedTuple):
@@ -325,7 +305,7 @@ def _run_choice(
     else:
         ways = [bank.way(stage.bank)]
     if stage.skip is not None:
-        ways.append(plain(partial(_skip, stage.skip, stage.modules[-1].params)))
+        ways.append(plain(partial(_skip, stage.skip)))
     kernels = kernel_sizes(choices)
     is_skip, *chosen = (
         _look_up(table, choice)
@@ -339,10 +319,10 @@ def _run_choice(
     return switch(ways, is_skip, (params, x), bank.Chosen(stats, how.batch, *chosen))
 
 
-def _skip(graphdef: Any, layout: Layout, operands: Any, chosen: bank.Chosen) -> tuple[Any, Any]:
+def _skip(skip: Skip, operands: Any, chosen: bank.Chosen) -> tuple[Any, Any]:
     params, x = operands
-    arrays = stacks.unpack(layout, params, "shared")
-    return functional.apply(graphdef, arrays, {}, x)[0], chosen.batch and chosen.stats
+    arrays = stacks.unpack(skip.params, params, "shared")
+    return functional.apply(skip.graph, arrays, {}, x)[0], chosen.batch and chosen.stats
 
 
 def _in_cache(x: jax.Array, cache_bytes: int, size: int) -> int:
@@ -440,21 +420,29 @@ def _create_stage(
     layers: range,
     stabilizer: str,
     rng: np.random.Generator,
-) -> tuple[Stage, list[Any], list[Any]]:
-    """A stage with the stacks of its parameters and statistics, one entry a module."""
+) -> tuple[Stage, Any, Any]:
+    """A stage with the stacks of its parameters and statistics."""
     repeats, shape = len(layers), (c_in, layer.width, layer.stride)
-    expansions = sorted({choice.expansion for choice in space.choices if not choice.is_skip})
     unit = part_expansion(space.choices)
-    most = max(expansions) // unit
+    most = max(choice.expansion for choice in space.choices) // unit
     kernels = kernel_sizes(space.choices)
-    stored = []
-    for expansion in expansions:
+    # By choice, and what it is there; both of parameters and of statistics.
+    trees: dict[Choice, list[Any]] = {}
+    for expansion in sorted({c.expansion for c in space.choices if not c.is_skip}):
         choices = [choice for choice in space.choices if choice.expansion == expansion]
         blocks = InvertedBottleneck(*shape, choices, repeats=repeats, rng=rng)
-        _, *trees = functional.split(blocks)
-        parts = expansion // unit
-        trees = [bank.to_parts(tree, parts, most, max(kernels)) for tree in trees]
-        stored.append((choices, parts, trees))
+        _, *both = functional.split(blocks)
+        both = [bank.to_parts(tree, expansion // unit, most, max(kernels)) for tree in both]
+        for choice in choices:
+            trees[choice] = [_member(tree, choices, choice) for tree in both]
+    largest = max(trees, key=lambda choice: (choice.se, choice.expansion))
+    whole = Bank(
+        layer.stride,
+        layer.stride == 1 and c_in == layer.width,
+        tuple(kernels),
+        most,
+        *(stacks.lay_out(tree, most) for tree in trees[largest]),
+    )
     skip = None
     if any(choice.is_skip for choice in space.choices):
         built = (
@@ -462,22 +450,22 @@ def _create_stage(
             if stabilizer == "els"
             else ZeroPad(layer.width, layer.stride)
         )
-        skip, *trees = functional.split(built)
-        stored.append(([SKIP], 1, [{"shared": tree} for tree in trees]))
-    modules, params, stats = [], [], []
-    for choices, parts, trees in stored:
-        (param_stacks, param_layout), (stat_stacks, stat_layout) = (
-            stacks.pack(tree, most) for tree in trees
-        )
-        modules.append(Module(tuple(choices), parts, param_layout, stat_layout))
-        params.append(param_stacks)
-        stats.append(stat_stacks)
-    whole = Bank(
-        layer.stride,
-        layer.stride == 1 and c_in == layer.width,
-        tuple(kernels),
-        most,
-        max((m.params for m in modules), key=lambda layout: len(layout.sections)),
-        modules[0].stats,
+        graph, *both = functional.split(built)
+        trees[SKIP] = [{"shared": jax.tree.map(lambda leaf: leaf[:, 0], tree)} for tree in both]
+        skip = Skip(graph, *(stacks.lay_out(tree, most) for tree in trees[SKIP]))
+    (params, of_params), (stats, of_stats) = (
+        stacks.pack([trees[choice][i] for choice in space.choices], layout, layers)
+        for i, layout in enumerate((whole.params, whole.stats))
     )
-    return Stage(layers, tuple(modules), skip, whole), params, stats
+    return Stage(layers, (*of_params, *of_stats), skip, whole), params, stats
+
+
+def _member(tree: Any, choices: Sequence[Choice], choice: Choice) -> Any:
+    """The arrays of one of the blocks, `[layers, ...]`; those of SE are stacked without others."""
+    with_se = [c for c in choices if c.se]
+    own = {group: (with_se if group == "se" else choices) for group in tree}
+    return {
+        group: jax.tree.map(lambda leaf, of=of: leaf[:, of.index(choice)], tree[group])
+        for group, of in own.items()
+        if choice in of
+    }

@@ -18,9 +18,10 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
+from stacked import by_choice
 
 from scarlet_jax import space as spaces
-from scarlet_jax import stacks, supernet
+from scarlet_jax import supernet
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Space
@@ -51,9 +52,14 @@ def randomised(network: functional.Network, seed: int = 0) -> functional.Network
 
     def noisy(keypath: Any, leaf: jax.Array) -> jax.Array:
         noise = rng.uniform(0.1, 0.4, leaf.shape).astype(np.float32)
-        *_, group, kind = (getattr(key, "key", None) for key in keypath)
-        if group in stacks.PARTED and kind == "kernel":  # room that is not used stays zero
-            noise = np.where(leaf == 0, 0, noise)
+        part, *names = (getattr(key, "key", None) for key in keypath)
+        if part == "stages" and names[-1] == "kernel":  # room that is not used stays zero
+            kernels, noises = (
+                by_choice(network.graphdef, keypath[1].idx, {"kernel": array}, "kernel")
+                for array in (leaf, noise)
+            )
+            for choice, own in noises.items():
+                own[(kernels[choice] == 0) & (not choice.is_skip)] = 0
         return jax.numpy.asarray(leaf + noise)
 
     with_noise = jax.tree_util.tree_map_with_path

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 from small import config
+from stacked import by_choice
 
 from scarlet_jax import devices, subnet, supernet
 from scarlet_jax.errors import InputError
@@ -46,6 +47,10 @@ def run_steps(task, state, training, data, mesh, batch, count=3):
         state, metrics = step(state, devices.shard(mesh, batch))
         history.append({name: float(value) for name, value in metrics.items()})
     return state, history
+
+
+def is_network(tree):
+    return isinstance(tree, dict) and "stages" in tree
 
 
 def meshes():
@@ -89,12 +94,20 @@ def test_one_path_moves_alone_and_no_path_recompiles(settings, network, batch, c
         key = jax.random.split(jax.random.fold_in(jax.random.key(3), number))[0]
         (path,) = np.asarray(steps.sample_paths("uniform", make_space(settings), key))
         taken.add(tuple(path))
+        changed = jax.tree.map(np.not_equal, before, after)
+        # Parameters and momentum.
+        trees = [t for t in jax.tree.leaves(changed, is_leaf=is_network) if is_network(t)]
+        assert len(trees) == 2
         moved = [
             [
-                any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, modules), strict=True))
-                for modules in zip(*stages, strict=True)
+                any(
+                    np.any(by_choice(network.graphdef, stage, tree["stages"][stage], kind)[choice])
+                    for tree in trees
+                    for kind in ("kernel", "vector")
+                )
+                for choice in network.graphdef.space.choices
             ]
-            for stages in zip(before[0]["stages"], after[0]["stages"], strict=True)
+            for stage in range(2)
         ]
         assert moved == [[choice == 0, choice == 1] for choice in path]
         assert jax.tree.all(jax.tree.map(lambda a: np.all(np.isfinite(a)), after))
@@ -148,9 +161,9 @@ def test_strict_fair_step_is_one_update_with_the_summed_gradients(settings, netw
     assert first["gradient_norm"] == pytest.approx(norm, rel=1e-4)
     # Every choice got a gradient, the stabilizers as well.
     for stage in range(2):
-        bank, skip = total["stages"][stage]
-        assert np.all(np.any(bank["part"]["kernel"] != 0, axis=-1))
-        assert np.any(skip["shared"]["kernel"])
+        of_choice = by_choice(network.graphdef, stage, total["stages"][stage], "kernel")
+        for gradient_of_block in of_choice.values():
+            assert np.all(np.any(gradient_of_block != 0, axis=-1))
 
 
 def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, batch):

@@ -141,7 +141,9 @@ def _forward(bank: Bank, operands: tuple[Rows, jax.Array], chosen: Chosen) -> An
     if has_se:
         gates = lax.cond(
             chosen.use_se,
-            lambda: se_gates(stacks.unpack(bank.params, params, "se")["se"], pooled, x.dtype),
+            lambda: se_gates(
+                stacks.unpack(bank.params, params, "se", parts=chosen.parts)["se"], pooled, x.dtype
+            ),
             lambda: jnp.ones(pooled.shape, x.dtype),
         )
 
@@ -189,9 +191,9 @@ def _backward(
         def no_gates(se: Any, pooled: jax.Array) -> Any:
             return jnp.ones(pooled.shape, x.dtype), *jax.tree.map(jnp.zeros_like, (se, pooled))
 
-        se = stacks.unpack(bank.params, params, "se")["se"]
+        se = stacks.unpack(bank.params, params, "se", parts=chosen.parts)["se"]
         gates, se, pooled = lax.cond(chosen.use_se, pull_gates, no_gates, se, kept.pooled)
-        rows = stacks.repack(bank.params, rows, "se", {"se": se})
+        rows = stacks.repack(bank.params, rows, "se", {"se": se}, parts=chosen.parts)
     ways = [partial(_pull_convolve, bank.stride, kernel) for kernel in bank.kernels]
 
     def widen_back(i: jax.Array, carry: Any) -> Any:

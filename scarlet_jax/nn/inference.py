@@ -145,7 +145,9 @@ def _project(
 
     def gates() -> jax.Array:
         pooled = lax.fori_loop(0, chosen.parts, pool, jnp.zeros(no_gates.shape))
-        return banks.se_gates(stacks.unpack(bank.params, params, "se")["se"], pooled, dtype)
+        return banks.se_gates(
+            stacks.unpack(bank.params, params, "se", parts=chosen.parts)["se"], pooled, dtype
+        )
 
     if has_se:
         no_gates = jnp.ones((images, bank.parts, width), dtype)
