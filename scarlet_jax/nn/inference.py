@@ -52,7 +52,7 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
     def add_moments(sums: Any, j: Any, piece: jax.Array) -> Any:
         if share is None:
             return None
-        return lax.cond(used, lambda: sums + weighted_moments(piece, share[j]), lambda: sums)
+        return lax.cond(used, lambda: sums + weighted_moments(piece, _read(share, j)), lambda: sums)
 
     def run(group: Any, carry: Any) -> Any:
         y, room, norms, rows = carry
@@ -68,10 +68,10 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             taps, sums = part["depthwise"]["kernel"], no_sums(width)
 
             def expand(j: Any) -> jax.Array:
-                return pointwise(pieces[j], part["expand"]["kernel"].astype(x.dtype))
+                return pointwise(_read(pieces, j), part["expand"]["kernel"].astype(x.dtype))
 
             def look(j: Any, sums: jax.Array) -> jax.Array:
-                return sums + weighted_moments(expand(j), share[j])
+                return sums + weighted_moments(expand(j), _read(share, j))
 
             def convolve(j: Any, carry: Any) -> Any:
                 room, sums = carry
@@ -94,7 +94,7 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             y, sums = carry
 
             def activated(i: jax.Array) -> jax.Array:
-                return banks.activate(_read(room, i, j - first_piece), norms[i])
+                return banks.activate(_read(room, i, j - first_piece), _read(norms, i))
 
             shape = (images, *size)
             projected = _project(bank, params, chosen, activated, shape, x.dtype).astype(x.dtype)
@@ -108,8 +108,8 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             rows = stacks.repack(bank.stats, rows, "shared", {"bn3": bn3})
 
         def finish(j: Any, y: jax.Array) -> jax.Array:
-            own = scale_and_shift(y[j], last)
-            return _write(y, own + pieces[j] if bank.residual else own, j)
+            own = scale_and_shift(_read(y, j), last)
+            return _write(y, own + _read(pieces, j) if bank.residual else own, j)
 
         return each(finish, y), room, norms, rows
 
@@ -168,11 +168,12 @@ def _loop(start: Any, count: Any, body: Body, carry: Any) -> Any:
     return lax.fori_loop(start, start + count, body, carry)
 
 
-def _read(stacked: jax.Array, i: Any, j: Any) -> jax.Array:
-    """`stacked[i, j]`, in range."""
-    sizes = (1, 1, *stacked.shape[2:])
-    start = (i, j, *(0 for _ in sizes[2:]))
-    return lax.dynamic_slice(stacked, start, sizes, allow_negative_indices=False)[0, 0]
+def _read(stacked: jax.Array, *index: Any) -> jax.Array:
+    """`stacked[index]`, in range."""
+    shape = stacked.shape[len(index) :]
+    start, sizes = (*index, *(0 for _ in shape)), (*(1 for _ in index), *shape)
+    piece = lax.dynamic_slice(stacked, start, sizes, allow_negative_indices=False)
+    return piece.reshape(shape)
 
 
 def _write(stacked: jax.Array, value: jax.Array, *index: Any) -> jax.Array:
