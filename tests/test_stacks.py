@@ -3,13 +3,15 @@
 import jax
 import numpy as np
 import pytest
+from conftest import randomised
 from stacked import by_choice
 
 from scarlet_jax import space as spaces
-from scarlet_jax import stacks, supernet
+from scarlet_jax import stacks, subnet, supernet
+from scarlet_jax.nn import functional
 from scarlet_jax.space import SKIP, Choice
 
-# The longest block is not of the space: no wide one has SE, so that rows need room at the end.
+# No block of the space is as long as a row: none that is wide has SE.
 CHOICES = (Choice(4, 3), SKIP, Choice(2, 5, se=True), Choice(2, 3))
 
 
@@ -24,6 +26,16 @@ def network():
         head_width=8,
     )
     return supernet.create(space, num_classes=2)
+
+
+def test_narrow_blocks_with_se_beside_wide_ones_without(network):
+    images = np.random.default_rng(0).standard_normal((2, 9, 9, 3)).astype(np.float32)
+    run = jax.jit(lambda params, path: supernet.apply(plan, params, stats, images, path)[0])
+    plan, params, stats = randomised(network)
+    for path in ((0, 1, 2), (2, 2, 0)):
+        alone = subnet.extract(plan.space, functional.Network(plan, params, stats), path)
+        expected, _ = functional.apply(*alone, images)
+        np.testing.assert_allclose(run(params, np.array(path, np.int32)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("path", [(0, 1, 2), (2, 0, 3), (1, 1, 0), (3, 2, 2)])
