@@ -168,19 +168,13 @@ def run_population(
 
     def step(i: jax.Array, carry: Any) -> Any:
         all_logits, all_stats, last, computed = carry
-        path = _at(architectures, i)
+        path = inference.read(architectures, i)
         part = stacks.take(plan.index, params, path)
-        old = jax.tree.map(lambda leaf: _at(leaf, i), all_stats)
+        old = jax.tree.map(lambda leaf: inference.read(leaf, i), all_stats)
         same = jnp.cumprod(path == last).astype(bool)  # [L]
         logits, new, computed = _run_after_stem(plan, part, old, stem, path, how, (same, computed))
-        all_logits, all_stats = jax.tree.map(
-            lambda leaf, own: lax.dynamic_update_index_in_dim(
-                leaf, own, i, 0, allow_negative_indices=False
-            ),
-            (all_logits, all_stats),
-            (logits, new),
-        )
-        return all_logits, all_stats, path, computed
+        all_stats = jax.tree.map(lambda leaf, own: inference.write(leaf, own, i), all_stats, new)
+        return inference.write(all_logits, logits, i), all_stats, path, computed
 
     empty = _empty(plan, first, stem[0])
     maps: Any = empty[-1].maps
@@ -339,12 +333,7 @@ def _in_cache(x: jax.Array, cache_bytes: int, size: int) -> int:
 
 
 def _look_up(table: Sequence[int], choice: jax.Array) -> jax.Array:
-    return _at(jnp.array(table, jnp.int32), choice)
-
-
-def _at(array: jax.Array, i: jax.Array) -> jax.Array:
-    """`array[i]` for an index in range, without the checks of plain indexing."""
-    return lax.dynamic_index_in_dim(array, i, keepdims=False, allow_negative_indices=False)
+    return inference.read(jnp.array(table, jnp.int32), choice)
 
 
 def check_model(stabilizer: str, dtype: str) -> None:

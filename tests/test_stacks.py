@@ -65,9 +65,9 @@ def test_a_path_is_taken_out_and_written_back(network, path):
 
 def test_a_row_in_a_stack_is_in_range(network):
     """Slices are not checked when they run."""
-    for stage in network.graphdef.stages:
+    for number, stage in enumerate(network.graphdef.stages):
         for arrays in (network.params, network.stats):
-            for kind, stack in arrays["stages"][network.graphdef.stages.index(stage)].items():
+            for kind, stack in arrays["stages"][number].items():
                 (place,) = (place for place in stage.stacks if place.kind == kind)
                 assert max(place.starts) + place.longest <= stack.shape[1]
                 assert place.longest >= max(place.sizes)

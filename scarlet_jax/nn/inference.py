@@ -52,7 +52,7 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
     def add_moments(sums: Any, j: Any, piece: jax.Array) -> Any:
         if share is None:
             return None
-        return lax.cond(used, lambda: sums + weighted_moments(piece, _read(share, j)), lambda: sums)
+        return lax.cond(used, lambda: sums + weighted_moments(piece, read(share, j)), lambda: sums)
 
     def run(group: Any, carry: Any) -> Any:
         y, room, norms, rows = carry
@@ -68,16 +68,16 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             taps, sums = part["depthwise"]["kernel"], no_sums(width)
 
             def expand(j: Any) -> jax.Array:
-                return pointwise(_read(pieces, j), part["expand"]["kernel"].astype(x.dtype))
+                return pointwise(read(pieces, j), part["expand"]["kernel"].astype(x.dtype))
 
             def look(j: Any, sums: jax.Array) -> jax.Array:
-                return sums + weighted_moments(expand(j), _read(share, j))
+                return sums + weighted_moments(expand(j), read(share, j))
 
             def convolve(j: Any, carry: Any) -> Any:
                 room, sums = carry
                 convolved = lax.switch(chosen.kernel_index, ways, expand(j), first, taps)
                 sums = add_moments(sums, j, convolved)
-                return _write(room, convolved, i, j - first_piece), sums
+                return write(room, convolved, i, j - first_piece), sums
 
             if share is not None:
                 sums = lax.fori_loop(0, jnp.where(used, count, 0), look, sums)
@@ -86,7 +86,7 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             second, bn2 = norm_and_statistics(part["bn2"], running["bn2"], sums, batch)
             if batch is not None:
                 rows = stacks.repack(bank.stats, rows, "part", {"bn1": bn1, "bn2": bn2}, i)
-            return room, _write(norms, second, i), rows
+            return room, write(norms, second, i), rows
 
         room, norms, rows = lax.fori_loop(0, chosen.parts, widen, (room, norms, rows))
 
@@ -94,11 +94,11 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             y, sums = carry
 
             def activated(i: jax.Array) -> jax.Array:
-                return banks.activate(_read(room, i, j - first_piece), _read(norms, i))
+                return banks.activate(read(room, i, j - first_piece), read(norms, i))
 
             shape = (images, *size)
             projected = _project(bank, params, chosen, activated, shape, x.dtype).astype(x.dtype)
-            return _write(y, projected, j), add_moments(sums, j, projected)
+            return write(y, projected, j), add_moments(sums, j, projected)
 
         y, sums = each(narrow, (y, no_sums(out)))
         bn3 = stacks.unpack(bank.params, params, "shared")["bn3"]
@@ -108,8 +108,8 @@ def _forward(bank: Bank, images: int, operands: Any, chosen: Chosen) -> Any:
             rows = stacks.repack(bank.stats, rows, "shared", {"bn3": bn3})
 
         def finish(j: Any, y: jax.Array) -> jax.Array:
-            own = scale_and_shift(_read(y, j), last)
-            return _write(y, own + _read(pieces, j) if bank.residual else own, j)
+            own = scale_and_shift(read(y, j), last)
+            return write(y, own + read(pieces, j) if bank.residual else own, j)
 
         return each(finish, y), room, norms, rows
 
@@ -168,15 +168,15 @@ def _loop(start: Any, count: Any, body: Body, carry: Any) -> Any:
     return lax.fori_loop(start, start + count, body, carry)
 
 
-def _read(stacked: jax.Array, *index: Any) -> jax.Array:
-    """`stacked[index]`, in range."""
+def read(stacked: jax.Array, *index: Any) -> jax.Array:
+    """`stacked[index]`, in range, without the checks of plain indexing."""
     shape = stacked.shape[len(index) :]
     start, sizes = (*index, *(0 for _ in shape)), (*(1 for _ in index), *shape)
     piece = lax.dynamic_slice(stacked, start, sizes, allow_negative_indices=False)
     return piece.reshape(shape)
 
 
-def _write(stacked: jax.Array, value: jax.Array, *index: Any) -> jax.Array:
+def write(stacked: jax.Array, value: jax.Array, *index: Any) -> jax.Array:
     """`stacked.at[index].set(value)`, in range."""
     lead = (1,) * len(index)
     start = (*index, *(0 for _ in value.shape))
