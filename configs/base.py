@@ -4,6 +4,8 @@ The other files here start from this one and change what differs. A setting that
 paper nor its supplementary gives is marked (ours).
 """
 
+from math import inf
+
 from ml_collections import ConfigDict
 
 from scarlet_jax import space
@@ -93,8 +95,18 @@ def training() -> ConfigDict:
 def search() -> ConfigDict:
     """Algorithm 1, with table 1's values where it gives one."""
     config = ConfigDict()
+    config.objectives = ConfigDict()
+    config.objectives.accuracy = objective("max", 0.5)  # in the supernet, in [0, 1]
+    config.objectives.macs = objective("min", 0.5, most=500_000_000.0)
+    config.objectives.params = objective("none")  # MoGA wants more of them: "max"
+    config.objectives.latency = objective("none")  # milliseconds, by latency_table
+    # A file of python -m launch.benchmark --table=..., or of a phone in the same form.
+    config.latency_table = ""
+    config.latency_device = ""  # the device that the table must be of; "" takes any
+
     config.population = 70  # table 1
     config.generations = 20  # (ours)
+    config.crossover = "uniform"  # or one-point (ours)
     config.mutation_ratio = 0.8  # the rest is crossover; table 1
     config.p_random = 0.2  # p_rm of table 1
     config.p_reinforced = 0.65  # p_re of table 1
@@ -102,14 +114,13 @@ def search() -> ConfigDict:
     # p_M of table 1, read by us as: a reinforced mutation is guided by the objectives that need
     # an evaluation (accuracy); with p_K-M = 1 - p_M by those that are computed.
     config.p_evaluated = 0.7
-    config.objectives = ("accuracy", "macs")  # of accuracy, macs, params
-    config.weights = (0.5, 0.5)  # of each objective in the crowding distance (ours)
-    config.macs_min = 0  # the band that is searched (ours)
-    config.macs_max = 500_000_000  # (ours)
-    config.params_max = 0  # 0 sets no bound (ours)
-    config.accuracy_min = 0.0  # in [0, 1] (ours)
+    config.controller_memory = 10_000  # evaluations, the latest, that controllers learn from (ours)
     config.max_tries = 100  # rounds of proposals before a constraint is given up (ours)
+    config.rare = 0.01  # share of proposals that is feasible, below which a warning says why (ours)
     config.picks = 5  # K models picked evenly along the front (ours)
+    config.pick_by = "macs"  # what they are evenly spaced by; or latency, ... (ours)
+    config.pick_min = -inf  # the part of the front that is picked from
+    config.pick_max = inf
     config.statistics = "recalibrated"  # batch norm: running, batch or recalibrated (ours)
     config.calibration_batches = 4  # for "recalibrated" (ours)
     config.batch_size = 128  # images (ours)
@@ -117,4 +128,14 @@ def search() -> ConfigDict:
     # On CPUs a block scores so few images at a time that their widest feature map has this size,
     # so that it stays in cache (ours).
     config.cache_bytes = 2_000_000
+    return config
+
+
+def objective(goal: str, weight: float = 0.0, least: float = -inf, most: float = inf) -> ConfigDict:
+    """What is wanted of a number that every architecture has; all of it ours."""
+    config = ConfigDict()
+    config.goal = goal  # max, min, or none: its bounds alone count
+    config.weight = weight  # in the crowding distance; the weights sum to 1
+    config.min = least  # bounds, which are allowed themselves
+    config.max = most
     return config

@@ -36,5 +36,5 @@ def get_config() -> ConfigDict:
     config.supernet.steps = 17_600  # 50 epochs, in each of them 13 paths an image
     config.subnet.steps = 105_600  # 300 epochs
 
-    config.search.macs_max = 120_000_000  # the space spans 2 to 176 million
+    config.search.objectives.macs.max = 120_000_000.0  # the space spans 2 to 176 million
     return config

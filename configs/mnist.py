@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
 
     config.search.population = 30
     config.search.generations = 10
-    config.search.macs_max = 1_500_000  # the space spans 0.15 to 2.99 million
-    config.search.accuracy_min = 0.8
+    config.search.objectives.macs.max = 1_500_000.0  # the space spans 0.15 to 2.99 million
+    config.search.objectives.accuracy.min = 0.8
     config.search.picks = 4
     return config

@@ -1,20 +1,40 @@
 """Searches a trained supernet, or goes on with a search.
 
 python -m launch.search --config=configs/mnist.py --workdir=runs/mnist
+python -m launch.search --config=configs/mnist.py --workdir=runs/mnist --resume --generations=40
 """
+
+import shlex
+import sys
+import time
+
+from absl import flags
 
 from launch import common
 from scarlet_jax import jobs
 
+FLAGS = flags.FLAGS
 USAGE = "python -m launch.search --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
+    if FLAGS.generations is not None:
+        FLAGS.config.search.generations = FLAGS.generations
     setup = common.prepare()
-    jobs.search_supernet(setup, jobs.load_supernet(setup))
+    if FLAGS.resume:
+        jobs.check_searched(setup)
+    network = jobs.load_supernet(setup)
+    begin = time.monotonic()
+    state = jobs.search_supernet(setup, network)
+    command = shlex.join(["python", "-m", "launch.search", *sys.argv[1:]])
+    jobs.write_report(setup, state, command, {"search": time.monotonic() - begin})
     jobs.say_unreadable(setup)
 
 
 if __name__ == "__main__":
     common.define_config()
+    flags.DEFINE_boolean("resume", False, "Only go on with a search; an error if there is none.")
+    flags.DEFINE_integer(
+        "generations", None, "Instead of search.generations; more of them extend a search."
+    )
     common.run(main, USAGE)

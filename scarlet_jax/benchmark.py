@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,16 +31,18 @@ def measure(
       `macs` and `params`; `latency_p50_ms` and `latency_p95_ms` of one image;
       `images_per_second` of batches, from their median time.
     """
-    network = subnet.create(
-        space, architecture, num_classes=num_classes, channels=channels, dtype=dtype
-    )
-    run = jax.jit(
-        lambda params, stats, images: functional.apply(network.graphdef, params, stats, images)[0]
-    )
 
     def times(batch: int) -> np.ndarray:
-        images = jnp.zeros((batch, image_size, image_size, channels), jnp.float32)
-        return seconds(lambda: run(network.params, network.stats, images), repeats)
+        call = forward(
+            space,
+            architecture,
+            image_size=image_size,
+            num_classes=num_classes,
+            channels=channels,
+            dtype=dtype,
+            batch_size=batch,
+        )
+        return seconds(call, repeats)
 
     macs, params = cost.costs(space, architecture, image_size, num_classes, channels)
     single, many = times(1), times(batch_size)
@@ -50,6 +53,25 @@ def measure(
         "latency_p95_ms": float(np.percentile(single, 95) * 1e3),
         "images_per_second": float(batch_size / np.median(many)),
     }
+
+
+def forward(
+    space: Space,
+    architecture: Array,
+    *,
+    image_size: int,
+    num_classes: int,
+    channels: int,
+    dtype: str,
+    batch_size: int,
+) -> Callable[[], jax.Array]:
+    """A compiled network with random weights: a call gives its logits of a black batch."""
+    graphdef, *weights = subnet.create(
+        space, architecture, num_classes=num_classes, channels=channels, dtype=dtype
+    )
+    images = jnp.zeros((batch_size, image_size, image_size, channels), jnp.float32)
+    run = jax.jit(lambda weights, images: functional.apply(graphdef, *weights, images)[0])
+    return partial(run, weights, images)
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> np.ndarray:

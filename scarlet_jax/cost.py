@@ -1,9 +1,7 @@
 """MACs and parameters of whole populations by table look-up.
 
 Counting rule: multiply-adds of convolutions and dense layers (squeeze-and-excitation once
-an image), batch norm and activations free; parameters are all trainable ones. An identity
-keeps its input channels and its layer's stride, so a layer's cost depends on the last
-layer before it that is not an identity: its *source*. The tables are indexed by that.
+an image), batch norm and activations free; parameters are all trainable ones.
 """
 
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.path_table import PathTable
 from scarlet_jax.space import Choice, Space
 
 
@@ -31,11 +30,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Tables:
-    """Costs of a space at one image size. Source 0 is the separable block, s is layer s - 1."""
+    """Exact counts of a space at one image size, int64."""
 
-    stem: Cost
-    layers: NDArray[np.int64]  # [2, L, N, L + 1]: MACs and parameters by layer, choice, source
-    head: NDArray[np.int64]  # [2, L + 1]
+    macs: PathTable
+    params: PathTable
 
 
 def convolution(c_in: int, c_out: int, kernel: int, pixels: int, groups: int = 1) -> Cost:
@@ -106,7 +104,11 @@ def tables(
         cost = convolution(width, space.head_width, 1, side**2) + batch_norm(space.head_width)
         cost += dense(space.head_width, num_classes)
         head[:, source] = cost.macs, cost.params
-    return Tables(stem, layers, head)
+    is_skip = np.array([choice.is_skip for choice in space.choices])
+    return Tables(
+        PathTable(stem.macs, layers[0], head[0], is_skip),
+        PathTable(stem.params, layers[1], head[1], is_skip),
+    )
 
 
 def costs(
@@ -134,14 +136,8 @@ def costs(
     array = spaces.validate(space, architectures)
     population = np.atleast_2d(array)
     table = tables(space, image_size, num_classes, channels)
-    is_skip = np.array([choice.is_skip for choice in space.choices])
-    layer = np.arange(space.depth)
-    changes = np.where(is_skip[population], 0, layer + 1)  # [P, L]
-    after = np.maximum.accumulate(changes, axis=1)  # [P, L], the source after each layer
-    before = np.concatenate([np.zeros_like(after[:, :1]), after[:, :-1]], axis=1)
-    total = table.layers[:, layer, population, before].sum(axis=2)  # [2, P]
-    total += table.head[:, after[:, -1]] + np.array([[table.stem.macs], [table.stem.params]])
-    return total.T if array.ndim == 2 else total[:, 0]
+    counts = np.stack([table.macs(population), table.params(population)], axis=1)  # [P, 2]
+    return counts if array.ndim == 2 else counts[0]
 
 
 def macs(space: Space, architectures: Any, **network: int) -> NDArray[np.int64]:

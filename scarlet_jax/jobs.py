@@ -57,21 +57,14 @@ def run_pipeline(setup: Setup, command: str) -> Path:
     trained = time.monotonic()
     state = search_supernet(setup, network)
     searched = time.monotonic()
-    picks = search.pick_indices(setup.problem, state)
-    results = [
-        train_subnet(setup, state.architectures[pick], f"model-{i}") for i, pick in enumerate(picks)
-    ]
+    for i, pick in enumerate(search.pick_indices(setup.problem, state)):
+        train_subnet(setup, state.architectures[pick], f"model-{i}")
     seconds = {
         "supernet": trained - begin,
         "search": searched - trained,
         "subnets": time.monotonic() - searched,
     }
-    path = setup.workdir / "report.html"
-    _share_unreadable(setup)
-    if processes.is_first():
-        report.write_report(_report(setup, state, picks, results, command, seconds), path)
-    say(f"report: {path}")
-    return path
+    return write_report(setup, state, command, seconds)
 
 
 def train_supernet(setup: Setup) -> functional.Network:
@@ -103,33 +96,76 @@ def load_supernet(setup: Setup) -> functional.Network:
 
 
 def search_supernet(setup: Setup, network: functional.Network) -> search.State:
-    """Searches with the supernet's weights and writes `front.json`."""
-    section = setup.config.search
+    """Searches with the supernet's weights and writes `front.json`.
+
+    What has been scored with the same weights, data and settings is not scored again, whichever
+    search asked for it.
+    """
+    section, problem = setup.config.search, setup.problem
     score = _population_scorer(setup, network.graphdef)
     context = {
         "supernet": _fingerprint((network.params, network.stats)),
+        "space": setup.config.space.to_dict(),
         "data": without_operational(setup.config.data),
+        "dtype": setup.config.model.dtype,
+        "seed": setup.config.seed,  # of the held-out images
         "statistics": section.statistics,
         "calibration_batches": section.calibration_batches,
         "batch_size": section.batch_size,
     }
+    save = processes.is_first()
+    evaluate = search.remember(
+        lambda architectures: score(network.params, network.stats, architectures),
+        setup.workdir / "evaluations",
+        context,
+        chunk=section.chunk,
+        save=save,
+    )
     with Progress("search", section.generations + 1, "generation") as progress:
         state = search.run(
-            setup.problem,
-            lambda architectures: score(network.params, network.stats, architectures),
+            problem,
+            evaluate,
             seed=setup.config.seed,
             directory=setup.workdir / "search",
             context=context,
-            save=processes.is_first(),
+            save=save,
             on_generation=lambda state: progress.update(
-                state.generation,
-                f"{len(state.accuracy)} evaluated, best accuracy {np.nanmax(state.accuracy):.2%}",
+                state.generation, _search_detail(problem, state)
             ),
         )
-    path, front = setup.workdir / "front.json", search.front(setup.problem, state)
-    write(path, json.dumps(front, indent=1))
-    say(f"search: {front['evaluations']} evaluated, {len(front['front'])} on the front, in {path}")
+    front = search.front(problem, state)
+    for model in front["front"]:
+        model["blocks"] = spaces.to_names(setup.space, model["architecture"])
+    path = setup.workdir / "front.json"
+    write(path, json.dumps({"space": setup.space.name, **front}, indent=1))
+    search.say_picks(problem, state)
+    say(
+        f"search: {state.evaluations} evaluated, hypervolume {front['hypervolume']:.4f}, "
+        f"{len(front['front'])} on the front, in {path}"
+    )
     return state
+
+
+def check_searched(setup: Setup) -> None:
+    """Raises `InputError` if the work directory holds no search to go on with."""
+    path = setup.workdir / "search" / search.FILE_NAME
+    if not path.exists():
+        raise InputError(f"there is no search to resume: {path} does not exist")
+
+
+def _search_detail(problem: search.Problem, state: search.State) -> str:
+    feasible = search.feasible_rows(problem, state.values)
+    details = [
+        f"{state.evaluations} evaluated",
+        f"{feasible.sum() / max(state.proposed, 1):.0%} of proposals feasible",
+        f"hypervolume {search.hypervolume(problem, state):.4f}",
+    ]
+    for column in problem.evaluated:
+        objective, scores = problem.objectives[column], state.values[feasible, column]
+        if len(scores) and objective.goal != "none":
+            best = scores.max() if objective.goal == "max" else scores.min()
+            details.append(f"best {objective.name} {best:.4f}")
+    return ", ".join(details)
 
 
 def evaluate_paths(
@@ -347,29 +383,29 @@ def _fingerprint(tree: Any) -> str:
     return digest.hexdigest()
 
 
+def write_report(
+    setup: Setup, state: search.State, command: str, seconds: Mapping[str, float]
+) -> Path:
+    """Writes `report.html` of what the work directory holds. Returns its path.
+
+    Args:
+      setup: of the work directory.
+      state: the search.
+      command: what was run.
+      seconds: what each job of it took.
+    """
+    path = setup.workdir / "report.html"
+    _share_unreadable(setup)
+    if processes.is_first():
+        report.write_report(_report(setup, state, command, seconds), path)
+    say(f"report: {path}")
+    return path
+
+
 def _report(
-    setup: Setup,
-    state: search.State,
-    picks: Array,
-    results: Sequence[Mapping[str, Any]],
-    command: str,
-    seconds: Mapping[str, float],
+    setup: Setup, state: search.State, command: str, seconds: Mapping[str, float]
 ) -> report.Report:
-    points = np.stack([state.macs, state.accuracy], axis=1)
-    models = [
-        report.Model(
-            name=result["name"],
-            architecture=result["architecture"],
-            supernet_accuracy=float(state.accuracy[pick]),
-            macs=result["macs"],
-            params=result["params"],
-            validation_accuracy=result["validation_accuracy"],
-            test_accuracy=result["test_accuracy"],
-            test_images=result["test_images"],
-            curve=metrics.read(setup.workdir / "subnets" / result["name"]),
-        )
-        for pick, result in zip(picks, results, strict=True)
-    ]
+    picks = search.pick_indices(setup.problem, state)
     reproduction = {
         "command": command,
         "seed": str(setup.config.seed),
@@ -382,11 +418,54 @@ def _report(
         title=f"SCARLET-NAS on {setup.config.data.source}, space {setup.space.name}",
         space=setup.space,
         supernet_curve=metrics.read(setup.workdir / "supernet"),
-        generations=[points[row[row >= 0]] for row in state.survivors],
-        history=points,
-        front=points[search.front_indices(setup.problem, state)],
-        models=models,
+        search=_searched(setup.problem, state),
+        models=[_model(setup, state, pick, f"model-{i}") for i, pick in enumerate(picks)],
         reproduction=reproduction,
         config=setup.config.to_yaml(),
         notes=[str(setup.unreadable)] if len(setup.unreadable) else [],
+    )
+
+
+def _searched(problem: search.Problem, state: search.State) -> report.Search:
+    """The search as the report shows it: what is evaluated against what is computed."""
+    goals = [problem.objectives[i] for i in problem.goals]
+    across = next((o for o in goals if not o.is_evaluated), goals[0])
+    upwards = next((o for o in goals if o.is_evaluated and o is not across), goals[-1])
+    return report.Search(
+        architectures=state.architectures,
+        columns={
+            o.name: column for o, column in zip(problem.objectives, state.values.T, strict=True)
+        },
+        axes=(across.name, upwards.name),
+        maximize=(across.goal == "max", upwards.goal == "max"),
+        feasible=search.feasible_rows(problem, state.values),
+        born=state.born,
+        origin=[search.ORIGINS[code] for code in state.origin],
+        generations=[row[row >= 0] for row in state.survivors],
+        front=search.front_indices(problem, state),
+        hypervolume=search.hypervolume_curve(problem, state),
+    )
+
+
+def _model(setup: Setup, state: search.State, pick: int, name: str) -> report.Model:
+    """A picked model, with its scores where it has been retrained under that name."""
+    architecture = state.architectures[pick]
+    directory = _subnet_directory(setup, name)
+    result: dict[str, Any] = {}
+    if (directory / "result.json").exists():
+        result = json.loads((directory / "result.json").read_text())
+    trained = result.get("architecture") == architecture.tolist()
+    names = [objective.name for objective in setup.problem.objectives]
+    macs, params = cost.costs(setup.space, architecture, **network_size(setup))
+    return report.Model(
+        name=name,
+        index=int(pick),
+        architecture=architecture.tolist(),
+        supernet_accuracy=float(state.values[pick, names.index("accuracy")]),
+        macs=int(macs),
+        params=int(params),
+        validation_accuracy=result["validation_accuracy"] if trained else None,
+        test_accuracy=result["test_accuracy"] if trained else None,
+        test_images=result["test_images"] if trained else 0,
+        curve=metrics.read(directory) if trained else [],
     )

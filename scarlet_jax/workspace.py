@@ -9,7 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import data, devices, evaluation, processes, search, supernet
+from scarlet_jax import data, devices, evaluation, latency, processes, search, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.space import Space
@@ -66,13 +66,7 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
         space=space,
         splits=splits,
         mesh=devices.make_mesh(),
-        problem=search.make_problem(
-            space,
-            config.search,
-            image_size=config.data.image_size,
-            num_classes=len(splits.class_names),
-            channels=config.data.channels,
-        ),
+        problem=make_problem(config, space, len(splits.class_names)),
         unreadable=data.Unreadable(),
     )
 
@@ -80,6 +74,25 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
 def make_space(config: ConfigDict) -> Space:
     """The search space of a configuration."""
     return spaces.make_space(**config.space.to_dict())
+
+
+def make_problem(config: ConfigDict, space: Space, num_classes: int) -> search.Problem:
+    """The search problem of a configuration.
+
+    Raises:
+      InputError: for a setting that is not allowed, or a latency table that does not fit.
+    """
+    section = config.search
+    network = {
+        "image_size": config.data.image_size,
+        "num_classes": num_classes,
+        "channels": config.data.channels,
+    }
+    table = None
+    if section.latency_table:
+        table = latency.load(section.latency_table, space, device=section.latency_device, **network)
+    objectives = search.built_in(space, section.objectives, latency=table, **network)
+    return search.make_problem(space.depth, space.num_choices, objectives, section)
 
 
 def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ CHANGES = {
     "search": {
         "population": 3,
         "generations": 1,
-        "macs_max": 1_000_000,
+        "objectives": {"macs": {"max": 1e6}},
         "picks": 2,
         "calibration_batches": 2,
         "batch_size": 8,

@@ -1,5 +1,6 @@
 """Whole jobs on a tiny problem: interrupted, resumed, refused."""
 
+import functools
 import json
 import re
 import shutil
@@ -154,7 +155,9 @@ def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
 @pytest.mark.parametrize(
     ("section", "field", "value", "message"),
     [
-        ("search", "macs_max", 1, "macs_max"),
+        ("search.objectives.macs", "max", 1.0, "macs.max is 1, which no architecture"),
+        ("search.objectives.macs", "weight", 0.7, "sum to 1.2"),
+        ("search", "latency_table", "/nowhere", "/nowhere"),
         ("search", "statistics", "mean", "statistics 'mean'"),
         ("supernet", "sampler", "fair", "sampler 'fair'"),
         ("supernet", "batch_size", 9, "supernet.batch_size is 9"),
@@ -166,7 +169,7 @@ def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
 )
 def test_bad_settings_end_before_any_work(images, tmp_path, section, field, value, message):
     config = small.config(images)
-    config[section][field] = value
+    functools.reduce(getattr, section.split("."), config)[field] = value
     with pytest.raises(InputError, match=message):
         workspace.prepare(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -4,9 +4,11 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
+from searches import SPACE, TINY, Additive, column, macs, make_problem, params
 
 from configs import base
 from scarlet_jax import search
@@ -14,34 +16,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.search.nsga2 import non_dominated_rank
 
-SPACE = spaces.make_space(name="small", widths=(8, 8, 16, 16, 24, 24), strides=(1, 2, 1, 2, 1, 1))
-TINY = spaces.make_space(
-    name="tiny", widths=(8, 16, 16), strides=(1, 2, 1), expansions=(2,), kernels=(3, 5)
-)
 CONTEXT = {"supernet": {"step": 7, "fingerprint": "abc"}}
-
-
-def make_problem(space=SPACE, **settings):
-    config = base.get_config().search
-    config.update({"population": 12, "generations": 5, "max_tries": 20, "picks": 4} | settings)
-    return search.make_problem(space, config, image_size=16, num_classes=4, channels=3)
-
-
-class Additive:
-    """Accuracy from one utility a layer and choice; remembers what it was asked."""
-
-    def __init__(self, space=SPACE, seed=0, fail_at=None):
-        self.utility = np.random.default_rng(seed).normal(size=(space.depth, space.num_choices))
-        self.calls = []
-        self.fail_at = fail_at
-
-    def __call__(self, architectures):
-        assert architectures.dtype == np.int32
-        self.calls.append(architectures)
-        if len(self.calls) == self.fail_at:
-            raise KeyboardInterrupt
-        layer = np.arange(architectures.shape[1])
-        return 1 / (1 + np.exp(-self.utility[layer, architectures].sum(axis=1) / 2))
 
 
 def run(problem, evaluate, directory, seed=0, context=CONTEXT, **options):
@@ -53,43 +28,45 @@ def assert_same(one, other):
         np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
-def hypervolume(accuracy, macs, reference):
-    order = np.argsort(macs)
-    steps = np.diff(np.append(macs[order], reference))
-    return (np.maximum.accumulate(accuracy[order]) * steps).sum() / reference
-
-
 def test_a_search_evaluates_what_algorithm_1_says(tmp_path):
     drawn = spaces.sample(SPACE, np.random.default_rng(0), 100)
-    macs_max, params_max = np.median(make_problem().costs(drawn), axis=0).astype(int).tolist()
-    problem, evaluate = make_problem(macs_max=macs_max, params_max=params_max), Additive()
+    bounds = {
+        "macs": {"max": float(np.median(macs(SPACE, drawn)))},
+        "params": {"max": float(np.median(params(SPACE, drawn)))},
+    }
+    problem, evaluate = make_problem(objectives=bounds), Additive()
     seen = []
     state = run(problem, evaluate, tmp_path, on_generation=seen.append)
-    assert len(state.accuracy) == 12 * (2 + 5)
+    assert state.evaluations == 12 * (2 + 5)
     assert [state.generation for state in seen] == [1, 2, 3, 4, 5, 6]
     assert [len(call) for call in evaluate.calls] == [24, 12, 12, 12, 12, 12]
     np.testing.assert_array_equal(np.concatenate(evaluate.calls), state.architectures)
     assert len(np.unique(state.architectures, axis=0)) == len(state.architectures)
+    np.testing.assert_array_equal(column(problem, state, "macs"), macs(SPACE, state.architectures))
     np.testing.assert_array_equal(
-        problem.costs(state.architectures), np.stack([state.macs, state.params], axis=1)
+        column(problem, state, "params"), params(SPACE, state.architectures)
     )
-    assert state.macs.max() <= macs_max
-    assert state.params.max() <= params_max
+    np.testing.assert_array_equal(
+        column(problem, state, "accuracy"), Additive()(state.architectures)
+    )
+    for name, bound in bounds.items():
+        assert column(problem, state, name).max() <= bound["max"]
     np.testing.assert_array_equal(np.bincount(state.born), [24, 12, 12, 12, 12, 12])
     np.testing.assert_array_equal(state.origin == 0, state.born == 0)
+    assert state.proposed >= state.evaluations
     assert state.survivors.shape == (6, 12)
     assert state.survivors.min() >= 0
     for generation, survivors in enumerate(state.survivors):
         assert len(set(survivors.tolist())) == 12
         assert state.born[survivors].max() <= generation
-    # The first survivors are the non-dominated of the first two populations.
-    values = np.stack([-state.accuracy, state.macs], axis=1)[:24]
+    # The first survivors hold the non-dominated of the first two populations.
+    values = problem.to_minimise(state.values)[:24]
     assert set(np.flatnonzero(non_dominated_rank(values) == 0)) <= set(state.survivors[0].tolist())
 
 
 def test_offspring_come_about_in_table_1s_proportions():
-    problem = make_problem(population=400, generations=1)
-    evaluate = Additive()
+    problem = make_problem(spaces.S2, population=400, generations=1)
+    evaluate = Additive(spaces.S2)
     state = search.init(problem, 0)
     for _ in range(2):
         batch = search.ask(problem, state)
@@ -113,16 +90,16 @@ def test_asking_is_repeatable_and_changes_nothing():
 def test_search_beats_random_sampling(tmp_path, seed):
     problem, evaluate = make_problem(generations=10), Additive(seed=seed)
     state = run(problem, evaluate, tmp_path, seed=seed)
-    drawn = spaces.sample(SPACE, np.random.default_rng(seed), len(state.accuracy))
-    reference = problem.cost_range[0][1]
-    assert hypervolume(state.accuracy, state.macs, reference) > hypervolume(
-        evaluate(drawn), problem.costs(drawn)[:, 0], reference
-    )
+    drawn = spaces.sample(SPACE, np.random.default_rng(seed), state.evaluations)
+    values = problem.computed_values(drawn)
+    values[:, 0] = evaluate(drawn)
+    random = dataclasses.replace(state, architectures=drawn, values=values)
+    assert search.hypervolume(problem, state) > search.hypervolume(problem, random)
 
 
 @pytest.mark.parametrize("fail_at", [1, 2, 5])
 def test_a_killed_search_goes_on_to_the_same_result(tmp_path, fail_at):
-    problem = make_problem(accuracy_min=0.4)
+    problem = make_problem(objectives={"accuracy": {"min": 0.4}})
     evaluate = Additive()
     expected = run(problem, evaluate, tmp_path / "whole")
     killed = Additive(fail_at=fail_at)
@@ -150,29 +127,57 @@ def test_more_generations_extend_a_search(tmp_path):
 
 def test_resuming_another_search_is_refused_by_the_fields_that_differ(tmp_path):
     run(make_problem(generations=0), Additive(), tmp_path)
-    fields = r"supernet\.step \(now 8, was 7\); search\.weights \(.*\); seed \(now 1, was 0\)"
+    fields = (
+        r"supernet\.step \(now 8, was 7\); objectives\.accuracy\.weight \(now 0.9, was 0.5\); "
+        r"objectives\.macs\.weight \(.*\); seed \(now 1, was 0\)"
+    )
+    weights = {"accuracy": {"weight": 0.9}, "macs": {"weight": 0.1}}
     with pytest.raises(InputError, match=fields):
         run(
-            make_problem(generations=0, weights=(0.9, 0.1)),
+            make_problem(objectives=weights, generations=0),
             Additive(),
             tmp_path,
             seed=1,
             context={"supernet": {"step": 8, "fingerprint": "abc"}},
         )
-    with pytest.raises(InputError, match=r"space\.name \(now 'tiny', was 'small'\)"):
+    with pytest.raises(
+        InputError, match=r"objectives\.macs\.compute .*search\.depth \(now 3, was 6"
+    ):
         run(make_problem(TINY, generations=0), Additive(TINY), tmp_path)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    state = run(make_problem(generations=0), Additive(), tmp_path)
+def test_settings_of_the_picks_may_change(tmp_path):
+    expected = run(make_problem(generations=1), Additive(), tmp_path)
+    evaluate = Additive()
+    assert_same(run(make_problem(generations=1, picks=2), evaluate, tmp_path), expected)
+    assert evaluate.calls == []
+
+
+def test_the_history_is_columns_of_one_file(tmp_path):
+    problem = make_problem(generations=1)
+    state = run(problem, Additive(), tmp_path)
+    with np.load(tmp_path / "search.npz") as saved:
+        columns = dict(saved)
+    np.testing.assert_array_equal(columns["architectures"], state.architectures)
+    np.testing.assert_array_equal(columns["accuracy"], column(problem, state, "accuracy"))
+    np.testing.assert_array_equal(columns["macs"], column(problem, state, "macs"))
+    np.testing.assert_array_equal(columns["born"], state.born)
+
+
+def test_a_damaged_state_is_named_and_the_one_before_it_used(tmp_path, caplog):
+    problem = make_problem(generations=3)
+    expected = run(problem, Additive(), tmp_path)
     file = tmp_path / "search.npz"
-    with np.load(file) as saved:
-        np.testing.assert_array_equal(saved["architectures"], state.architectures)
-    assert [path.name for path in tmp_path.iterdir()] == ["search.npz"]
-    for content in (b"", b"not an archive", file.read_bytes()[:-100]):
-        file.write_bytes(content)
-        with pytest.raises(InputError, match=r"search\.npz cannot be read"):
-            run(make_problem(generations=0), Additive(), tmp_path)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    evaluate = Additive()
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        state = run(problem, evaluate, tmp_path)
+    assert "search.npz cannot be read" in caplog.text
+    assert "going on from" in caplog.text
+    assert_same(state, expected)
+    assert [len(call) for call in evaluate.calls] == [12]  # the last generation again
 
 
 def test_a_space_that_is_used_up_ends_the_search(tmp_path, caplog):
@@ -185,9 +190,8 @@ def test_a_space_that_is_used_up_ends_the_search(tmp_path, caplog):
     assert state.ended
     assert "search ends in generation" in caplog.text
     # So the front is the true one.
-    values = np.stack([-state.accuracy, state.macs], axis=1)
-    truth = np.flatnonzero(non_dominated_rank(values) == 0)
     problem = make_problem(TINY, generations=50, population=6)
+    truth = np.flatnonzero(non_dominated_rank(problem.to_minimise(state.values)) == 0)
     assert set(search.front_indices(problem, state).tolist()) == set(truth.tolist())
 
 
@@ -201,52 +205,69 @@ def test_a_population_larger_than_the_space_is_padded(tmp_path):
     assert (state.survivors[0, 27:] == -1).all()
 
 
-def test_initial_architectures_walk_into_a_band_that_uniform_draws_miss(tmp_path):
-    (low, high), _ = make_problem().cost_range
-    for band in ((low, low + (high - low) // 200), (high - (high - low) // 200, high)):
-        problem = make_problem(macs_min=band[0], macs_max=band[1], generations=1)
-        drawn = spaces.sample(SPACE, np.random.default_rng(0), 24 * 20)
-        hits = np.isin(problem.costs(drawn)[:, 0], range(band[0], band[1] + 1)).sum()
-        assert hits < 12
-        state = run(problem, Additive(), tmp_path / str(band[0]))
-        assert (state.macs >= band[0]).all()
-        assert (state.macs <= band[1]).all()
-        assert np.count_nonzero(state.born == 0) > 2 * hits
-
-
 def test_bounds_that_cannot_be_met_end_with_the_nearest_values(tmp_path):
-    (low, high), (params_low, _) = make_problem().cost_range
+    (low, high), (smallest, _) = (o.extremes() for o in make_problem_with_params().objectives[1:])
     # Each bound is possible, but not both: the dearest is never the smallest.
-    problem = make_problem(macs_min=high - 1, params_max=params_low + 1, max_tries=3)
+    problem = make_problem(
+        objectives={"macs": {"min": high - 1}, "params": {"max": smallest + 1}}, max_tries=3
+    )
     evaluate = Additive()
-    with pytest.raises(InputError, match=r"none of 144 .*macs_min.*best value.*params_max"):
+    message = (
+        r"the bounds leave nothing to search: 0% of 10,000 random architectures are feasible; "
+        r"the limiting bound is search.objectives.(macs.min|params.max) = .*the nearest value is "
+        r".*; then "
+    )
+    with pytest.raises(InputError, match=message):
         run(problem, evaluate, tmp_path)
     assert evaluate.calls == []
     # A gap between two neighbouring costs.
-    problem = make_problem(macs_min=low + 1, macs_max=low + 2, max_tries=3)
-    with pytest.raises(InputError, match=rf"search.macs_max {low + 2:,} is missed by \d+% "):
+    problem = make_problem(objectives={"macs": {"min": low + 1, "max": low + 2}}, max_tries=3)
+    with pytest.raises(InputError, match=rf"macs.max = {low + 2:,.0f}: .* the nearest value is"):
         run(problem, evaluate, tmp_path)
 
 
+def make_problem_with_params():
+    return make_problem(objectives={"params": {"max": 1e9}})
+
+
+def test_hardly_feasible_bounds_warn_with_the_acceptance_rate(tmp_path, caplog):
+    def odd(architectures):  # no table: the search can only try
+        return (architectures.sum(axis=1) % 97 == 29).astype(float)
+
+    (accuracy, macs) = make_problem().objectives
+    objectives = (accuracy, macs, search.Objective("odd", "none", low=1, compute=odd))
+    settings = base.get_config().search
+    settings.update({"population": 4, "generations": 0, "max_tries": 40})
+    problem = search.make_problem(SPACE.depth, SPACE.num_choices, objectives, settings)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        state = run(problem, Additive(), tmp_path)
+    assert (state.architectures.sum(axis=1) == 29).all()
+    message = r"0\.\d+% of 10,000 random architectures are feasible; .*odd.min = 1: 0\.\d+% satisfy"
+    assert re.search(message, caplog.text)
+
+
 def test_an_accuracy_that_cannot_be_met_ends_with_the_best_and_keeps_the_history(tmp_path):
-    problem, evaluate = make_problem(accuracy_min=0.999, max_tries=3), Additive()
-    with pytest.raises(InputError, match=r"accuracy_min is 0.999.*none of 72 .*value is 0\.\d+"):
+    problem = make_problem(objectives={"accuracy": {"min": 0.999}}, max_tries=3)
+    evaluate = Additive()
+    message = r"0% of 72 evaluated .* are feasible.*accuracy.min = 0.999.*nearest value is 0\.\d+"
+    with pytest.raises(InputError, match=message):
         run(problem, evaluate, tmp_path)
     assert [len(call) for call in evaluate.calls] == [24, 24, 24]
     with np.load(tmp_path / "search.npz") as saved:
         np.testing.assert_array_equal(saved["architectures"], np.concatenate(evaluate.calls))
     again = Additive()
-    with pytest.raises(InputError, match="none of 72"):
+    with pytest.raises(InputError, match="0% of 72 evaluated"):
         run(problem, again, tmp_path)
     assert again.calls == []
 
 
 def test_accuracy_below_the_bound_is_kept_in_the_history_alone(tmp_path):
-    problem = make_problem(accuracy_min=0.6)
+    problem = make_problem(objectives={"accuracy": {"min": 0.6}})
     state = run(problem, Additive(), tmp_path)
-    assert (state.accuracy < 0.6).any()
-    assert (state.accuracy[state.survivors] >= 0.6).all()
-    assert (state.accuracy[search.front_indices(problem, state)] >= 0.6).all()
+    accuracy = column(problem, state, "accuracy")
+    assert (accuracy < 0.6).any()
+    assert (accuracy[state.survivors] >= 0.6).all()
+    assert (accuracy[search.front_indices(problem, state)] >= 0.6).all()
 
 
 def test_what_scores_nan_is_reported_and_never_survives(tmp_path, caplog):
@@ -257,18 +278,21 @@ def test_what_scores_nan_is_reported_and_never_survives(tmp_path, caplog):
 
     with caplog.at_level(logging.WARNING, logger="absl"):
         state = run(make_problem(generations=3), evaluate, tmp_path)
-    assert np.isnan(state.accuracy).any()
+    accuracy = column(make_problem(), state, "accuracy")
+    assert np.isnan(accuracy).any()
     assert "scored NaN" in caplog.text
-    assert not np.isnan(state.accuracy[state.survivors]).any()
-    with pytest.raises(InputError, match="all of them scored NaN"):
+    assert not np.isnan(accuracy[state.survivors]).any()
+    with pytest.raises(
+        InputError, match="no result: none of 480 evaluated architectures could be scored"
+    ):
         run(make_problem(), lambda a: np.full(len(a), np.nan), tmp_path / "nan")
 
 
 @pytest.mark.parametrize(
     ("accuracy", "message"),
     [
-        (np.zeros(3), r"shape \[3\]; expected \[24\]"),
-        (np.full(24, 76.0), "from 76.0 to 76.0; allowed: 0 to 1"),
+        (np.zeros(3), r"shape \[3\]; expected \[24, 1\]"),
+        (np.full(24, 76.0), "accuracy from 76.0 to 76.0; allowed: 0 to 1"),
         (np.full(24, -np.inf), "allowed: 0 to 1"),
     ],
 )
@@ -284,35 +308,73 @@ def test_a_negative_seed_is_refused():
         search.init(make_problem(), -1)
 
 
-@pytest.mark.parametrize("objectives", [("accuracy",), ("params", "accuracy", "macs")])
-def test_any_set_of_objectives_is_searched(tmp_path, objectives):
-    problem = make_problem(objectives=objectives, weights=(1.0,) * len(objectives))
+@pytest.mark.parametrize(
+    "goals",
+    [
+        {"accuracy": "max"},
+        {"accuracy": "max", "macs": "min", "params": "max"},  # as MoGA
+        {"macs": "min", "params": "max"},  # nothing that is evaluated counts
+    ],
+)
+def test_any_set_of_objectives_is_searched(tmp_path, goals):
+    changes = {
+        name: {"goal": goals.get(name, "none"), "weight": float(name in goals) / len(goals)}
+        for name in ("accuracy", "macs", "params")
+    }
+    problem = make_problem(objectives=changes, pick_by=next(iter(goals)))
     state = run(problem, Additive(), tmp_path)
-    signed = {"accuracy": -state.accuracy, "macs": state.macs, "params": state.params}
-    values = np.stack([signed[name] for name in objectives], axis=1)
+    signs = {"max": -1, "min": 1}
+    values = np.stack([signs[g] * column(problem, state, name) for name, g in goals.items()], 1)
     expected = np.flatnonzero(non_dominated_rank(values) == 0)
     assert set(search.front_indices(problem, state).tolist()) == set(expected.tolist())
+    random = spaces.sample(SPACE, np.random.default_rng(0), state.evaluations)
+    if goals == {"macs": "min", "params": "max"}:
+        # Both ends of the front are found: fewest MACs, and most parameters.
+        assert column(problem, state, "macs").min() == problem.objectives[1].extremes()[0]
+        assert column(problem, state, "params").max() > params(SPACE, random).max()
+
+
+def test_a_score_of_ones_own_is_searched_with_several_columns():
+    """ZDT1's two objectives on a grid, both from the evaluator: the front is at g = 1."""
+
+    def evaluate(architectures):
+        levels = architectures / 8
+        g = 1 + 9 * levels[:, 1:].mean(axis=1)
+        return np.stack([levels[:, 0], g * (1 - np.sqrt(levels[:, 0] / g))], axis=1)
+
+    objectives = [search.Objective(name, "min", 0.5) for name in ("f1", "f2")]
+    settings = base.get_config().search
+    settings.update({"population": 20, "generations": 15, "pick_by": "f1"})
+    problem = search.make_problem(6, 9, objectives, settings)
+    state = search.init(problem, 0)
+    while not search.is_finished(problem, state):
+        batch = search.ask(problem, state)
+        state = search.tell(problem, state, batch, evaluate(batch.architectures))
+    front = state.values[search.front_indices(problem, state)]
+    np.testing.assert_allclose(front[:, 0], np.arange(9) / 8)
+    np.testing.assert_allclose(front[:, 1], 1 - np.sqrt(np.arange(9) / 8))
 
 
 def test_the_front_as_json_has_names_and_picks(tmp_path):
     problem = make_problem()
     state = run(problem, Additive(), tmp_path)
     record = json.loads(json.dumps(search.front(problem, state)))
-    assert record["space"] == "small"
     assert record["evaluations"] == 84
+    assert 0 < record["hypervolume"] < 1
+    assert record["objectives"]["macs"] == {"goal": "min", "weight": 0.5}
     models = record["front"]
-    macs = [model["macs"] for model in models]
+    counts = [model["macs"] for model in models]
     accuracy = [model["accuracy"] for model in models]
-    assert macs == sorted(set(macs))
+    assert counts == sorted(set(counts))
+    assert all(isinstance(count, int) for count in counts)
     assert accuracy == sorted(set(accuracy))
     picked = [model for model in models if model["picked"]]
     assert len(picked) == 4
     assert picked[0] == models[0]
     assert picked[-1] == models[-1]
     architectures = np.array([model["architecture"] for model in models])
-    np.testing.assert_array_equal(problem.costs(architectures)[:, 0], macs)
+    np.testing.assert_array_equal(macs(SPACE, architectures), counts)
     np.testing.assert_allclose(Additive()(architectures.astype(np.int32)), accuracy)
-    assert models[0]["blocks"] == spaces.to_names(SPACE, architectures[0])
     for model in models:
         assert model["generation"] > 0 or model["origin"] == "initial"
 
@@ -321,8 +383,81 @@ def test_a_front_smaller_than_the_picks_is_picked_whole(tmp_path, caplog):
     problem = make_problem(picks=500, generations=1)
     state = run(problem, Additive(), tmp_path)
     with caplog.at_level(logging.WARNING, logger="absl"):
-        models = search.front(problem, state)["front"]
-    picks = search.pick_indices(problem, state)
-    np.testing.assert_array_equal(picks, search.front_indices(problem, state))
-    assert all(model["picked"] for model in models)
-    assert f"picks is 500, but the front has {len(picks)}" in caplog.text
+        search.say_picks(problem, state)
+    front, picks = search.front_indices(problem, state), search.pick_indices(problem, state)
+    np.testing.assert_array_equal(picks, front)
+    assert all(model["picked"] for model in search.front(problem, state)["front"])
+    assert f"{len(picks)} of search.picks = 500 models picked: the front has {len(picks)}" in (
+        caplog.text
+    )
+
+
+def test_picks_lie_between_their_bounds_and_are_of_different_positions(tmp_path, caplog):
+    # With accuracy of no account, several of the front share their MACs.
+    goals = {"accuracy": {"goal": "none", "weight": 0.0}, "params": {"goal": "max", "weight": 0.5}}
+    state = run(make_problem(objectives=goals, generations=8), Additive(), tmp_path)
+    least, most = np.quantile(column(make_problem(objectives=goals), state, "macs"), (0.2, 0.8))
+    bounds = {"picks": 3, "pick_min": float(least), "pick_max": float(most)}
+    problem = make_problem(objectives=goals, generations=8, **bounds)
+    picked = column(problem, state, "macs")[search.pick_indices(problem, state)]
+    assert len(set(picked.tolist())) == 3
+    assert (picked >= least).all()
+    assert (picked <= most).all()
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        search.say_picks(problem, state)
+    assert caplog.text == ""
+    nothing = make_problem(objectives=goals, pick_min=1.0, pick_max=2.0)
+    assert len(search.pick_indices(nothing, state)) == 0
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        search.say_picks(nothing, state)
+    assert "0 of search.picks = 4 models picked" in caplog.text
+    assert "0 of them with macs from 1 to 2" in caplog.text
+
+
+def test_picking_by_another_objective(tmp_path):
+    problem = make_problem(picks=3, pick_by="accuracy")
+    state = run(problem, Additive(), tmp_path)
+    front = column(problem, state, "accuracy")[search.front_indices(problem, state)]
+    assert (np.diff(front) > 0).all()
+    picked = column(problem, state, "accuracy")[search.pick_indices(problem, state)]
+    assert picked[[0, -1]].tolist() == front[[0, -1]].tolist()
+    middle = (front[0] + front[-1]) / 2
+    assert abs(picked[1] - middle) == np.abs(front[1:-1] - middle).min()
+
+
+def test_the_hypervolume_curve_ends_at_the_hypervolume(tmp_path):
+    problem = make_problem(objectives={"accuracy": {"min": 0.3}})
+    state = run(problem, Additive(), tmp_path)
+    curve = search.hypervolume_curve(problem, state)
+    assert curve.shape == (state.evaluations,)
+    assert (np.diff(curve) >= 0).all()
+    assert np.isclose(curve[-1], search.hypervolume(problem, state))
+    half = dataclasses.replace(
+        state,
+        **{
+            name: getattr(state, name)[:40]
+            for name in ("architectures", "values", "born", "origin")
+        },
+    )
+    assert np.isclose(curve[39], search.hypervolume(problem, half))
+
+
+def test_weights_move_the_front_towards_even_spacing_in_what_weighs_most(tmp_path):
+    """Accuracy saturates with MACs: even spacing in accuracy means many models of few MACs."""
+    low, high = make_problem().objectives[1].extremes()
+
+    def saturating(architectures):
+        return 1 - np.exp(-5 * (macs(SPACE, architectures) - low) / (high - low))
+
+    unevenness, middle = {}, {}
+    for heavy, light in (("accuracy", "macs"), ("macs", "accuracy")):
+        changes = {heavy: {"weight": 0.95}, light: {"weight": 0.05}}
+        problem = make_problem(objectives=changes, population=40, generations=12)
+        state = run(problem, saturating, tmp_path / heavy)
+        for name in ("accuracy", "macs"):
+            gaps = np.diff(np.sort(column(problem, state, name)[state.population]))
+            unevenness[heavy, name] = gaps.std() / gaps.mean()
+        middle[heavy] = np.median(column(problem, state, "macs")[state.population])
+    assert unevenness["accuracy", "accuracy"] < 0.8 * unevenness["macs", "accuracy"]
+    assert unevenness["macs", "macs"] < 0.5 * unevenness["accuracy", "macs"]
+    assert middle["accuracy"] < 0.7 * middle["macs"]

@@ -1,35 +1,29 @@
-"""Settings are checked before any work, and the bounds against exact extremes."""
+"""Settings, objectives and constraints are checked before any work."""
 
-import itertools
+import dataclasses
+import math
 
 import numpy as np
 import pytest
+from searches import NETWORK, SPACE, TINY, macs, make_problem, params
 
 from configs import base
 from scarlet_jax import cost, search
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.search.problem import cost_range
-
-NETWORK = {"image_size": 16, "num_classes": 4, "channels": 3}
-TINY = spaces.make_space(
-    name="tiny", widths=(8, 8, 16, 16), strides=(1, 2, 1, 1), expansions=(2,), kernels=(3, 5)
-)
-
-
-def problem(space=TINY, **settings):
-    config = base.get_config().search
-    config.update(settings)
-    return search.make_problem(space, config, **NETWORK)
+from scarlet_jax.path_table import PathTable
 
 
 def test_the_defaults_are_a_problem():
-    defaults = search.make_problem(
-        spaces.S2, base.get_config().search, image_size=224, num_classes=1000, channels=3
-    )
-    assert defaults.population == 70
-    assert defaults.objectives == ("accuracy", "macs")
-    assert defaults.macs_band == (23_156_736, 500_000_000)  # the least is supplementary table 2's
+    config = base.get_config().search
+    network = {"image_size": 224, "num_classes": 1000, "channels": 3}
+    objectives = search.built_in(spaces.S2, config.objectives, latency=None, **network)
+    problem = search.make_problem(19, 13, objectives, config)
+    assert problem.population == 70
+    assert [objective.name for objective in problem.objectives] == ["accuracy", "macs"]
+    assert [objective.goal for objective in problem.objectives] == ["max", "min"]
+    assert problem.objectives[1].band() == (23_156_736, 500_000_000)  # supplementary table 2's
+    assert problem.weights.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -39,74 +33,137 @@ def test_the_defaults_are_a_problem():
         ({"generations": -1}, r"generations is -1"),
         ({"picks": 0}, r"picks is 0"),
         ({"max_tries": 0}, r"max_tries is 0"),
+        ({"controller_memory": 1}, r"controller_memory is 1"),
         ({"mutation_ratio": 1.2}, r"mutation_ratio is 1.2; allowed: 0 to 1"),
         ({"p_evaluated": -0.1}, r"p_evaluated is -0.1"),
-        ({"accuracy_min": 76.0}, r"accuracy_min is 76.0; allowed: 0 to 1"),
+        ({"rare": 2.0}, r"rare is 2.0"),
         ({"p_random": 0.5}, r"p_random \+ p_reinforced \+ p_prior is 1.3 \(0.5 \+ 0.65 \+ 0.15\)"),
         ({"p_random": float("nan")}, r"p_random is nan"),
-        ({"objectives": ("accuracy", "flops")}, r"'flops'.*allowed: .*accuracy, macs, params"),
-        ({"objectives": ("macs", "macs")}, r"each once"),
-        ({"objectives": (), "weights": ()}, r"one or more of"),
-        ({"weights": (1.0,)}, r"weights has 1 values for 2 objectives"),
-        ({"weights": (1.5, -0.5)}, r"weights is \(1.5, -0.5\)"),
-        ({"weights": (0.0, 0.0)}, r"not all of them 0"),
-        ({"weights": (1.0, float("inf"))}, r"weights is \(1.0, inf\)"),
-        ({"macs_min": 200, "macs_max": 100}, r"macs_min is 200 but macs_max 100"),
+        ({"crossover": "two-point"}, r"crossover is 'two-point'; allowed: uniform, one-point"),
+        ({"pick_by": "params"}, r"pick_by is 'params'; allowed .* goal: accuracy, macs"),
+        ({"pick_min": 3.0, "pick_max": 2.0}, r"pick_min is 3 but pick_max 2"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):
     with pytest.raises(InputError, match=message):
-        problem(**settings)
-
-
-def test_absent_settings_and_a_space_without_choices_are_refused():
-    with pytest.raises(InputError, match="search settings lack population, generations"):
-        search.make_problem(TINY, {"picks": 5}, **NETWORK)
-    single = spaces.make_space(
-        name="single", widths=(8,), strides=(1,), expansions=(2,), kernels=(3,), skip=False
-    )
-    with pytest.raises(InputError, match="'single' has one choice a layer"):
-        problem(single)
-
-
-@pytest.mark.parametrize("skip", [True, False])
-def test_cost_range_equals_enumeration(skip):
-    space = spaces.make_space(
-        name="all",
-        widths=(8, 24, 8, 16),
-        strides=(1, 2, 1, 1),
-        expansions=(2,),
-        kernels=(3, 5),
-        skip=skip,
-    )
-    everything = np.array(list(itertools.product(range(space.num_choices), repeat=space.depth)))
-    counts = cost.costs(space, everything, **NETWORK)
-    expected = tuple(zip(counts.min(axis=0), counts.max(axis=0), strict=True))
-    assert cost_range(space, *NETWORK.values()) == expected
-
-
-def test_bounds_that_no_architecture_meets_name_the_nearest_possible_value():
-    (macs_low, macs_high), (params_low, _) = problem().cost_range
-    with pytest.raises(InputError, match=f"macs_max is {macs_low - 1:,}.*value is {macs_low:,}"):
-        problem(macs_max=macs_low - 1)
-    with pytest.raises(InputError, match=f"macs_min is {macs_high + 1:,}.*value is {macs_high:,}"):
-        problem(macs_min=macs_high + 1)
-    with pytest.raises(InputError, match=f"params_max is 1,.*value is {params_low:,}"):
-        problem(params_max=1)
-    assert problem(macs_min=macs_low, macs_max=macs_low).macs_band == (macs_low, macs_low)
-    assert problem(macs_min=macs_high).macs_band == (macs_high, macs_high)
+        make_problem(**settings)
 
 
 @pytest.mark.parametrize(
-    ("objectives", "expected"),
+    ("changes", "message"),
     [
-        (("accuracy", "macs"), [0.7, 0.3]),
-        (("macs", "accuracy", "params"), [0.15, 0.7, 0.15]),
-        (("accuracy",), [1.0]),
-        (("macs", "params"), [0.5, 0.5]),
+        ({"macs": {"goal": "less"}}, r"macs has goal 'less'; allowed: max, min, none"),
+        ({"macs": {"weight": 0.6}}, r"sum to 1.1 \(accuracy 0.5, macs 0.6\); allowed: 1"),
+        ({"macs": {"weight": -0.5}, "accuracy": {"weight": 1.5}}, r"accuracy 1.5, macs -0.5"),
+        ({"macs": {"weight": float("nan")}}, r"macs nan; allowed: 0 to 1"),
+        ({"params": {"weight": 0.2}}, r"params has weight 0.2 but no goal"),
+        ({n: {"goal": "none", "weight": 0.0} for n in ("accuracy", "macs")}, r"has no goal"),
+        ({"accuracy": {"min": 76.0}}, r"accuracy.min is 76, .*; the nearest possible value is 1"),
+        ({"macs": {"min": 200.0, "max": 100.0}}, r"macs has min 200 and max 100; allowed"),
+        ({"macs": {"max": float("nan")}}, r"macs has min -inf and max nan"),
+        ({"latency": {"goal": "min"}}, r"latency needs a table.*search.latency_table"),
+        ({"latency": {"max": 20.0}}, r"latency needs a table"),
     ],
 )
-def test_reinforcement_is_guided_as_table_1_says(objectives, expected):
-    weights = (1.0,) * len(objectives)
-    guides = problem(objectives=objectives, weights=weights).guide_probabilities
-    np.testing.assert_allclose(guides, expected)
+def test_wrong_objectives_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        make_problem(objectives=changes)
+
+
+def test_unknown_and_repeated_objectives_are_refused():
+    config = base.get_config().search
+    with config.unlocked():
+        config.objectives.flops = base.objective("min", 0.5)
+    with pytest.raises(InputError, match=r"has flops; allowed: accuracy, macs, params, latency"):
+        search.built_in(TINY, config.objectives, latency=None, **NETWORK)
+    twice = (search.Objective("score", "max", 0.5), search.Objective("score", "min", 0.5))
+    with pytest.raises(InputError, match=r"names score, score; allowed: each once"):
+        search.make_problem(3, 2, twice, base.get_config().search)
+
+
+def test_absent_settings_and_a_space_without_choices_are_refused():
+    objectives = make_problem().objectives
+    with pytest.raises(InputError, match="search settings lack population, generations"):
+        search.make_problem(3, 3, objectives, {"picks": 5})
+    with pytest.raises(InputError, match=r"3 layers of 1 choices; allowed: .* nothing to search"):
+        search.make_problem(3, 1, objectives, base.get_config().search)
+
+
+def test_bounds_that_no_architecture_meets_name_the_nearest_possible_value():
+    tables = cost.tables(SPACE, **NETWORK)
+    low, high = tables.macs.extremes()
+    smallest, _ = tables.params.extremes()
+    for changes, message in (
+        ({"macs": {"max": low - 1.0}}, f"macs.max is {low - 1:,}, .*value is {low:,}"),
+        ({"macs": {"min": high + 1.0}}, f"macs.min is {high + 1:,}, .*value is {high:,}"),
+        ({"params": {"max": 1.0}}, f"params.max is 1, .*value is {smallest:,}"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_problem(objectives=changes)
+    exact = {"macs": {"min": float(low), "max": float(low)}}
+    assert make_problem(objectives=exact).objectives[1].band() == (low, low)
+
+
+def test_values_of_architectures():
+    latency = cost.tables(SPACE, **NETWORK).macs
+    latency = dataclasses.replace(latency, stem=1.5, layers=latency.layers * 1e-6)
+    changes = {"params": {"goal": "max", "weight": 0.25}, "latency": {"max": 1e6}}
+    changes |= {"macs": {"weight": 0.25}}
+    problem = make_problem(objectives=changes, latency=latency)
+    assert [o.name for o in problem.objectives] == ["accuracy", "macs", "params", "latency"]
+    drawn = spaces.sample(SPACE, np.random.default_rng(0), 5)
+    values = problem.computed_values(drawn)
+    assert np.isnan(values[:, 0]).all()
+    np.testing.assert_array_equal(values[:, 1], macs(SPACE, drawn))
+    np.testing.assert_array_equal(values[:, 2], params(SPACE, drawn))
+    np.testing.assert_array_equal(values[:, 3], latency(drawn))
+    values[:, 0] = [0.1, 0.2, 0.3, 0.4, np.nan]
+    wanted = np.stack([-values[:, 0], values[:, 1], -values[:, 2]], axis=1)  # latency is a bound
+    np.testing.assert_array_equal(problem.to_minimise(values), wanted)
+
+
+def test_constraints_hold_for_any_objective_and_include_their_bounds():
+    bounds = {"accuracy": {"min": 0.2, "max": 0.3}, "macs": {"min": 2e5}, "params": {"max": 5e5}}
+    problem = make_problem(objectives=bounds)
+    values = np.array(
+        [
+            [0.2, 2e5, 5e5],
+            [0.3, 3e5, 1],
+            [0.31, 3e5, 1],
+            [0.19, 3e5, 1],
+            [0.25, 2e5 - 1, 1],
+            [0.25, 3e5, 5e5 + 1],
+            [math.nan, 3e5, 1],
+        ]
+    )
+    all_bounds = problem.within_bounds(values, computed_only=False)
+    assert all_bounds.tolist() == [True, True, False, False, False, False, False]
+    cheap = problem.within_bounds(values, computed_only=True)
+    assert cheap.tolist() == [True, True, True, True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("goals", "expected"),
+    [
+        ({"accuracy": "max", "macs": "min"}, [0.7, 0.3]),
+        ({"accuracy": "max", "macs": "min", "params": "min"}, [0.7, 0.15, 0.15]),
+        ({"accuracy": "max"}, [1.0]),
+        ({"macs": "min", "params": "max"}, [0.5, 0.5]),
+    ],
+)
+def test_reinforcement_is_guided_as_table_1_says(goals, expected):
+    changes = {
+        name: {"goal": goals.get(name, "none"), "weight": float(name in goals) / len(goals)}
+        for name in ("accuracy", "macs", "params")
+    }
+    problem = make_problem(objectives=changes, pick_by=next(iter(goals)))
+    np.testing.assert_allclose(problem.guide_probabilities, expected)
+
+
+def test_an_objective_by_a_function_has_no_table():
+    own = search.Objective("odd", "min", 1.0, compute=lambda a: a.sum(axis=1))
+    assert own.table is None
+    assert not own.is_evaluated
+    assert own.extremes() == (-math.inf, math.inf)
+    table = PathTable(1, np.zeros((2, 3, 3)), np.zeros(3), np.array([False, False, True]))
+    assert search.Objective("cost", "min", 1.0, compute=table).table is table

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scarlet_jax.search import variation
+from configs import base
+from scarlet_jax import search
+from scarlet_jax.path_table import PathTable
+from scarlet_jax.search import controller, variation
 
 DEPTH, CHOICES = 5, 4
 
@@ -18,22 +21,38 @@ def parents(count, seed=1):
     return generator(seed).integers(CHOICES, size=(count, DEPTH), dtype=np.int32)
 
 
-def costs(architectures):
-    """MACs grow with the choices' sum, parameters fall with it."""
-    total = architectures.sum(axis=1)
-    return np.stack([10 + total, 100 - total], axis=1)
+def table(sign=1.0, start=0.0):
+    """A cost that grows with the choices' sum, or falls with it."""
+    layers = np.zeros((DEPTH, CHOICES, DEPTH + 1))
+    layers += sign * np.arange(CHOICES)[:, None]
+    return PathTable(start, layers, np.zeros(DEPTH + 1), np.zeros(CHOICES, bool))
+
+
+def make_problem(low=2.0, high=10.0, params_max=np.inf, depth=DEPTH):
+    """Scores to be evaluated, MACs from 0 to 15, parameters from 100 down to 85."""
+    settings = base.get_config().search
+    objectives = (
+        search.Objective("accuracy", "max", 0.5),
+        search.Objective("macs", "min", 0.5, low, high, compute=table()),
+        search.Objective("params", "none", high=params_max, compute=table(-1.0, 100.0)),
+    )
+    return search.make_problem(depth, CHOICES, objectives, settings)
+
+
+def learned_from(architectures, accuracy, problem=None):
+    problem = problem or make_problem()
+    values = problem.computed_values(architectures)
+    values[:, 0] = accuracy
+    return controller.learn(problem, architectures, values)
 
 
 def mutants(kind, rng, population):
     if kind == "random":
         return variation.random_mutation(rng, population, CHOICES)
-    if kind == "reinforced":
-        scores = rng.normal(size=(len(population), DEPTH, CHOICES))
-        return variation.reinforced_mutation(rng, population, scores)
-    return variation.prior_mutation(rng, population, CHOICES, costs, (12, 20), 0)
+    return variation.prior_mutation(rng, population, make_problem())
 
 
-@pytest.mark.parametrize("kind", ["random", "reinforced", "prior"])
+@pytest.mark.parametrize("kind", ["random", "prior"])
 @given(seed=st.integers(0, 10_000), count=st.integers(0, 8))
 def test_a_mutation_changes_exactly_one_layer(kind, seed, count):
     population = parents(count, seed)
@@ -47,14 +66,32 @@ def test_a_mutation_changes_exactly_one_layer(kind, seed, count):
     np.testing.assert_array_equal(children, mutants(kind, generator(seed), population))
 
 
-def test_crossover_takes_each_layer_from_either_parent_half_of_the_time():
+def test_uniform_crossover_takes_each_layer_from_either_parent_half_of_the_time():
     one, other = np.zeros((8000, DEPTH), np.int32), np.ones((8000, DEPTH), np.int32)
-    children = variation.crossover(generator(), one, other)
+    children = variation.uniform_crossover(generator(), one, other)
     assert children.dtype == np.int32
     np.testing.assert_allclose(children.mean(axis=0), 0.5, atol=0.03)
     assert abs(np.corrcoef(children[:, 0], children[:, 1])[0, 1]) < 0.05
-    same = parents(20)
-    np.testing.assert_array_equal(variation.crossover(generator(), same, same), same)
+
+
+def test_one_point_crossover_cuts_between_any_two_layers_alike():
+    one, other = np.zeros((8000, DEPTH), np.int32), np.ones((8000, DEPTH), np.int32)
+    children = variation.one_point_crossover(generator(), one, other)
+    assert children.dtype == np.int32
+    assert (np.diff(children, axis=1) >= 0).all()  # one parent, then the other
+    share = np.bincount(children.sum(axis=1), minlength=DEPTH + 1) / len(children)
+    np.testing.assert_allclose(share, [0, 0.25, 0.25, 0.25, 0.25, 0], atol=0.02)
+    single = variation.one_point_crossover(generator(), one[:, :1], other[:, :1])
+    assert (single == 1).all()
+
+
+@pytest.mark.parametrize("cross", [variation.uniform_crossover, variation.one_point_crossover])
+@given(seed=st.integers(0, 1000))
+def test_crossover_takes_every_layer_from_a_parent(cross, seed):
+    one, other = parents(7, seed), parents(7, seed + 1)
+    children = cross(generator(seed), one, other)
+    assert ((children == one) | (children == other)).all()
+    np.testing.assert_array_equal(cross(generator(seed), one, one), one)
 
 
 def test_random_mutation_is_uniform_over_all_neighbours():
@@ -78,94 +115,162 @@ def test_neighbours_are_all_single_changes():
         assert len(options) == len(expected)
 
 
-def test_choice_scores_by_hand():
-    architectures = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)
-    # Standardised 1, 1, -1, -1: in layer 0 choice 0 sums to 2, over the root of 2 + 1.
-    scores = variation.choice_scores(architectures, [4, 4, 2, 2], 3)
-    root = np.sqrt(3)
-    np.testing.assert_allclose(scores, [[2 / root, -2 / root, 0], [0, 0, 0]])
+def test_values_learned_by_hand():
+    """Ridge regression with an identity prior: two choices, one layer, three architectures."""
+    architectures = np.array([[0], [0], [1]], np.int32)
+    settings = base.get_config().search
+    settings.pick_by = "accuracy"
+    problem = search.make_problem(1, 3, (search.Objective("accuracy", "max", 1.0),), settings)
+    learned = controller.learn(problem, architectures, np.array([[4.0], [4.0], [1.0]]))
+    # Standardised: 1, 1, -2 over sqrt(2). Choice 0 sums to 2 over 2 + 1, choice 1 to -2 over 2.
+    root = np.sqrt(2)
+    np.testing.assert_allclose(learned.mean[0, 0], [2 / 3 / root, -1 / root, 0])
+    unexplained = 2 * (1 / 3 / root) ** 2 + (1 / root) ** 2
+    np.testing.assert_allclose(learned.deviation, [np.sqrt((unexplained + 1) / 4)])
+    np.testing.assert_allclose(learned.factor, np.diag(np.sqrt([3, 2, 1])))
 
 
-def test_choice_scores_of_little_or_no_evidence_are_zero():
-    zero = np.zeros((DEPTH, CHOICES))
-    np.testing.assert_array_equal(variation.choice_scores(parents(0), [], CHOICES), zero)
-    np.testing.assert_array_equal(variation.choice_scores(parents(3), [1, 1, 1], CHOICES), zero)
-    np.testing.assert_array_equal(variation.choice_scores(parents(1), [np.nan], CHOICES), zero)
+def test_nothing_is_learned_from_no_or_constant_scores():
+    for population, accuracy in (
+        (parents(0), []),
+        (parents(3), [0.5] * 3),
+        (parents(2), [np.nan] * 2),
+    ):
+        learned = learned_from(population, accuracy)
+        np.testing.assert_array_equal(learned.mean, np.zeros((2, DEPTH, CHOICES)))
+        assert learned.deviation[0] > 0  # so everything is still tried
 
 
-def test_choice_scores_leave_out_what_could_not_be_scored():
-    population, values = parents(30), generator().random(30)
-    values[::3] = np.nan
-    scored = ~np.isnan(values)
-    np.testing.assert_array_equal(
-        variation.choice_scores(population, values, CHOICES),
-        variation.choice_scores(population[scored], values[scored], CHOICES),
-    )
+def test_what_could_not_be_scored_is_left_out():
+    population, accuracy = parents(30), generator().random(30)
+    accuracy[::3] = np.nan
+    scored = ~np.isnan(accuracy)
+    some = learned_from(population, accuracy)
+    only = learned_from(population[scored], accuracy[scored])
+    np.testing.assert_array_equal(some.mean, only.mean)
+    np.testing.assert_array_equal(some.factor, only.factor)
 
 
-def test_choice_scores_find_the_useful_choices():
+def test_the_useful_choices_are_learned():
     utility = generator(3).normal(size=(DEPTH, CHOICES))
-    population = parents(2000)
-    scores = variation.choice_scores(
-        population, utility[np.arange(DEPTH), population].sum(axis=1), CHOICES
-    )
+    population = parents(500)
+    accuracy = utility[np.arange(DEPTH), population].sum(axis=1)
+    learned = learned_from(population, accuracy)
     centred = utility - utility.mean(axis=1, keepdims=True)
-    assert np.corrcoef(scores.ravel(), centred.ravel())[0, 1] > 0.98
+    assert np.corrcoef(learned.mean[0].ravel(), centred.ravel())[0, 1] > 0.99
+    np.testing.assert_array_equal(learned.mean[1], 0)  # MACs have a table
+    everywhere = np.ones((40, DEPTH), bool)
+    for shares, expected in (([1, 0], utility.argmax(axis=1)), ([0, 1], np.zeros(DEPTH))):
+        mix = np.tile(np.array(shares, float), (40, 1))
+        children = controller.decide(generator(), learned, mix, parents(40), everywhere)
+        assert (children == expected).mean() > 0.95
 
 
-def test_reinforced_mutation_follows_the_odds():
-    parent = np.array([0, 2, 1, 3, 0], np.int32)
-    scores = generator(5).normal(size=(DEPTH, CHOICES))
-    count = 60_000
-    children = variation.reinforced_mutation(
-        generator(), parent[None].repeat(count, axis=0), scores[None].repeat(count, axis=0)
+def test_layers_that_are_not_open_stay_the_parents():
+    learned = learned_from(parents(50), generator().random(50))
+    population = parents(200, seed=5)
+    open_layers = generator().random(population.shape) < 0.5
+    mix = np.full((200, 2), 0.5)
+    children = controller.decide(generator(), learned, mix, population, open_layers)
+    np.testing.assert_array_equal(children[~open_layers], population[~open_layers])
+    assert (children[open_layers] != population[open_layers]).any()
+
+
+def test_choices_are_drawn_as_likely_as_they_may_be_the_best():
+    """Thompson sampling: against drawing from the posterior by its mean and covariance."""
+    settings = base.get_config().search
+    settings.pick_by = "accuracy"
+    problem = search.make_problem(1, 3, (search.Objective("accuracy", "max", 1.0),), settings)
+    architectures = np.array([[0], [0], [1], [2]], np.int32)
+    learned = controller.learn(problem, architectures, np.array([[2.0], [3.0], [2.0], [1.0]]))
+    count = 40_000
+    drawn = controller.decide(
+        generator(),
+        learned,
+        np.ones((count, 1)),
+        np.zeros((count, 1), np.int32),
+        np.ones((count, 1), bool),
     )
-    softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    odds = softmax / softmax[np.arange(DEPTH), parent][:, None]
-    odds[np.arange(DEPTH), parent] = 0
-    seen = np.zeros((DEPTH, CHOICES))
-    rows, layers = np.nonzero(children != parent)
-    np.add.at(seen, (layers, children[rows, layers]), 1)
-    np.testing.assert_allclose(seen / count, odds / odds.sum(), atol=0.01)
+    covariance = learned.deviation[0] ** 2 * np.linalg.inv(np.diag([3.0, 2.0, 2.0]))
+    expected = generator(1).multivariate_normal(learned.mean[0, 0], covariance, count)
+    np.testing.assert_allclose(
+        np.bincount(drawn[:, 0], minlength=3) / count,
+        np.bincount(expected.argmax(axis=1), minlength=3) / count,
+        atol=0.01,
+    )
 
 
-def test_reinforced_mutation_uses_each_parents_own_guide():
-    scores = np.full((2, DEPTH, CHOICES), -50.0)
-    scores[0, 1, 3] = scores[1, 4, 2] = 50
-    children = variation.reinforced_mutation(generator(), np.zeros((2, DEPTH), np.int32), scores)
-    assert children.tolist() == [[0, 3, 0, 0, 0], [0, 0, 0, 0, 2]]
+def test_half_of_the_reinforced_mutants_are_decided_anew(monkeypatch):
+    seen = []
+
+    def decide(rng, learned, shares, population, open_layers):
+        seen.append((shares, open_layers))
+        return population
+
+    monkeypatch.setattr(controller, "decide", decide)
+    learned = learned_from(parents(50), generator().random(50))
+    guides = generator().integers(2, size=20_000)
+    variation.reinforced_mutation(generator(), parents(20_000), learned, guides)
+    ((shares, open_layers),) = seen
+    count = open_layers.sum(axis=1)
+    # The others open each layer with a chance that is uniform: every number is as likely.
+    share = np.bincount(count, minlength=DEPTH + 1) / len(count)
+    np.testing.assert_allclose(share[:DEPTH], 0.5 / (DEPTH + 1), atol=0.01)
+    np.testing.assert_allclose(share[DEPTH], 0.5 + 0.5 / (DEPTH + 1), atol=0.01)
+    assert (shares.argmax(axis=1) == guides).all()
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(1, 4))
+def test_shares_sum_to_1_and_the_guide_has_the_largest(seed, count):
+    guides = generator(seed).integers(count, size=9)
+    shares = variation.guided_shares(generator(seed), guides, count)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (shares.argmax(axis=1) == guides).all()
 
 
 def test_prior_mutation_draws_by_rank_of_nearness():
-    parent = np.zeros((1, 2), np.int32)
-    # Neighbours cost 11, 12, 13 in each of two layers; the target is 13.
-    children = variation.prior_mutation(
-        generator(), parent.repeat(40_000, axis=0), 4, costs, (13, 13), 0
-    )
+    """With parameters steering as MACs do: the target is 3 of 3, at a distance of 2, 1 or 0."""
+    problem = make_problem(3.0, 3.0)
+    parent = np.zeros((1, DEPTH), np.int32)
+    children = variation.prior_mutation(generator(), parent.repeat(40_000, axis=0), problem)
     share = np.bincount(children.sum(axis=1), minlength=4)[1:] / len(children)
-    odds = 1 / np.arange(1, 7)
-    expected = np.array([odds[4:].sum(), odds[2:4].sum(), odds[:2].sum()]) / odds.sum()
-    np.testing.assert_allclose(share, expected, atol=0.01)
+    odds = 1 / np.arange(1, 16)
+    by_macs = np.array([odds[10:].sum(), odds[5:10].sum(), odds[:5].sum()]) / odds.sum()
+    assert share[2] > share[1] > share[0]
+    assert abs(share[2] - by_macs[2]) < 0.1
 
 
 @pytest.mark.parametrize("start", [0, CHOICES - 1])
 def test_prior_mutation_walks_into_the_band(start):
-    band = (17, 19)
+    problem = make_problem(7.0, 9.0)
     population = np.full((200, DEPTH), start, np.int32)
 
     def distance():
-        macs = costs(population)[:, 0]
-        return np.maximum(band[0] - macs, macs - band[1]).clip(0).mean()
+        macs = population.sum(axis=1)
+        return np.maximum(7 - macs, macs - 9).clip(0).mean()
 
     before = distance()
     rng = generator()
     for _ in range(8):
-        population = variation.prior_mutation(rng, population, CHOICES, costs, band, 0)
+        population = variation.prior_mutation(rng, population, problem)
     assert distance() < before / 5
 
 
 def test_prior_mutation_avoids_too_many_parameters():
     population = np.zeros((500, DEPTH), np.int32)
-    free = variation.prior_mutation(generator(), population, CHOICES, costs, (10, 11), 0)
-    bound = variation.prior_mutation(generator(), population, CHOICES, costs, (10, 11), 10)
-    assert costs(bound)[:, 1].mean() < costs(free)[:, 1].mean()
+    free = variation.prior_mutation(generator(), population, make_problem(0.0, 15.0))
+    problem = make_problem(0.0, 15.0, params_max=90.0)  # asks for a sum of 10 or more
+    bounded = variation.prior_mutation(generator(), population, problem)
+    assert bounded.sum() > free.sum()
+
+
+def test_prior_mutation_where_nothing_is_computed_is_random():
+    settings = base.get_config().search
+    settings.pick_by = "score"
+    problem = search.make_problem(
+        DEPTH, CHOICES, (search.Objective("score", "max", 1.0),), settings
+    )
+    children = variation.prior_mutation(generator(2), parents(9), problem)
+    np.testing.assert_array_equal(
+        children, variation.random_mutation(generator(2), parents(9), CHOICES)
+    )

@@ -1,8 +1,9 @@
-"""What a report is made of: plain data, and the few numbers derived from it."""
+"""What a report is made of: plain data, its checks, and the few numbers derived from models."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from scipy import stats
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.space import Space
+from scarlet_jax.space import Array, Space
 
-Points = NDArray[np.float64]  # [n, 2]: MACs, accuracy
+Points = NDArray[np.float64]  # [n, 2]: x and y
+Columns = Mapping[str, NDArray[np.float64]]  # [E] each: accuracy, macs, params, latency (ms), ...
 Curve = Sequence[Mapping[str, float]]  # records with "step" and any of the metrics below
 
 TRAINING = {"loss": "loss", "accuracy": "accuracy"}  # the training key of each metric
@@ -25,6 +27,7 @@ class Model:
 
     name: str
     architecture: Sequence[int]
+    index: int | None  # into the search's history; None: not marked on the front
     supernet_accuracy: float
     macs: int
     params: int
@@ -35,15 +38,33 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Everything a search evaluated, in order, and what became of it."""
+
+    architectures: Array  # int32[E, L]
+    columns: Columns
+    axes: tuple[str, str]  # the columns that the front is drawn by, x and y
+    maximize: tuple[bool, bool]  # whether more is better, of each axis
+    feasible: NDArray[np.bool_]  # [E], satisfies every constraint
+    born: Array  # int32[E], the generation it was evaluated in, from 0
+    origin: Sequence[str]  # E names: initial, crossover, random, reinforced, prior
+    generations: Sequence[Array]  # int32[<= n] each, survivors: indices into the history
+    front: Array  # int32[F], indices of the final non-dominated set, ascending x
+    hypervolume: NDArray[np.float64]  # [E], after each evaluation, in [0, 1]
+
+    def points(self, indices: Array | slice = slice(None)) -> Points:
+        """Where architectures lie on the axes, `float64[n, 2]`; NaN where not measured."""
+        return np.stack([self.columns[axis][indices] for axis in self.axes], axis=1)
+
+
+@dataclass(frozen=True)
 class Report:
-    """Everything the page shows. Empty sequences and arrays stand for what has not been run."""
+    """Everything the page shows. None and empty sequences stand for what has not been run."""
 
     title: str
     space: Space
     supernet_curve: Curve
-    generations: Sequence[Points]  # survivors of each generation, from generation 0
-    history: Points  # [E, 2], all that was evaluated
-    front: Points  # [F, 2], the final non-dominated set
+    search: Search | None
     models: Sequence[Model]
     reproduction: Mapping[str, str]  # command, seed, versions, device, wall times
     config: str  # YAML
@@ -54,19 +75,56 @@ def check(report: Report) -> None:
     """Checks everything that the figures rely on.
 
     Raises:
-      InputError: for points that are not `[n, 2]`, architectures that are not of the space, or
-        accuracies outside [0, 1].
+      InputError: for arrays of the wrong shape or range, architectures that are not of the
+        space, or accuracies outside [0, 1].
     """
-    generations = [(f"generation {i}", points) for i, points in enumerate(report.generations)]
-    for name, points in [("history", report.history), ("front", report.front), *generations]:
-        shape = np.shape(points)
-        if len(shape) != 2 or shape[1] != 2:
-            raise InputError(f"{name} has shape {list(shape)}; allowed: [n, 2], MACs and accuracy")
+    if report.search is not None:
+        _check_search(report.space, report.search)
     for model in report.models:
-        spaces.validate(report.space, model.architecture)
+        architecture = spaces.validate(report.space, model.architecture)
         for accuracy in (model.supernet_accuracy, model.validation_accuracy, model.test_accuracy):
             if accuracy is not None and not 0 <= accuracy <= 1:
                 raise InputError(f"{model.name} has accuracy {accuracy}; allowed: 0 to 1, or None")
+        if model.index is not None:
+            history = () if report.search is None else report.search.architectures
+            _check_indices(f"{model.name}'s index", np.array([model.index]), len(history))
+            if not np.array_equal(history[model.index], architecture):
+                raise InputError(f"{model.name} is not number {model.index} of the history")
+
+
+def _check_search(space: Space, search: Search) -> None:
+    spaces.validate(space, search.architectures)
+    size = len(search.architectures)
+    named: dict[str, NDArray[Any]] = {
+        f"column {name}": column for name, column in search.columns.items()
+    }
+    named |= {
+        "feasible": search.feasible,
+        "born": search.born,
+        "origin": np.asarray(search.origin),
+        "hypervolume": search.hypervolume,
+    }
+    for name, values in named.items():
+        if values.shape != (size,):
+            raise InputError(f"{name} has shape {list(values.shape)}; allowed: [{size}]")
+    for axis in search.axes:
+        if axis not in search.columns:
+            raise InputError(f"axis {axis!r} is no column; there are: {', '.join(search.columns)}")
+    for name in named.keys() & {"column accuracy", "hypervolume"}:
+        values = named[name][~np.isnan(named[name])]
+        if ((values < 0) | (values > 1)).any():
+            raise InputError(f"{name} from {values.min()} to {values.max()}; allowed: 0 to 1")
+    for number, survivors in enumerate(search.generations):
+        _check_indices(f"generation {number}", survivors, size)
+    _check_indices("front", search.front, size)
+    if not (np.diff(search.points(search.front)[:, 0]) >= 0).all():
+        raise InputError(f"front is not in the order of its {search.axes[0]}")
+
+
+def _check_indices(name: str, indices: Array, size: int) -> None:
+    integers = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
+    if not integers or ((indices < 0) | (indices >= size)).any():
+        raise InputError(f"{name} is {indices}; allowed: indices into the {size} evaluated")
 
 
 def best_model(models: Sequence[Model]) -> tuple[Model, str] | None:
@@ -108,10 +166,3 @@ def series(curve: Curve, key: str) -> Points:
     """Steps and values of one metric, `float64[n, 2]`, from the records that have it."""
     pairs = [(record["step"], record[key]) for record in curve if key in record]
     return np.array(pairs, np.float64).reshape(-1, 2)
-
-
-def non_dominated(points: Points) -> Points:
-    """The points of fewest MACs and highest accuracy, `float64[m, 2]`, sorted by MACs."""
-    points = points[np.lexsort((-points[:, 1], points[:, 0]))]
-    best_before = np.maximum.accumulate(np.concatenate([[-np.inf], points[:-1, 1]]))
-    return points[points[:, 1] > best_before[: len(points)]]

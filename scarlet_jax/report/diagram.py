@@ -24,25 +24,31 @@ def block_diagram(space: Space, architecture: Sequence[int], name: str) -> str:
       InputError: if the architecture is not of the space.
     """
     indices = spaces.validate(space, architecture)
-    slot = min(max(WIDTH / space.depth, SLOT[0]), SLOT[1])
-    right = END + slot * space.depth
-    parts = [
-        _line(END - 8, MIDDLE, right + 8, MIDDLE, "flow"),
-        _text(END / 2 - 4, MIDDLE + 4, "stem", "muted"),
-        _text(right + END / 2 + 4, MIDDLE + 4, "head", "muted"),
-    ]
+    slot = _slot_width(space)
+    blocks = []
     for i, (layer, index) in enumerate(zip(space.layers, indices, strict=True)):
         choice = space.choices[index]
-        left = END + i * slot
         hint = f"layer {i + 1}: {choice.name}, {layer.width} channels, stride {layer.stride}"
-        parts.append(f"<g><title>{escape(hint)}</title>{_slot(space, choice, left, slot)}")
-        parts.append(_text(left + slot / 2, 12, str(i + 1), "muted") + "</g>")
-        if layer.stride == 2:
-            parts.append(_line(left, 20, left, HEIGHT - 20, "stride"))
-            parts.append(_text(left + 3, 27, "↓2", "stride"))
-    parts.append(_stages(space, slot))
+        drawing = _slot(space, choice, END + i * slot, slot)
+        blocks.append(f"<g><title>{escape(hint)}</title>{drawing}</g>")
     label = f"Block diagram of {name}: {', '.join(spaces.to_names(space, indices))}"
-    return _svg(right + END, HEIGHT, label, "".join(parts))
+    return _network(space, label, "".join(blocks))
+
+
+def blank_diagram(space: Space) -> str:
+    """The SVG of no architecture, which a script can turn into that of any.
+
+    In it are a group for each choice, in `<defs>`, which are not shown, and an empty group of
+    class `layer` for each layer, both in order: a choice's shapes, copied there, show the block.
+    (Not by `<use>`: what that shows is out of reach of style rules such as `.diagram text`.)
+    """
+    slot = _slot_width(space)
+    choices = "".join(f"<g>{_slot(space, choice, 0, slot)}</g>" for choice in space.choices)
+    layers = "".join(
+        f'<g class="layer" transform="translate({END + i * slot:.2f} 0)"></g>'
+        for i in range(space.depth)
+    )
+    return _network(space, "Block diagram", f"<defs>{choices}</defs>{layers}")
 
 
 def legend(space: Space) -> list[tuple[str, str]]:
@@ -89,6 +95,30 @@ def _slot(space: Space, choice: Choice, left: float, slot: float, names: bool = 
         parts.append(_text(center, 152, f"K{choice.kernel}"))
         parts.append(_text(center, 165, f"E{choice.expansion}"))
     return "".join(parts)
+
+
+def _slot_width(space: Space) -> float:
+    return min(max(WIDTH / space.depth, SLOT[0]), SLOT[1])
+
+
+def _network(space: Space, label: str, blocks: str) -> str:
+    """The SVG of the blocks between stem and head, with the layers' numbers, strides and widths."""
+    slot = _slot_width(space)
+    right = END + slot * space.depth
+    parts = [
+        _line(END - 8, MIDDLE, right + 8, MIDDLE, "flow"),
+        _text(END / 2 - 4, MIDDLE + 4, "stem", "muted"),
+        _text(right + END / 2 + 4, MIDDLE + 4, "head", "muted"),
+        blocks,
+    ]
+    for i, layer in enumerate(space.layers):
+        left = END + i * slot
+        parts.append(_text(left + slot / 2, 12, str(i + 1), "muted"))
+        if layer.stride == 2:
+            parts.append(_line(left, 20, left, HEIGHT - 20, "stride"))
+            parts.append(_text(left + 3, 27, "↓2", "stride"))
+    parts.append(_stages(space, slot))
+    return _svg(right + END, HEIGHT, label, "".join(parts))
 
 
 def _stages(space: Space, slot: float) -> str:

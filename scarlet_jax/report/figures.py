@@ -1,4 +1,4 @@
-"""The Matplotlib figures of the report, as inline SVG: pure functions without global state."""
+"""Matplotlib figures as inline SVG, and the plain curves: pure functions without global state."""
 
 import io
 import re
@@ -9,15 +9,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
 
-from scarlet_jax.report.contents import Model, Points, Report, non_dominated
-from scarlet_jax.report.style import THEME, marks
+from scarlet_jax.report.contents import Points
+from scarlet_jax.report.style import THEME
 
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, and in the page's own font
@@ -41,7 +39,7 @@ SETTINGS: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
-RASTERIZE_ABOVE = 4000  # points of the cloud: more would make the page heavy
+RASTER_DPI = 200  # of what a figure draws as an image
 
 
 @dataclass(frozen=True)
@@ -51,46 +49,6 @@ class Line:
     points: Points
     color: str
     marker: str | None  # None draws a thin line without marks
-
-
-def front_figure(report: Report) -> str:
-    """The SVG of the search: accuracy on the supernet against MACs.
-
-    All that was evaluated, the survivors and fronts by generation, the final front and the
-    picked models.
-    """
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(6.0, 4.7), layout="constrained")
-        axes = figure.subplots()
-        axes.scatter(
-            report.history[:, 0],
-            report.history[:, 1],
-            s=7,
-            color=THEME["faint"],
-            alpha=0.45,
-            linewidths=0,
-            rasterized=len(report.history) > RASTERIZE_ABOVE,
-        )
-        if report.generations:
-            _draw_generations(axes, report.generations)
-        if len(report.front):
-            axes.step(
-                *non_dominated(report.front).T, where="post", color=THEME["ink"], lw=1.3, zorder=4
-            )
-            axes.plot(*report.front.T, "o", color=THEME["ink"], markersize=3.5, zorder=4)
-        axes.set_xlabel("MACs")
-        axes.set_ylabel("accuracy on the supernet")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        axes.margins(0.15, 0.12)
-        _label_models(figure, axes, report.models)
-        label = (
-            f"Scatter plot of accuracy on the supernet against MACs: {len(report.history)} "
-            "architectures evaluated, the survivors of each generation, "
-            f"{len(report.front)} on the final front, {len(report.models)} picked"
-        )
-        return _svg(figure, "front", label)
 
 
 def curves_figure(lines: Sequence[Line], metric: str, name: str, label: str) -> str:
@@ -124,90 +82,50 @@ def curves_figure(lines: Sequence[Line], metric: str, name: str, label: str) -> 
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         if metric == "accuracy":
-            axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        return _svg(figure, name, label)
+            axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+        return to_svg(figure, name, label)
 
 
-def generation_colors() -> LinearSegmentedColormap:
-    """Early to late: the middle of `plasma`, readable on light and on dark."""
-    plasma = matplotlib.colormaps["plasma"]
-    return LinearSegmentedColormap.from_list("generation", plasma(np.linspace(0.25, 0.85, 64)))
+def hypervolume_figure(hypervolume: NDArray[np.float64], boundaries: NDArray[np.integer]) -> str:
+    """The SVG of a search's hypervolume by the number of evaluations.
 
-
-def _draw_generations(axes: Axes, generations: Sequence[Points]) -> None:
-    """Survivors in the colour of the first generation that kept them, and each one's front."""
-    colors = generation_colors()
-    last = len(generations) - 1
-    scale = Normalize(0, max(last, 1))
-    kept: set[tuple[float, ...]] = set()
-    for number, points in enumerate(generations):
-        color = colors(scale(number))
-        new = sorted(set(map(tuple, points.tolist())) - kept)
-        kept.update(new)
-        axes.plot(
-            *np.reshape(new, (-1, 2)).T,
-            "o",
-            color=color,
-            markersize=3.2,
-            markeredgewidth=0,
-            zorder=3,
+    Args:
+      hypervolume: `[E]`, after each evaluation, in [0, 1].
+      boundaries: numbers of evaluations after which a generation was full: faint lines.
+    """
+    evaluations = np.arange(1, len(hypervolume) + 1)
+    told = np.diff(hypervolume, prepend=np.nan) != 0  # a step is drawn by where it rises ...
+    told[-1] = True  # ... and ends
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(6.0, 2.6), layout="constrained")
+        axes = figure.subplots()
+        axes.grid(visible=False, axis="x")
+        for boundary in boundaries:
+            axes.axvline(boundary, color=THEME["grid"], lw=0.8, zorder=0)
+        x, y = evaluations[told], hypervolume[told]
+        axes.step(x, y, where="post", color=THEME["ink"], lw=1.3, gid="curve")
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel("hypervolume")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        label = (
+            f"Hypervolume of the front after each of {len(hypervolume):,} evaluations: from "
+            f"{hypervolume[0]:.3f} to {hypervolume[-1]:.3f}"
         )
-        axes.step(*non_dominated(points).T, where="post", color=color, lw=0.8, alpha=0.7)
-    if last > 0:
-        bar = axes.figure.colorbar(
-            ScalarMappable(scale, colors),
-            ax=axes,
-            label="generation",
-            location="bottom",
-            aspect=48,
-            pad=0.03,
-        )
-        bar.outline.set_visible(False)
-        bar.ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        return to_svg(figure, "hypervolume", label)
 
 
-def _label_models(figure: Figure, axes: Axes, models: Sequence[Model]) -> None:
-    """Marks the models and names them above the front, each label clear of the ones before."""
-    for model, (color, marker, _) in zip(models, marks(len(models)), strict=True):
-        axes.plot(
-            model.macs,
-            model.supernet_accuracy,
-            marker,
-            color=color,
-            markersize=8,
-            markeredgecolor=THEME["page"],
-            markeredgewidth=1.0,
-            zorder=6,
-        )
-    figure.draw_without_rendering()
-    taken: list[tuple[float, float]] = []  # right end and height of the labels placed so far
-    for model in sorted(models, key=lambda m: m.macs):
-        x, y = axes.transData.transform((model.macs, model.supernet_accuracy)) * 72 / figure.dpi
-        width, height, up = 5.2 * len(model.name) + 6, 11.0, 9.0
-        while any(x - width < end and abs(y + up - level) < height for end, level in taken):
-            up += 2.0
-        taken.append((x, y + up))
-        axes.annotate(
-            model.name,
-            (model.macs, model.supernet_accuracy),
-            (-4, up),
-            textcoords="offset points",
-            ha="right",
-            zorder=7,
-            arrowprops={"arrowstyle": "-", "color": THEME["muted"], "lw": 0.6, "shrinkB": 3},
-        )
-
-
-def _percent_tick(value: float, _: int | None = None) -> str:
+def percent_tick(value: float, _: int | None = None) -> str:
+    """A share in [0, 1] as the label of a tick."""
     return f"{100 * value:.4g}%"
 
 
-def _svg(figure: Figure, name: str, label: str) -> str:
+def to_svg(figure: Figure, name: str, label: str) -> str:
     """The figure as an inline `<svg>` with ids of its own and the page's colours."""
     with matplotlib.rc_context({"svg.hashsalt": name}):
         buffer = io.StringIO()
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(figure).print_figure(buffer, format="svg", metadata=metadata)
+        canvas = FigureCanvasSVG(figure)
+        canvas.print_figure(buffer, format="svg", dpi=RASTER_DPI, metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)

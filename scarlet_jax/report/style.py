@@ -75,7 +75,39 @@ figcaption { font-size: .88rem; max-width: 46rem; margin-top: .3rem; }
 svg { display: block; }
 svg.plot { width: 100%; height: auto; }
 svg.plot text { font-family: inherit !important; }
-.wide svg.plot { max-width: 740px; }
+.wide svg.plot, .explorer { max-width: 740px; }
+.explorer { position: relative; }
+#explorer-pointer {
+  position: absolute; inset: 0; cursor: crosshair; touch-action: pan-y pinch-zoom;
+}
+#explorer-ring {
+  position: absolute; width: 16px; height: 16px; margin: -8px; border-radius: 50%;
+  border: 2px solid var(--accent);
+}
+#explorer-tip {
+  position: absolute; z-index: 1; width: max-content; max-width: min(100%, 21rem);
+  padding: 7px 11px; pointer-events: none; background: var(--page); border: 1px solid var(--faint);
+  border-radius: 6px; font-size: .8rem; line-height: 1.45; color: var(--muted);
+}
+#explorer-tip b { color: var(--ink); font-weight: 600; }
+#explorer-tip code { display: block; color: var(--ink); }
+.listing table { font-size: .8rem; }
+.listing code { font-size: .72rem; }
+.listing thead th { white-space: normal; }
+.listing th, .listing td { padding-right: 12px; }
+.listing td:last-child, .listing thead th:last-child { text-align: left; }
+.panels {
+  display: grid; gap: 14px 22px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr));
+}
+.scale { display: flex; align-items: center; gap: 8px; font-size: .88rem; }
+svg.heat path { fill: var(--accent); }
+.panels svg.heat { width: 100%; height: auto; }
+.heat rect.ground { fill: var(--panel); }
+.heat text { font-size: 9px; fill: var(--muted); }
+.heat text.title { font-size: 10px; font-weight: 600; fill: var(--ink); }
+.bar { display: block; width: 120px; height: 9px; background: var(--panel); }
+.bar span { display: block; height: 100%; background: var(--accent); }
+section > h3 { margin: 2rem 0 .3rem; }
 .legend {
   display: flex; flex-wrap: wrap; align-items: center; gap: 6px 24px; list-style: none;
   margin: .7rem 0; padding: 0; font-size: .88rem;

@@ -1,12 +1,13 @@
 """Algorithm 1 of the SCARLET supplementary as init, ask and tell over an immutable state.
 
 A search evaluates 2n architectures drawn uniformly and then n offspring in each of N
-generations, all within the bounds on MACs and parameters, none of them twice. Bounds include
+generations, all within the bounds on computed objectives, none of them twice. Bounds include
 their own value. What a state asks for depends on nothing but the state, so a search that is
 killed goes on to the same result.
 """
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,28 +17,29 @@ import numpy as np
 from absl import logging
 from numpy.typing import NDArray
 
-from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.search import nsga2, variation
+from scarlet_jax.search import controller, feasibility, nsga2, sampling, variation
 from scarlet_jax.search import state as states
+from scarlet_jax.search.cache import Evaluate
+from scarlet_jax.search.objective import Objective
 from scarlet_jax.search.problem import Problem
-from scarlet_jax.search.state import ORIGINS, State
+from scarlet_jax.search.state import ORIGINS, State, row_keys
 from scarlet_jax.space import Array
-
-Evaluate = Callable[[Array], NDArray[np.float64]]  # int32[P, L] to accuracies [P] in [0, 1]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Architectures `int32[B, L]` to evaluate, and their origins `int8[B]`."""
+    """Architectures `int32[B, L]` to evaluate, their origins `int8[B]`, and how many new ones
+    were checked against the bounds to find them."""
 
     architectures: Array
     origin: NDArray[np.int8]
+    proposed: int
 
 
 def init(problem: Problem, seed: int) -> State:
     """The state before anything is evaluated. Raises `InputError` for a negative seed."""
-    return states.empty(problem.space.depth, problem.population, seed)
+    return states.empty(problem.depth, len(problem.objectives), problem.population, seed)
 
 
 def is_finished(problem: Problem, state: State) -> bool:
@@ -45,39 +47,44 @@ def is_finished(problem: Problem, state: State) -> bool:
 
 
 def ask(problem: Problem, state: State) -> Batch:
-    """The architectures to evaluate next: new, distinct, within the bounds on MACs and parameters.
+    """The architectures to evaluate next: new, distinct, within the bounds that are computed.
 
     As many as the generation still lacks; fewer, or none, if `max_tries` rounds of proposals
-    do not find them.
+    and as many of fresh draws do not find them. Where hardly any is feasible, a warning says how
+    many are, and what limits them.
 
     Raises:
       InputError: if not one initial proposal satisfies the bounds; names them and the nearest
         values seen.
     """
     lacking = _target(problem, state) - len(state.offspring)
-    found = Batch(state.architectures[:0], state.origin[:0])
-    seen_costs = []
-    for proposals in _proposal_rounds(problem, state):
-        costs = problem.costs(proposals.architectures)
-        seen_costs.append(costs)
-        known = np.concatenate([state.architectures, found.architectures])
-        wanted = within_bounds(problem, costs) & _is_new(proposals.architectures, known)
-        chosen = np.flatnonzero(wanted)[: lacking - len(found.origin)]
-        found = Batch(
-            np.concatenate([found.architectures, proposals.architectures[chosen]]),
-            np.concatenate([found.origin, proposals.origin[chosen]]),
-        )
-        if len(found.origin) == lacking:
+    known = set(row_keys(state.architectures))
+    found, origins, proposed = [], [], []
+    for proposals, origin in _proposal_rounds(problem, state):
+        new = _new_rows(proposals, known)
+        values = problem.computed_values(proposals[new])
+        proposed.append(values)
+        inside = new[problem.within_bounds(values, computed_only=True)][:lacking]
+        found.append(proposals[inside])
+        origins.append(origin[inside])
+        lacking -= len(inside)
+        if not lacking:
             break
-    if not len(found.origin) and not len(state.architectures):
-        raise InputError(_explain_bounds(problem, np.concatenate(seen_costs)))
-    return found
+    batch = Batch(np.concatenate(found), np.concatenate(origins), sum(map(len, proposed)))
+    if lacking or len(batch.origin) < problem.rare * batch.proposed:
+        seen = np.concatenate(proposed)
+        if not problem.within_bounds(seen, computed_only=True).all():
+            reason = feasibility.of_random(problem, state.seed, seen)
+            if not len(batch.origin) and not len(state.architectures):
+                raise InputError(f"the bounds leave nothing to search: {reason}")
+            logging.warning("generation %d: %s", state.generation, reason)
+    return batch
 
 
-def tell(problem: Problem, state: State, batch: Batch, accuracy: NDArray[np.float64]) -> State:
+def tell(problem: Problem, state: State, batch: Batch, scores: NDArray[np.float64]) -> State:
     """The state after a batch of `ask` was evaluated.
 
-    All of it enters the history; what reaches `accuracy_min` becomes offspring. A full
+    All of it enters the history; what satisfies every constraint becomes offspring. A full
     generation, or one that cannot be filled, is closed: the n best of its parents and
     offspring survive.
 
@@ -85,32 +92,31 @@ def tell(problem: Problem, state: State, batch: Batch, accuracy: NDArray[np.floa
       problem: what is searched.
       state: the one that was asked.
       batch: what it answered.
-      accuracy: `[B]`, in [0, 1]; NaN for what could not be scored, which is never feasible.
+      scores: of the evaluated objectives, `[B, M]`, or `[B]` if it is one; NaN for what could
+        not be scored, which is never feasible.
 
     Raises:
-      InputError: for accuracies of another shape or range.
+      InputError: for scores of another shape, or out of an objective's range.
     """
-    accuracy = np.asarray(accuracy, np.float64)
-    size = len(batch.origin)
-    if accuracy.shape != (size,):
-        raise InputError(f"accuracies of shape {list(accuracy.shape)}; expected [{size}]")
-    invalid = np.isnan(accuracy)
-    if invalid.any():
-        logging.warning("%d of %d architectures scored NaN", invalid.sum(), size)
-    if ((accuracy[~invalid] < 0) | (accuracy[~invalid] > 1)).any():
+    size, evaluated = len(batch.origin), problem.evaluated
+    values = problem.computed_values(batch.architectures)
+    scores = np.asarray(scores, np.float64)
+    if scores.shape not in {(size, len(evaluated)), *([(size,)] if len(evaluated) == 1 else [])}:
         raise InputError(
-            f"accuracies from {np.nanmin(accuracy)} to {np.nanmax(accuracy)}; allowed: 0 to 1"
+            f"scores of shape {list(scores.shape)}; expected [{size}, {len(evaluated)}], a row "
+            "for each architecture"
         )
+    values[:, evaluated] = scores.reshape(size, len(evaluated))
+    for column in evaluated:
+        _check_scores(problem.objectives[column], values[:, column])
     lacking = _target(problem, state) - len(state.offspring)
-    feasible = len(state.accuracy) + np.flatnonzero(accuracy >= problem.accuracy_min)
-    macs, params = problem.costs(batch.architectures).T
+    feasible = state.evaluations + np.flatnonzero(feasible_rows(problem, values))
     state = dataclasses.replace(
         state,
         attempt=state.attempt + 1,
+        proposed=state.proposed + batch.proposed,
         architectures=np.concatenate([state.architectures, batch.architectures]),
-        accuracy=np.concatenate([state.accuracy, accuracy]),
-        macs=np.concatenate([state.macs, macs]),
-        params=np.concatenate([state.params, params]),
+        values=np.concatenate([state.values, values]),
         born=np.concatenate([state.born, np.full(size, state.generation, np.int32)]),
         origin=np.concatenate([state.origin, batch.origin]),
         offspring=np.concatenate([state.offspring, feasible.astype(np.int32)]),
@@ -119,6 +125,12 @@ def tell(problem: Problem, state: State, batch: Batch, accuracy: NDArray[np.floa
     if len(feasible) < lacking and not given_up:
         return state
     return _close_generation(problem, state)
+
+
+def feasible_rows(problem: Problem, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of `float64[E, objectives]` are scored and satisfy every constraint, `bool[E]`."""
+    scored = ~np.isnan(values[:, list(problem.evaluated)]).any(axis=1)
+    return scored & problem.within_bounds(values, computed_only=False)
 
 
 def run(
@@ -134,11 +146,12 @@ def run(
     """Searches to the end, or goes on where an earlier call with this directory was stopped.
 
     The state is saved after every batch. A batch whose evaluation was interrupted is asked
-    for and evaluated again.
+    for and evaluated again; `cache.remember` makes that cheap.
 
     Args:
       problem: what is searched.
-      evaluate: the accuracies `float64[P]` in [0, 1] of architectures `int32[P, L]`.
+      evaluate: scores `[P, M]` of architectures `int32[P, L]`, or `[P]` if M is 1, of the
+        objectives that are not computed, in their order.
       seed: of all random draws, 0 or more.
       directory: where `search.npz` is kept; created if absent.
       context: what else the result depends on, such as a fingerprint of the supernet's
@@ -151,26 +164,21 @@ def run(
         value seen (what was evaluated stays saved); or if the directory holds another search.
     """
     settings = _settings(problem, seed, context)
-    state = states.load(directory, settings) or init(problem, seed)
+    names = [objective.name for objective in problem.objectives]
+    state = states.load(directory, names, settings) or init(problem, seed)
     while not is_finished(problem, state):
         batch = ask(problem, state)
-        accuracy = evaluate(batch.architectures) if len(batch.origin) else np.zeros(0)
+        empty = np.zeros((0, len(problem.evaluated)))
+        scores = evaluate(batch.architectures) if len(batch.origin) else empty
         generation = state.generation
-        state = tell(problem, state, batch, accuracy)
+        state = tell(problem, state, batch, scores)
         if save:
-            states.save(directory, state, settings)
+            states.save(directory, state, names, settings)
         if state.generation > generation and on_generation is not None:
             on_generation(state)
     if not len(state.survivors):
-        raise InputError(_explain_accuracy(problem, state))
+        raise InputError(f"no result: {feasibility.of_evaluated(problem, state.values)}")
     return state
-
-
-def within_bounds(problem: Problem, costs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of `int64[P, 2]` MACs and parameters satisfy the bounds, `bool[P]`."""
-    macs, params = costs[:, 0], costs[:, 1]
-    inside = (macs >= problem.macs_min) & (macs <= problem.macs_max)
-    return inside & (params <= problem.params_max) if problem.params_max else inside
 
 
 def _target(problem: Problem, state: State) -> int:
@@ -178,85 +186,80 @@ def _target(problem: Problem, state: State) -> int:
     return problem.population * (2 if state.generation == 0 else 1)
 
 
-def _proposal_rounds(problem: Problem, state: State) -> Iterator[Batch]:
-    """Yields round after round of proposals, each drawn from its own seed."""
+def _proposal_rounds(problem: Problem, state: State) -> Iterator[tuple[Array, NDArray[np.int8]]]:
+    """Yields round after round of proposals and their origins, each drawn from its own seed."""
 
     def rng(round_: int) -> np.random.Generator:
         return np.random.default_rng([state.seed, state.generation, state.attempt, round_])
 
-    if state.generation == 0:
-        count, origin = _target(problem, state), ORIGINS.index("initial")
+    fresh = 0
+    if state.generation:
+        learned = _learn(problem, state)
         for round_ in range(problem.max_tries):
-            drawn = spaces.sample(problem.space, rng(round_), count)
-            yield Batch(drawn, np.full(count, origin, np.int8))
-    else:
-        count, origin = problem.population, ORIGINS.index("prior")
-        scores = _guide_scores(problem, state)
-        for round_ in range(problem.max_tries):
-            children = _vary(problem, state, rng(round_), scores)
-            drawn = children.architectures
-            yield children
-    # Too few of those are new and within the bounds: let the last ones walk there.
-    for round_ in range(problem.max_tries, 2 * problem.max_tries):
-        drawn = _steer(problem, rng(round_), drawn)
-        yield Batch(drawn, np.full(count, origin, np.int8))
+            yield _vary(problem, state, rng(round_), learned)
+        fresh = problem.max_tries
+    draw, count = sampling.sampler(problem), _target(problem, state)
+    origin = np.full(count, ORIGINS.index("initial"), np.int8)
+    for round_ in range(fresh, fresh + problem.max_tries):
+        yield draw(rng(round_), count), origin
+
+
+def _learn(problem: Problem, state: State) -> controller.Controller:
+    recent = slice(-problem.controller_memory, None)
+    return controller.learn(problem, state.architectures[recent], state.values[recent])
 
 
 def _vary(
-    problem: Problem, state: State, rng: np.random.Generator, scores: NDArray[np.float64]
-) -> Batch:
+    problem: Problem, state: State, rng: np.random.Generator, learned: controller.Controller
+) -> tuple[Array, NDArray[np.int8]]:
     """A population of children: mutants in the ratio set, the rest by crossover."""
     parents = state.architectures[state.population]
-    values = problem.values(state.columns)[state.population]
+    values = problem.to_minimise(state.values[state.population])
     count = problem.population
     one, other = nsga2.tournament(rng, values, problem.weights, 2 * count).reshape(2, count)
     kinds = rng.choice(3, size=count, p=problem.mutation_probabilities)
     mutated = rng.random(count) < problem.mutation_ratio
     origin = np.where(mutated, ORIGINS.index("random") + kinds, ORIGINS.index("crossover"))
-    guide = rng.choice(len(problem.objectives), size=count, p=problem.guide_probabilities)
+    guide = rng.choice(len(problem.goals), size=count, p=problem.guide_probabilities)
 
     children = parents[one]
-    choices = problem.space.num_choices
-    for name in ORIGINS[1:]:
-        rows = np.flatnonzero(origin == ORIGINS.index(name))
-        if name == "crossover":
-            children[rows] = variation.crossover(rng, children[rows], parents[other[rows]])
-        elif name == "random":
-            children[rows] = variation.random_mutation(rng, children[rows], choices)
-        elif name == "reinforced":
-            children[rows] = variation.reinforced_mutation(rng, children[rows], scores[guide[rows]])
-        else:
-            children[rows] = _steer(problem, rng, children[rows])
-    return Batch(children, origin.astype(np.int8))
-
-
-def _guide_scores(problem: Problem, state: State) -> NDArray[np.float64]:
-    """For each objective, the worth of each choice in each layer, `float64[K, L, N]`."""
-    return np.stack(
-        [
-            variation.choice_scores(state.architectures, -column, problem.space.num_choices)
-            for column in problem.values(state.columns).T
-        ]
+    rows = {name: np.flatnonzero(origin == ORIGINS.index(name)) for name in ORIGINS[1:]}
+    crossed, drawn, reinforced, prior = rows.values()
+    cross = {
+        "uniform": variation.uniform_crossover,
+        "one-point": variation.one_point_crossover,
+    }[problem.crossover]
+    children[crossed] = cross(rng, children[crossed], parents[other[crossed]])
+    children[drawn] = variation.random_mutation(rng, children[drawn], problem.num_choices)
+    children[reinforced] = variation.reinforced_mutation(
+        rng, children[reinforced], learned, guide[reinforced]
     )
+    children[prior] = variation.prior_mutation(rng, children[prior], problem)
+    return children, origin.astype(np.int8)
 
 
-def _steer(problem: Problem, rng: np.random.Generator, parents: Array) -> Array:
-    return variation.prior_mutation(
-        rng,
-        parents,
-        problem.space.num_choices,
-        problem.costs,
-        problem.macs_band,
-        problem.params_max,
-    )
+def _new_rows(proposals: Array, known: set[bytes]) -> NDArray[np.int64]:
+    """The proposals `[P, L]` that were not known, as indices; they are known from then on."""
+    new = []
+    for row, key in enumerate(row_keys(proposals)):
+        if key not in known:
+            known.add(key)
+            new.append(row)
+    return np.array(new, np.int64)
 
 
-def _is_new(proposals: Array, known: Array) -> NDArray[np.bool_]:
-    """Which proposals `[P, L]` are neither known nor repeat an earlier proposal, `bool[P]`."""
-    _, first = np.unique(np.concatenate([known, proposals]), axis=0, return_index=True)
-    new = np.zeros(len(known) + len(proposals), bool)
-    new[first] = True
-    return new[len(known) :]
+def _check_scores(objective: Objective, scores: NDArray[np.float64]) -> None:
+    invalid = np.isnan(scores)
+    if invalid.any():
+        logging.warning(
+            "%d of %d architectures scored NaN in %s", invalid.sum(), len(scores), objective.name
+        )
+    low, high = objective.range
+    if ((scores[~invalid] < low) | (scores[~invalid] > high)).any():
+        raise InputError(
+            f"{objective.name} from {np.nanmin(scores)} to {np.nanmax(scores)}; allowed: "
+            f"{low:g} to {high:g}"
+        )
 
 
 def _close_generation(problem: Problem, state: State) -> State:
@@ -269,7 +272,7 @@ def _close_generation(problem: Problem, state: State) -> State:
                 state.generation,
                 problem.generations,
                 problem.max_tries,
-                len(state.accuracy),
+                state.evaluations,
             )
         return dataclasses.replace(state, ended=True)
     if len(state.offspring) < (target := _target(problem, state)):
@@ -281,7 +284,7 @@ def _close_generation(problem: Problem, state: State) -> State:
             target,
         )
     pool = np.concatenate([state.population, state.offspring])
-    values = problem.values(state.columns)[pool]
+    values = problem.to_minimise(state.values[pool])
     best = pool[nsga2.survive(values, problem.weights, problem.population)]
     row = np.full((1, problem.population), -1, np.int32)
     row[0, : len(best)] = best
@@ -294,41 +297,22 @@ def _close_generation(problem: Problem, state: State) -> State:
     )
 
 
-def _explain_bounds(problem: Problem, costs: NDArray[np.int64]) -> str:
-    """Says of each bound that proposals `int64[P, 2]` violated how near they came to it."""
-    macs, params = costs.T
-    bounds = [
-        ("macs_max", problem.macs_max, macs > problem.macs_max, macs.min()),
-        ("macs_min", problem.macs_min, macs < problem.macs_min, macs.max()),
-    ]
-    if problem.params_max:
-        bounds += [("params_max", problem.params_max, params > problem.params_max, params.min())]
-    violated = [
-        f"search.{name} {bound:,} is missed by {missed.mean():.0%} of them, best value {best:,}"
-        for name, bound, missed, best in bounds
-        if missed.any()
-    ]
-    return f"none of {len(costs):,} architectures satisfies the bounds: {'; '.join(violated)}"
-
-
-def _explain_accuracy(problem: Problem, state: State) -> str:
-    scored = state.accuracy[~np.isnan(state.accuracy)]
-    best = f"the best value is {scored.max():.4f}" if len(scored) else "all of them scored NaN"
-    return (
-        f"search.accuracy_min is {problem.accuracy_min:g}, which none of "
-        f"{len(state.accuracy)} evaluated architectures satisfies; {best}"
-    )
-
-
 def _settings(problem: Problem, seed: int, context: Mapping[str, Any]) -> dict[str, Any]:
     """What a resumed search must have in common with the saved one."""
-    search = dataclasses.asdict(problem)
-    network = {name: search.pop(name) for name in ("image_size", "num_classes", "channels")}
-    space = search.pop("space")
-    return {
-        "seed": seed,
-        "search": search,
-        "space": space,
-        "network": network,
-        "context": dict(context),
-    }
+    search = {field.name: getattr(problem, field.name) for field in dataclasses.fields(problem)}
+    for name in ("picks", "pick_by", "pick_min", "pick_max"):  # they choose from the result
+        del search[name]
+    objectives = {o.name: _identity(o) for o in search.pop("objectives")}
+    return {"seed": seed, "search": search, "objectives": objectives, "context": dict(context)}
+
+
+def _identity(objective: Objective) -> dict[str, Any]:
+    """The objective as JSON values; a table by its contents, a function by whether it is one."""
+    values = {f.name: getattr(objective, f.name) for f in dataclasses.fields(objective)}
+    values |= {name: str(values[name]) for name in ("low", "high", "range")}
+    table = objective.table
+    if table is not None:
+        parts = (np.asarray(table.stem), table.layers, table.head)
+        digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+        return values | {"compute": digest[:16]}
+    return values | {"compute": "evaluated" if objective.is_evaluated else "function"}

@@ -1,58 +1,122 @@
-"""The result of a search: its Pareto front, and the K models picked from it."""
+"""The result of a search: its Pareto front, the K models picked from it, how it got there."""
 
 from typing import Any
 
 import numpy as np
 from absl import logging
+from numpy.typing import NDArray
 
-from scarlet_jax import space as spaces
 from scarlet_jax.search import nsga2
+from scarlet_jax.search.engine import feasible_rows
 from scarlet_jax.search.problem import Problem
 from scarlet_jax.search.state import ORIGINS, State
 from scarlet_jax.space import Array
 
 
 def front_indices(problem: Problem, state: State) -> Array:
-    """The non-dominated feasible individuals of the whole history, by ascending MACs.
+    """The non-dominated feasible individuals of the whole history, by what is picked by.
 
     The last population is not enough: where a front outgrows n, crowding drops members of it.
 
     Returns:
       Indices `int32[F]` into the history.
     """
-    feasible = np.flatnonzero(state.accuracy >= problem.accuracy_min)
-    values = problem.values(state.columns)[feasible]
-    front = feasible[nsga2.non_dominated_rank(values) == 0]
-    return front[np.lexsort((-state.accuracy[front], state.macs[front]))].astype(np.int32)
+    feasible = np.flatnonzero(feasible_rows(problem, state.values))
+    values = problem.to_minimise(state.values[feasible])
+    front = feasible[nsga2.is_non_dominated(values)]
+    own = problem.to_minimise(state.values[front])
+    return front[np.lexsort((*own.T, _positions(problem, state)[front]))].astype(np.int32)
 
 
 def pick_indices(problem: Problem, state: State) -> Array:
-    """K models of the front, evenly spaced by MACs (the last line of Algorithm 1).
+    """K models of the front, evenly spaced by `pick_by` (the last line of Algorithm 1).
+
+    Of models with equal position, only the first of the front's order can be picked.
 
     Returns:
-      Indices `int32[<= picks]` into the history, by ascending MACs; the whole front if it is
-      smaller than K.
+      Indices `int32[<= picks]` into the history, in ascending order of position; all of the
+      front between the bounds where that is smaller than K.
     """
     front = front_indices(problem, state)
-    return front[nsga2.pick_evenly(state.macs[front], problem.picks)]
+    positions = _positions(problem, state)[front]
+    within = (positions >= problem.pick_min) & (positions <= problem.pick_max)
+    first = np.diff(positions, prepend=-np.inf) > 0
+    front, positions = front[within & first], positions[within & first]
+    return front[nsga2.pick_evenly(positions, problem.picks)]
+
+
+def say_picks(problem: Problem, state: State) -> None:
+    """Warns where fewer models than asked for could be picked."""
+    front, picked = front_indices(problem, state), pick_indices(problem, state)
+    if len(picked) == problem.picks:
+        return
+    positions = _positions(problem, state)[front]
+    within = (positions >= problem.pick_min) & (positions <= problem.pick_max)
+    logging.warning(
+        "%d of search.picks = %d models picked: the front has %d architectures, %d of them with "
+        "%s from %s to %s, of %d different values",
+        len(picked),
+        problem.picks,
+        len(front),
+        within.sum(),
+        problem.pick_by,
+        f"{problem.pick_min:,.12g}",
+        f"{problem.pick_max:,.12g}",
+        len(np.unique(positions[within])),
+    )
+
+
+def box(problem: Problem, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the hypervolume is measured: ideal and reference of each objective, to minimise.
+
+    What bounds, tables and ranges allow, so that it is the same from the first generation to the
+    last, and for searches with the same bounds. Where they leave an end open, the initial
+    generation's values close it.
+    """
+    ends = []
+    initial = state.values[(state.born == 0) & feasible_rows(problem, state.values)]
+    for column in problem.goals:
+        seen = initial[:, column] if len(initial) else np.zeros(1)
+        low, high = problem.objectives[column].band()
+        low = low if np.isfinite(low) else seen.min()
+        high = high if np.isfinite(high) else seen.max()
+        ends.append((-high, -low) if problem.objectives[column].goal == "max" else (low, high))
+    ideal, reference = np.array(ends).T
+    return ideal, reference
+
+
+def hypervolume(problem: Problem, state: State) -> float:
+    """Share of `box` that the feasible history dominates, in [0, 1]."""
+    values = problem.to_minimise(state.values[feasible_rows(problem, state.values)])
+    return nsga2.hypervolume(values, *box(problem, state))
+
+
+def hypervolume_curve(problem: Problem, state: State) -> NDArray[np.float64]:
+    """The hypervolume after each evaluation, `float64[E]`."""
+    ideal, reference = box(problem, state)
+    feasible = feasible_rows(problem, state.values)
+    values = problem.to_minimise(state.values)
+    curve, front = np.zeros(len(values)), values[:0]
+    reached = 0.0
+    for i, value in enumerate(values):
+        # Most evaluations change nothing: only a point that no earlier one covers counts.
+        if feasible[i] and not (front <= value).all(axis=1).any():
+            front = np.concatenate([front[~(value <= front).all(axis=1)], value[None]])
+            reached = nsga2.hypervolume(front, ideal, reference)
+        curve[i] = reached
+    return curve
 
 
 def front(problem: Problem, state: State) -> dict[str, Any]:
-    """The front as JSON values, by ascending MACs, each model marked whether it is picked."""
+    """The front as JSON values, in its order, each model marked whether it is picked."""
     picked = set(pick_indices(problem, state).tolist())
-    if len(picked) < problem.picks:
-        logging.warning(
-            "search.picks is %d, but the front has %d: all of it is picked",
-            problem.picks,
-            len(picked),
-        )
     models = [
         {
             "architecture": state.architectures[i].tolist(),
-            "blocks": spaces.to_names(problem.space, state.architectures[i]),
-            "accuracy": float(state.accuracy[i]),
-            "macs": int(state.macs[i]),
-            "params": int(state.params[i]),
+            **{
+                objective.name: _number(state.values[i, column])
+                for column, objective in enumerate(problem.objectives)
+            },
             "generation": int(state.born[i]),
             "origin": ORIGINS[state.origin[i]],
             "picked": i in picked,
@@ -60,10 +124,21 @@ def front(problem: Problem, state: State) -> dict[str, Any]:
         for i in front_indices(problem, state).tolist()
     ]
     return {
-        "space": problem.space.name,
-        "image_size": problem.image_size,
-        "objectives": list(problem.objectives),
-        "weights": list(problem.weights),
-        "evaluations": len(state.accuracy),
+        "objectives": {
+            objective.name: {"goal": objective.goal, "weight": objective.weight}
+            for objective in problem.objectives
+        },
+        "evaluations": state.evaluations,
+        "hypervolume": hypervolume(problem, state),
         "front": models,
     }
+
+
+def _positions(problem: Problem, state: State) -> NDArray[np.float64]:
+    names = [objective.name for objective in problem.objectives]
+    return state.values[:, names.index(problem.pick_by)]
+
+
+def _number(value: float) -> int | float:
+    """Counts as integers: they are exact in a float64."""
+    return int(value) if float(value).is_integer() and abs(value) > 1 else float(value)

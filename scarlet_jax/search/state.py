@@ -1,10 +1,9 @@
-"""The state of a search: immutable arrays, in one file that is replaced atomically."""
+"""The state of a search: immutable arrays, and the file that keeps them."""
 
 import dataclasses
 import json
 import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
+from scarlet_jax.search import storage
 from scarlet_jax.settings import describe, differences
 from scarlet_jax.space import Array
 
@@ -33,14 +33,17 @@ class State:
     generation: int  # the one being filled; 0 is the initial one
     attempt: int  # evaluated batches of this generation so far
     ended: bool  # nothing feasible and new is within reach
+    proposed: int  # new architectures that were checked against the computed bounds
     architectures: Array  # [E, L], the history, in order of evaluation
-    accuracy: NDArray[np.float64]  # [E]
-    macs: NDArray[np.int64]  # [E]
-    params: NDArray[np.int64]  # [E]
+    values: NDArray[np.float64]  # [E, objectives], in the problem's order
     born: Array  # [E], the generation
     origin: NDArray[np.int8]  # [E], an index into ORIGINS
     offspring: Array  # [Q], feasible individuals of the current generation
     survivors: Array  # [G, n], of each finished generation, best first; -1 where there are fewer
+
+    @property
+    def evaluations(self) -> int:
+        return len(self.values)
 
     @property
     def population(self) -> Array:
@@ -50,13 +53,8 @@ class State:
         last = self.survivors[-1]
         return last[last >= 0]
 
-    @property
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """The objectives' columns of the history by name, each `[E]`."""
-        return {"accuracy": self.accuracy, "macs": self.macs, "params": self.params}
 
-
-def empty(depth: int, population: int, seed: int) -> State:
+def empty(depth: int, objectives: int, population: int, seed: int) -> State:
     """The state before anything is evaluated. Raises `InputError` for a negative seed."""
     if seed < 0:
         raise InputError(f"seed is {seed}; allowed: 0 or more")
@@ -65,10 +63,9 @@ def empty(depth: int, population: int, seed: int) -> State:
         generation=0,
         attempt=0,
         ended=False,
+        proposed=0,
         architectures=np.zeros((0, depth), np.int32),
-        accuracy=np.zeros(0, np.float64),
-        macs=np.zeros(0, np.int64),
-        params=np.zeros(0, np.int64),
+        values=np.zeros((0, objectives), np.float64),
         born=np.zeros(0, np.int32),
         origin=np.zeros(0, np.int8),
         offspring=np.zeros(0, np.int32),
@@ -76,38 +73,38 @@ def empty(depth: int, population: int, seed: int) -> State:
     )
 
 
-def save(directory: str | os.PathLike[str], state: State, settings: Mapping[str, Any]) -> None:
-    """Writes `search.npz`: the state's fields by name, and `settings` as JSON text.
+def save(
+    directory: str | os.PathLike[str],
+    state: State,
+    names: Sequence[str],
+    settings: Mapping[str, Any],
+) -> None:
+    """Writes `search.npz`: the state's fields, a column for each objective, settings as JSON.
 
-    The file is complete at every moment: a new one replaces the old in one step.
+    The history is its columns `architectures`, `born`, `origin` and one named after each
+    objective, all of E rows.
     """
-    path = Path(directory) / FILE_NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, settings=np.array(json.dumps(settings)), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    columns = dict(zip(names, arrays.pop("values").T, strict=True))
+    arrays |= {"settings": json.dumps(settings), **columns}
+    storage.write(Path(directory) / FILE_NAME, arrays)
 
 
-def load(directory: str | os.PathLike[str], settings: Mapping[str, Any]) -> State | None:
+def load(
+    directory: str | os.PathLike[str], names: Sequence[str], settings: Mapping[str, Any]
+) -> State | None:
     """The saved state, or None where there is none yet.
 
     Raises:
-      InputError: if the file cannot be read, or was saved with other settings; every field
-        that differs is named. More generations than before are allowed.
+      InputError: if neither the file nor the one before it can be read, or it was saved with
+        other settings; every field that differs is named. More generations than before are
+        allowed, and other settings of the picks.
     """
     path = Path(directory) / FILE_NAME
-    if not path.exists():
+    arrays = storage.read(path)
+    if arrays is None:
         return None
-    try:
-        with open(path, "rb") as binary, np.load(binary, allow_pickle=False) as file:
-            arrays = {field.name: file[field.name] for field in dataclasses.fields(State)}
-            saved = json.loads(str(file["settings"]))
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"search state {path} cannot be read ({error}); remove it") from error
+    saved = json.loads(str(arrays["settings"]))
     differing = differences(saved, settings)
     if settings["search"]["generations"] > saved["search"]["generations"]:
         differing.pop("search.generations", None)
@@ -116,7 +113,21 @@ def load(directory: str | os.PathLike[str], settings: Mapping[str, Any]) -> Stat
             f"search state {path} is of another search: {describe(differing)}; "
             "take the same settings or another directory"
         )
-    for name in ("seed", "generation", "attempt"):
-        arrays[name] = int(arrays[name])
-    arrays["ended"] = bool(arrays["ended"])
-    return State(**arrays)
+    size = len(arrays["architectures"])
+    values = np.stack([arrays[name] for name in names], axis=1).reshape(size, len(names))
+    fields: dict[str, Any] = {
+        field.name: arrays[field.name]
+        for field in dataclasses.fields(State)
+        if field.name != "values"
+    }
+    for name in ("seed", "generation", "attempt", "proposed"):
+        fields[name] = int(fields[name])
+    fields |= {"ended": bool(fields["ended"]), "values": values}
+    return State(**fields)
+
+
+def row_keys(architectures: Array) -> list[bytes]:
+    """A hashable key of each architecture `int32[P, L]`."""
+    rows = np.ascontiguousarray(architectures, np.int32)
+    keys: list[bytes] = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist()
+    return keys

@@ -3,27 +3,39 @@
 Pure functions of arrays and a generator, each over all parents `int32[P, L]` at once.
 
 Table 1 of the SCARLET supplementary gives the probabilities of the mutations but not their
-definitions. Ours, every one a change of exactly one layer:
-  random: any layer, any other choice, uniformly.
-  reinforced: layer and choice drawn by what the evaluated architectures have taught, one
-    categorical distribution a layer (`choice_scores`).
-  prior-regulated: drawn by rank of nearness to a MACs target in the feasible band, which
-    needs no evaluation, only the cost tables.
+definitions. Ours:
+  random: one layer, drawn uniformly, takes another choice.
+  reinforced: layers take the choices that their controllers hold best (`controller.py`).
+  prior-regulated: one layer changes towards a target in the feasible band of a computed
+    objective, which needs no evaluation.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from scarlet_jax.search import controller
+from scarlet_jax.search.controller import Controller
+from scarlet_jax.search.problem import Problem
 from scarlet_jax.space import Array
 
 Generator = np.random.Generator
 
+WHOLE = 0.5  # ours: share of reinforced mutants in which every layer is decided anew
 
-def crossover(rng: Generator, one: Array, other: Array) -> Array:
-    """Uniform crossover: each layer of a child `int32[P, L]` comes from either parent."""
+
+def uniform_crossover(rng: Generator, one: Array, other: Array) -> Array:
+    """Each layer of a child `int32[P, L]` comes from either parent."""
     return np.where(rng.random(one.shape) < 0.5, one, other)
+
+
+def one_point_crossover(rng: Generator, one: Array, other: Array) -> Array:
+    """The layers before a point come from one parent, the rest, at least one, from the other.
+
+    The point is drawn uniformly between two layers; a single layer comes from the other parent.
+    """
+    count, depth = one.shape
+    point = rng.integers(1, max(depth, 2), size=(count, 1)) if depth > 1 else 0
+    return np.where(np.arange(depth) < point, one, other)
 
 
 def random_mutation(rng: Generator, parents: Array, num_choices: int) -> Array:
@@ -36,55 +48,33 @@ def random_mutation(rng: Generator, parents: Array, num_choices: int) -> Array:
     return children
 
 
-def choice_scores(architectures: Array, values: ArrayLike, num_choices: int) -> NDArray[np.float64]:
-    """What each choice in each layer has been worth so far, `float64[L, N]`, higher is better.
+def reinforced_mutation(
+    rng: Generator, parents: Array, learned: Controller, guides: NDArray[np.int64]
+) -> Array:
+    """Layers take the choices that their controllers hold best.
 
-    The mean of the standardised values of the architectures that hold the choice, in standard
-    errors: the sum over the root of the count. So a score grows with the effect and with the
-    evidence for it. One more architecture of average value is taken as seen, so that a choice
-    never seen scores 0. The softmax over a layer's row is that layer's distribution.
-
-    Args:
-      architectures: `int32[E, L]`, evaluated.
-      values: `[E]`, higher is better; architectures whose value is not finite are left out.
-      num_choices: N.
+    In half of the children (`WHOLE`) all layers do. In the others each does with a chance that
+    is drawn uniformly for each child: from a small step to a child that shares little with its
+    parent. The guide, an index of an objective with a goal for each parent, counts most.
     """
-    scored = np.asarray(values, np.float64)
-    finite = np.isfinite(scored)
-    architectures, scored = architectures[finite], scored[finite]
-    depth = architectures.shape[1]
-    if not len(scored) or scored.max() == scored.min():
-        return np.zeros((depth, num_choices))
-    standard = (scored - scored.mean()) / scored.std()
-    cells = (architectures + num_choices * np.arange(depth)).ravel()  # [E * L]
-    size = depth * num_choices
-    counts = np.bincount(cells, minlength=size)
-    sums = np.bincount(cells, np.repeat(standard, depth), minlength=size)
-    return (sums / np.sqrt(counts + 1)).reshape(depth, num_choices)
+    chance = np.minimum(rng.random((len(parents), 1)) / (1 - WHOLE), 1.0)
+    open_layers = rng.random(parents.shape) < chance
+    shares = guided_shares(rng, guides, len(learned.mean))
+    return controller.decide(rng, learned, shares, parents, open_layers)
 
 
-def reinforced_mutation(rng: Generator, parents: Array, scores: NDArray[np.float64]) -> Array:
-    """One layer takes another choice, drawn by the layers' learned distributions.
+def guided_shares(rng: Generator, guides: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """What each of `count` objectives counts, `float64[P, count]`, the guide `[P]` most.
 
-    The odds of a change are the probability of the new choice in its layer over that of the
-    parent's own: a layer whose choice has fared badly is the likeliest to change, and takes
-    what has fared well.
-
-    Args:
-      rng: draws the change.
-      parents: `int32[P, L]`.
-      scores: `float64[P, L, N]`, for each parent the scores of its guide (`choice_scores`).
+    Uniform over all shares that sum to 1, with the largest given to the guide.
     """
-    current = np.take_along_axis(scores, parents[..., None], axis=2)  # [P, L, 1]
-    log_odds = scores - current  # [P, L, N]
-    np.put_along_axis(log_odds, parents[..., None].astype(np.int64), -np.inf, axis=2)
-    count, depth, num_choices = scores.shape
-    log_odds = log_odds.reshape(count, depth * num_choices)
-    drawn = (log_odds + rng.gumbel(size=log_odds.shape)).argmax(axis=1)  # a categorical draw
-    layers, choices = np.divmod(drawn, num_choices)
-    children = parents.copy()
-    children[np.arange(count), layers] = choices
-    return children
+    shares = rng.dirichlet(np.ones(count), size=len(guides))
+    rows, largest = np.arange(len(guides)), shares.argmax(axis=1)
+    shares[rows, largest], shares[rows, guides] = (
+        shares[rows, guides],
+        shares[rows, largest],
+    )
+    return shares
 
 
 def neighbours(parents: Array, num_choices: int) -> Array:
@@ -96,36 +86,38 @@ def neighbours(parents: Array, num_choices: int) -> Array:
     return (parents[:, None] + shifts.reshape(-1, depth)) % num_choices
 
 
-def prior_mutation(
-    rng: Generator,
-    parents: Array,
-    num_choices: int,
-    costs: Callable[[Array], NDArray[np.int64]],
-    band: tuple[int, int],
-    params_max: int,
-) -> Array:
-    """One layer changes such that MACs move towards a target drawn in the feasible band.
+def prior_mutation(rng: Generator, parents: Array, problem: Problem) -> Array:
+    """One layer changes such that a computed objective moves towards a target that is feasible.
 
-    All neighbours of a parent are ranked by distance to its target, and the one of rank r
-    (from 1) is drawn with odds 1 / r: a preference without a scale to tune.
-
-    Args:
-      rng: draws targets and neighbours.
-      parents: `int32[P, L]`.
-      num_choices: N.
-      costs: MACs and parameters `int64[M, 2]` of `int32[M, L]`.
-      band: lowest and highest MACs that are feasible; targets are uniform between them.
-      params_max: above it, the excess counts as distance too; 0 sets no bound.
+    For each parent one of the computed objectives steers, drawn uniformly, towards a target
+    drawn uniformly between the least and the most that are feasible. All neighbours are ranked
+    by their distance to it, with what other computed objectives miss their bounds by on top,
+    each as a share of its band; the one of rank r (from 1) is drawn with odds 1 / r: a
+    preference without a scale to tune. Where nothing is computed, the mutation is random.
     """
-    count, depth = parents.shape
-    options = neighbours(parents, num_choices)  # [P, O, L]
-    counts = costs(options.reshape(-1, depth)).reshape(*options.shape[:2], 2)
-    macs, params = counts[..., 0], counts[..., 1]  # [P, O]
-    target = rng.uniform(*band, size=(count, 1))
-    distance = np.abs(macs - target) / target  # [P, O]
-    if params_max:
-        distance += np.maximum(params - params_max, 0) / params_max
+    columns = [i for i, o in enumerate(problem.objectives) if not o.is_evaluated]
+    if not columns or not len(parents):
+        return random_mutation(rng, parents, problem.num_choices)
+    options = neighbours(parents, problem.num_choices)  # [P, O, L]
+    count, number, depth = options.shape
+    costs = problem.computed_values(options.reshape(-1, depth)).reshape(count, number, -1)
+    steering = rng.integers(len(columns), size=count)
+    distance = np.zeros((count, number))
+    for place, column in enumerate(columns):
+        low, high = _band(problem, column, costs[..., column])
+        values, extent = costs[..., column], max(high - low, 1e-9 * abs(high), 1e-30)
+        distance += np.maximum(np.maximum(low - values, values - high), 0) / extent
+        target = rng.uniform(low, high, size=(count, 1))
+        distance += np.where((steering == place)[:, None], np.abs(values - target) / extent, 0)
     ranks = distance.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     log_odds = -np.log(ranks + 1)
     chosen = (log_odds + rng.gumbel(size=ranks.shape)).argmax(axis=1)
     return options[np.arange(count), chosen]
+
+
+def _band(problem: Problem, column: int, values: NDArray[np.float64]) -> tuple[float, float]:
+    """What is feasible, by bounds and table; by the values at hand where both leave it open."""
+    low, high = problem.objectives[column].band()
+    low = low if np.isfinite(low) else float(values.min())
+    high = high if np.isfinite(high) else float(values.max())
+    return min(low, high), max(low, high)

@@ -1,0 +1,427 @@
+"""Latency tables: what every block costs on one device, so that a path's latency is a sum.
+
+A table is a JSON object, made here by `measure_table` or by hand for any other device:
+
+    {
+      "format": "scarlet-jax latency table",
+      "version": 1,
+      "device": {"kind": "Pixel 6"},
+      "image_size": 224, "num_classes": 1000, "channels": 3,
+      "space": {"name": "s2", "widths": [32, 32, 40, ...], "strides": [2, 1, 2, ...],
+                "choices": ["E3K3", ..., "identity"], "stem_width": 32, "stem_stride": 2,
+                "separable_width": 16, "head_width": 1280},
+      "stem": 1.31,
+      "layers": [{"E3K3": {"16": 0.52}, ..., "identity": {"16": 0.0}},
+                 {"E3K3": {"16": 0.33, "32": 0.61}, ...}, ...],
+      "head": {"16": 0.21, ..., "320": 0.58}
+    }
+
+All of these must be there; `definition` gives a space's. Times are milliseconds, finite and not
+negative: of the stem with the separable block and of calling a network at all; of each layer by
+choice and by the channels of its input; of the head by the channels of its input. As identities
+keep their channels, a layer's input is as wide as the output of any layer before it, or of the
+separable block; in a space without identities, only as that of the layer before it.
+
+Also there, if `measure_table` made it, and not read:
+  dtype, batch_size: of the computation; times are of the whole batch.
+  repeats: rounds of measuring. Times are the medians of the rounds.
+  spread: the rounds' interquartile ranges in milliseconds, in the form of the times.
+  device: also `count` and `platform`, as JAX says. Programs run on one.
+  versions: of jax and python.
+  check: the sums of random networks against their measured latencies; errors are relative.
+
+How it is measured. A block alone costs more than in a network: the call itself, threads that wake
+up, buffers that no cache holds. So a table has what a block adds to a program in which it has just
+run: the time of a program with the block twice less that with the block once, each with weights of
+its own. A number that is too small to change anything makes the second wait for the first, and
+both programs have it. The same goes for the head. An identity costs 0: what reads or writes its
+input skips the pixels itself (-0.07 to 0.01 ms by the difference above, in S2 on 2 CPU cores).
+The whole networks of the check run in the same rounds, so that they see the same machine.
+"""
+
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+from scipy import stats
+
+from scarlet_jax import benchmark, settings
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+from scarlet_jax.nn import functional
+from scarlet_jax.nn.blocks import Head, InvertedBottleneck, Stem
+from scarlet_jax.path_table import PathTable
+from scarlet_jax.progress import Progress
+from scarlet_jax.space import Choice, Layer, Space
+
+FORMAT = "scarlet-jax latency table"
+VERSION = 1
+CALLS = 3  # of each program in a round, after one that warms up (ours)
+DETAILS = 10  # lines of progress in a log while programs compile (ours)
+TINY = 1e-30  # added to 1 it gives 1 in any dtype, which a compiler does not know (ours)
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block or the head with the shape of its input: timed once, wherever it occurs."""
+
+    side: int  # of its input, pixels
+    width: int  # of its input, channels
+    choice: Choice | None = None  # None in the head
+    layer: Layer | None = None  # width and stride of a block's output
+
+    @property
+    def is_identity(self) -> bool:
+        return self.choice is not None and self.choice.is_skip
+
+
+def measure_table(
+    space: Space,
+    *,
+    image_size: int,
+    num_classes: int,
+    channels: int,
+    dtype: str,
+    batch_size: int,
+    repeats: int,
+    check: int,
+) -> dict[str, Any]:
+    """Times every block of a space on JAX's first device.
+
+    Args:
+      space: the search space.
+      image_size: side of the square input, in pixels.
+      num_classes: outputs of the classifier.
+      channels: of the images.
+      dtype: of the computation, "float32" or "bfloat16".
+      batch_size: images a call.
+      repeats: rounds; each calls every program a few times.
+      check: random networks to compare the sums with; 0 for none.
+
+    Returns:
+      The table, as the module's docstring says.
+
+    Raises:
+      InputError: for a size that is not allowed, before anything is compiled.
+    """
+    _check_sizes(
+        image_size=image_size,
+        num_classes=num_classes,
+        channels=channels,
+        batch_size=batch_size,
+        repeats=repeats,
+    )
+    network: dict[str, Any] = {
+        "image_size": image_size,
+        "num_classes": num_classes,
+        "channels": channels,
+        "dtype": dtype,
+        "batch_size": batch_size,
+    }
+    plan = _plan(space, image_size)
+    architectures = spaces.sample(space, np.random.default_rng(0), check)
+    parts = [part for part in dict.fromkeys(jax.tree.leaves(plan)) if not part.is_identity]
+    total = 1 + 2 * len(parts) + check
+    times = _measure(_compile(_programs(space, parts, architectures, network), total), repeats)
+
+    def of_rounds(summary: Callable[[NDArray[np.float64]], Any]) -> dict[str, Any]:
+        def of_part(part: Part) -> float:
+            if part.is_identity:
+                return 0.0
+            return max(0.0, float(summary(times[part, 2] - times[part, 1])))
+
+        return {"stem": float(summary(times["stem"]))} | jax.tree.map(of_part, plan)
+
+    devices = jax.devices()
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        "device": {
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+            "platform": devices[0].platform,
+        },
+        "versions": {"jax": jax.__version__, "python": platform.python_version()},
+        "space": definition(space),
+        **network,
+        "repeats": repeats,
+        **of_rounds(np.median),
+        "spread": of_rounds(stats.iqr),
+    }
+    if check:
+        measured = np.array([np.median(times[text]) for text in map(spaces.to_text, architectures)])
+        sums = _path_table(space, record, "the table")(architectures)
+        record["check"] = {
+            "architectures": architectures.tolist(),
+            "sums": sums.tolist(),
+            "measured": measured.tolist(),
+        } | _agreement(sums, measured)
+    return record
+
+
+def definition(space: Space) -> dict[str, Any]:
+    """All that a space is, in JSON's types, as a table holds it."""
+    return {
+        "name": space.name,
+        "widths": [layer.width for layer in space.layers],
+        "strides": [layer.stride for layer in space.layers],
+        "choices": spaces.choice_names(space),
+        "stem_width": space.stem_width,
+        "stem_stride": space.stem_stride,
+        "separable_width": space.separable_width,
+        "head_width": space.head_width,
+    }
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raises `InputError` where a file cannot be written."""
+    folder = Path(path).parent
+    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written; allowed: a file in a folder that can be")
+
+
+def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
+    """Writes a table, whole or not at all: under a temporary name, then renamed.
+
+    Raises:
+      OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def load(
+    path: str | os.PathLike[str],
+    space: Space,
+    *,
+    image_size: int,
+    num_classes: int,
+    channels: int,
+    device: str = "",
+) -> PathTable:
+    """Reads a table for a space.
+
+    Args:
+      path: the file.
+      space: that it must be of.
+      image_size, num_classes, channels: that it must be of.
+      device: its `device.kind` must be this; "" takes any.
+
+    Returns:
+      Milliseconds of every path, float64.
+
+    Raises:
+      InputError: if it cannot be read, is no latency table of the known version, is of another
+        space, size or device, or lacks a time.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"latency table {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"latency table {path} is not JSON: {error}") from error
+    name, version = (_find(record, key) for key in ("format", "version"))
+    if (name, version) != (FORMAT, VERSION):
+        raise InputError(
+            f"{path} has format {name!r}, version {version!r}; "
+            f"allowed: {FORMAT!r}, version {VERSION}"
+        )
+    now = {
+        "space": definition(space),
+        "image_size": image_size,
+        "num_classes": num_classes,
+        "channels": channels,
+    }
+    if differing := settings.differences({key: _find(record, key) for key in now}, now):
+        raise InputError(
+            f"latency table {path} is of another network: {settings.describe(differing)}"
+        )
+    kind = _find(record, "device", "kind")
+    if not isinstance(kind, str) or device not in ("", kind):
+        raise InputError(
+            f"latency table {path} is of device {kind!r}; allowed: {device or 'a name'!r}"
+        )
+    return _path_table(space, record, f"latency table {path}")
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}; allowed: 1 or more")
+
+
+def _input_widths(space: Space) -> list[dict[int, int]]:
+    """Channels that a layer, and last the head, may read: by source, which it may have."""
+    widths = [space.separable_width, *(layer.width for layer in space.layers)]
+    can_skip = any(choice.is_skip for choice in space.choices)
+    return [
+        {source: widths[source] for source in range(0 if can_skip else layer, layer + 1)}
+        for layer in range(space.depth + 1)
+    ]
+
+
+def _plan(space: Space, image_size: int) -> dict[str, Any]:
+    """The part that each number of a table is measured by, in the table's form."""
+    side = -(-image_size // space.stem_stride)
+    *inputs, last = [dict.fromkeys(widths.values()) for widths in _input_widths(space)]
+    layers = []
+    for layer, widths in zip(space.layers, inputs, strict=True):
+        layers.append(
+            {
+                choice.name: {str(width): Part(side, width, choice, layer) for width in widths}
+                for choice in space.choices
+            }
+        )
+        side = -(-side // layer.stride)
+    return {"layers": layers, "head": {str(width): Part(side, width) for width in last}}
+
+
+def _programs(
+    space: Space, parts: Sequence[Part], architectures: spaces.Array, network: Mapping[str, Any]
+) -> Iterator[tuple[Hashable, Call]]:
+    """The programs to time: the stem, parts by how often they run, networks by their text."""
+    dtype, batch, side = network["dtype"], network["batch_size"], network["image_size"]
+    rng = np.random.default_rng(0)
+    graphdef, *weights = functional.on_device(
+        functional.split(Stem(network["channels"], space, rng=rng))
+    )
+    images = jnp.zeros((batch, side, side, network["channels"]), jnp.float32)
+    stem = jax.jit(lambda weights, images: _run(graphdef, weights, images.astype(dtype)))
+    yield "stem", partial(stem, weights, images)
+    for part in parts:
+        once, twice = _part_programs(part, space, network["num_classes"], batch, dtype, rng)
+        yield (part, 1), once
+        yield (part, 2), twice
+    for architecture in architectures:
+        yield spaces.to_text(architecture), benchmark.forward(space, architecture, **network)
+
+
+def _part_programs(
+    part: Part,
+    space: Space,
+    num_classes: int,
+    batch_size: int,
+    dtype: str,
+    rng: np.random.Generator,
+) -> tuple[Call, Call]:
+    """Programs that run a part once, and twice one after the other."""
+
+    def module() -> nnx.Module:
+        if part.choice is None or part.layer is None:
+            return Head(part.width, space, num_classes, rng=rng)
+        layer = part.layer
+        return InvertedBottleneck(part.width, layer.width, layer.stride, [part.choice], rng=rng)
+
+    (graphdef, *first), (_, *second) = (
+        functional.on_device(functional.split(module())) for _ in range(2)
+    )
+
+    def once(first: Any, x: jax.Array, next_x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        y = _run(graphdef, first, x)
+        return y, next_x + (TINY * y.ravel()[0]).astype(x.dtype)
+
+    def twice(first: Any, x: jax.Array, next_x: jax.Array, second: Any) -> Any:
+        y, next_x = once(first, x, next_x)
+        return y, _run(graphdef, second, next_x)
+
+    x, next_x = (jnp.zeros((batch_size, part.side, part.side, part.width), dtype) for _ in "12")
+    return (
+        partial(jax.jit(once), first, x, next_x),
+        partial(jax.jit(twice), first, x, next_x, second),
+    )
+
+
+def _run(graphdef: Any, weights: Any, x: jax.Array) -> jax.Array:
+    output: jax.Array = functional.apply(graphdef, *weights, x, None)[0]
+    return output
+
+
+def _compile(programs: Iterable[tuple[Hashable, Call]], total: int) -> dict[Hashable, Call]:
+    compiled = {}
+    every = -(-total // DETAILS)
+    with Progress("compile", total, "program") as progress:
+        for done, (key, call) in enumerate(programs, start=1):
+            jax.block_until_ready(call())
+            compiled[key] = call
+            progress.update(done, "" if done % every else "1 of 2")
+    return compiled
+
+
+def _measure(
+    programs: Mapping[Hashable, Call], repeats: int
+) -> dict[Hashable, NDArray[np.float64]]:
+    """Milliseconds of each program in each round, `float64[repeats]`.
+
+    Rounds go forwards and backwards in turn, so that a machine that drifts favours nobody.
+    """
+    times = {key: np.zeros(repeats) for key in programs}
+    every = -(-repeats // DETAILS)
+    with Progress("measure", repeats, "round") as progress:
+        for number in range(repeats):
+            for key in list(programs)[:: -1 if number % 2 else 1]:
+                times[key][number] = 1e3 * np.median(benchmark.seconds(programs[key], CALLS))
+            progress.update(number + 1, "" if (number + 1) % every else "2 of 2")
+    return times
+
+
+def _agreement(sums: NDArray[np.float64], measured: NDArray[np.float64]) -> dict[str, Any]:
+    """How sums of a table agree with measured latencies, milliseconds `float64[P]` both."""
+    errors = abs(sums / measured - 1)
+    tau = float(stats.kendalltau(sums, measured).statistic)
+    return {
+        "median_error": float(np.median(errors)),
+        "worst_error": float(errors.max()),
+        "kendall_tau": None if math.isnan(tau) else tau,  # of one network, or of equal ones
+    }
+
+
+def _path_table(space: Space, record: Any, where: str) -> PathTable:
+    """The table's times by layer, choice and source; raises `InputError` for one that lacks."""
+
+    def time_of(*keys: Any) -> float:
+        value = _find(record, *keys)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value <= sys.float_info.max:
+            raise InputError(
+                f"{where} has {'.'.join(map(str, keys))} {value!r}; allowed: milliseconds, finite "
+                "and not negative"
+            )
+        return float(value)
+
+    layers = np.zeros((space.depth, space.num_choices, space.depth + 1))
+    head = np.zeros(space.depth + 1)
+    *inputs, last = _input_widths(space)
+    for layer, widths in enumerate(inputs):
+        for index, choice in enumerate(space.choices):
+            for source, width in widths.items():
+                layers[layer, index, source] = time_of("layers", layer, choice.name, str(width))
+    for source, width in last.items():
+        head[source] = time_of("head", str(width))
+    is_skip = np.array([choice.is_skip for choice in space.choices])
+    return PathTable(time_of("stem"), layers, head, is_skip)
+
+
+def _find(record: Any, *keys: Any) -> Any:
+    """What lies at the keys in nested JSON, or None."""
+    for key in keys:
+        try:
+            record = record[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return record

@@ -1,0 +1,189 @@
+"""What makes one architecture better than another, as data.
+
+The paper's K objectives (algorithm 1, table 1) are M that need an evaluation, such as the
+accuracy inside the supernet, and K - M that are computed from the architecture alone. Any of
+them may be bounded; what is bounded only, is no objective of the front.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scarlet_jax import cost
+from scarlet_jax.errors import InputError
+from scarlet_jax.path_table import PathTable
+from scarlet_jax.space import Array, Space
+
+GOALS = ("max", "min", "none")
+BUILT_IN = ("accuracy", "macs", "params", "latency")
+
+Compute = Callable[[Array], NDArray[Any]]  # int32[P, L] to [P]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A number that every architecture has, what is wanted of it, and how it is found.
+
+    Args:
+      name: its column in the history.
+      goal: "max", "min", or "none" for what is only bounded.
+      weight: in the crowding distance; those of a problem's objectives sum to 1.
+      low, high: the constraint; both ends are allowed.
+      compute: values `[P]` of architectures `int32[P, L]`, cheap and the same at every call;
+        None for what the evaluator scores. A `PathTable` lets the search draw architectures
+        within bounds that hardly any satisfies.
+      range: what values are possible; others are refused.
+
+    Raises:
+      InputError: for an unknown goal, or bounds in the wrong order.
+    """
+
+    name: str
+    goal: str
+    weight: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+    compute: PathTable | Compute | None = None
+    range: tuple[float, float] = (-math.inf, math.inf)
+
+    def __post_init__(self) -> None:
+        if self.goal not in GOALS:
+            raise InputError(
+                f"objective {self.name} has goal {self.goal!r}; allowed: {', '.join(GOALS)}"
+            )
+        if not self.low <= self.high:
+            raise InputError(
+                f"objective {self.name} has min {self.low:,g} and max {self.high:,g}; "
+                "allowed: min <= max"
+            )
+
+    @property
+    def is_evaluated(self) -> bool:
+        return self.compute is None
+
+    @property
+    def is_bounded(self) -> bool:
+        return math.isfinite(self.low) or math.isfinite(self.high)
+
+    @property
+    def table(self) -> PathTable | None:
+        return self.compute if isinstance(self.compute, PathTable) else None
+
+    def extremes(self) -> tuple[float, float]:
+        """The least and the most that is possible, by the table if there is one."""
+        if self.table is None:
+            return self.range
+        low, high = self.table.extremes()
+        return float(low), float(high)
+
+    def band(self) -> tuple[float, float]:
+        """The least and the most that both the bounds and the table allow."""
+        low, high = self.extremes()
+        return max(low, self.low), min(high, self.high)
+
+    def satisfied(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of `[P]` values are within the bounds, `bool[P]`; NaN never is."""
+        return (values >= self.low) & (values <= self.high)
+
+
+def built_in(
+    space: Space,
+    section: Mapping[str, Mapping[str, Any]],
+    *,
+    image_size: int,
+    num_classes: int,
+    channels: int,
+    latency: PathTable | None,
+) -> tuple[Objective, ...]:
+    """Accuracy, and what else of `config.search.objectives` has a goal or a bound.
+
+    Args:
+      space: the search space.
+      section: by name (accuracy, macs, params, latency), each with goal, weight, min and max.
+      image_size, num_classes, channels: of the network, for the counts.
+      latency: milliseconds of every path, where there is a table.
+
+    Raises:
+      InputError: for an unknown objective, settings that are not allowed, or latency without a
+        table.
+    """
+    unknown = sorted(set(section) - set(BUILT_IN))
+    if unknown:
+        raise InputError(
+            f"search.objectives has {', '.join(unknown)}; allowed: {', '.join(BUILT_IN)}"
+        )
+    counts = cost.tables(space, image_size, num_classes, channels)
+    found: dict[str, dict[str, Any]] = {
+        "accuracy": {"range": (0.0, 1.0)},
+        "macs": {"compute": counts.macs},
+        "params": {"compute": counts.params},
+        "latency": {"compute": latency},
+    }
+    objectives = [
+        Objective(
+            name=name,
+            goal=section[name]["goal"],
+            weight=section[name]["weight"],
+            low=section[name]["min"],
+            high=section[name]["max"],
+            **found[name],
+        )
+        for name in BUILT_IN
+        if name in section
+    ]
+    used = tuple(
+        objective
+        for objective in objectives
+        if objective.name == "accuracy"  # the supernet scores it whether it is wanted or not
+        or objective.goal != "none"
+        or objective.is_bounded
+        or objective.weight
+    )
+    if latency is None and any(objective.name == "latency" for objective in used):
+        raise InputError(
+            "search.objectives.latency needs a table; give it by search.latency_table, and make "
+            "it by python -m launch.benchmark --table=latency.json"
+        )
+    return used
+
+
+def check_objectives(objectives: Sequence[Objective], where: str = "search.objectives") -> None:
+    """Checks what must hold between objectives.
+
+    Raises:
+      InputError: for none with a goal, names that are not distinct, weights that are negative or
+        do not sum to 1, or a bound that no architecture can satisfy.
+    """
+    names = [objective.name for objective in objectives]
+    wanted = [objective for objective in objectives if objective.goal != "none"]
+    if not wanted:
+        raise InputError(f"{where} has no goal; at least one must be max or min")
+    if len(set(names)) < len(names):
+        raise InputError(f"{where} has the names {', '.join(names)}; allowed: each once")
+    weights = {objective.name: objective.weight for objective in objectives}
+    described = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+    if not all(0 <= weight <= 1 for weight in weights.values()):
+        raise InputError(f"{where} has the weights {described}; allowed: 0 to 1")
+    for objective in objectives:
+        if objective.goal == "none" and objective.weight:
+            raise InputError(
+                f"{where}.{objective.name} has weight {objective.weight:g} but no goal; "
+                "allowed: goal max or min, or weight 0"
+            )
+    if not math.isclose(total := sum(weights.values()), 1, abs_tol=1e-6):
+        raise InputError(f"{where} has weights that sum to {total:g} ({described}); allowed: 1")
+    for objective in objectives:
+        low, high = objective.extremes()
+        for name, bound, nearest, impossible in (
+            ("max", objective.high, low, objective.high < low),
+            ("min", objective.low, high, objective.low > high),
+        ):
+            if impossible:
+                raise InputError(
+                    f"{where}.{objective.name}.{name} is {bound:,.12g}, which no architecture of "
+                    f"the space satisfies; the nearest possible value is {nearest:,.12g}"
+                )

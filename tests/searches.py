@@ -1,0 +1,55 @@
+"""Small search problems with scores that are known, for the tests of the search."""
+
+import numpy as np
+
+from configs import base
+from scarlet_jax import cost, search
+from scarlet_jax import space as spaces
+from scarlet_jax.space import Space
+
+NETWORK = {"image_size": 16, "num_classes": 4, "channels": 3}
+SPACE = spaces.make_space(name="small", widths=(8, 8, 16, 16, 24, 24), strides=(1, 2, 1, 2, 1, 1))
+TINY = spaces.make_space(
+    name="tiny", widths=(8, 16, 16), strides=(1, 2, 1), expansions=(2,), kernels=(3, 5)
+)
+
+
+def make_problem(space: Space = SPACE, objectives=None, latency=None, **settings):
+    """With `objectives` as changes by name: `{"macs": {"max": 1e6}}`."""
+    config = base.get_config().search
+    config.update({"population": 12, "generations": 5, "max_tries": 20, "picks": 4} | settings)
+    config.objectives.macs.max = float("inf")
+    for name, changes in (objectives or {}).items():
+        config.objectives[name].update(changes)
+    built_in = search.built_in(space, config.objectives, latency=latency, **NETWORK)
+    return search.make_problem(space.depth, space.num_choices, built_in, config)
+
+
+def macs(space: Space, architectures):
+    return cost.macs(space, architectures, **NETWORK)
+
+
+def params(space: Space, architectures):
+    return cost.parameters(space, architectures, **NETWORK)
+
+
+class Additive:
+    """Accuracy from one utility a layer and choice; remembers what it was asked."""
+
+    def __init__(self, space: Space = SPACE, seed=0, fail_at=None):
+        self.utility = np.random.default_rng(seed).normal(size=(space.depth, space.num_choices))
+        self.calls = []
+        self.fail_at = fail_at
+
+    def __call__(self, architectures):
+        assert architectures.dtype == np.int32
+        self.calls.append(architectures)
+        if len(self.calls) == self.fail_at:
+            raise KeyboardInterrupt
+        layer = np.arange(architectures.shape[1])
+        return 1 / (1 + np.exp(-self.utility[layer, architectures].sum(axis=1) / 2))
+
+
+def column(problem, state, name):
+    """One objective's values of the history, `float64[E]`."""
+    return state.values[:, [objective.name for objective in problem.objectives].index(name)]

@@ -1,0 +1,96 @@
+"""Initial architectures lie within bounds that hardly any satisfies, and cover them evenly."""
+
+import itertools
+
+import numpy as np
+import pytest
+from searches import SPACE, TINY, Additive, column, macs, make_problem, params
+
+from configs import base
+from scarlet_jax import search
+from scarlet_jax import space as spaces
+from scarlet_jax.search import sampling
+
+NETWORK = {"image_size": 224, "num_classes": 1000, "channels": 3}
+
+
+def s2_problem(bounds):
+    config = base.get_config().search
+    config.objectives.macs.max = float("inf")
+    for name, changes in bounds.items():
+        config.objectives[name].update(changes)
+    objectives = search.built_in(spaces.S2, config.objectives, latency=None, **NETWORK)
+    return search.make_problem(19, 13, objectives, config)
+
+
+def accepted(problem, count=400):
+    """Draws within the bounds, as values of the objectives, and their share."""
+    drawn = sampling.sampler(problem)(np.random.default_rng(1), count)
+    assert drawn.dtype == np.int32
+    values = problem.computed_values(drawn)
+    inside = problem.within_bounds(values, computed_only=True)
+    return values[inside], inside.mean()
+
+
+# Of 2 million random architectures of S2, 1 in 100,000 has at most 184 million MACs, as many have
+# at least 503.4, and 2 in 1,000,000 lie between 260.0 and 260.007 million.
+@pytest.mark.parametrize(
+    ("least", "most"), [(0, 184e6), (503.4e6, 600e6), (260.0e6, 260.007e6), (100e6, 500e6)]
+)
+def test_rare_macs_are_drawn_and_covered_evenly(least, most):
+    problem = s2_problem({"macs": {"min": float(least), "max": most}})
+    values, share = accepted(problem)
+    assert share > (0.3 if most - least > 1e6 else 0.05)
+    low, high = problem.objectives[1].band()
+    thirds = np.histogram(values[:, 1], bins=3, range=(low, high))[0] / len(values)
+    assert (thirds > 0.15).all(), thirds
+
+
+def test_bounds_on_two_costs_that_pull_apart():
+    """Few parameters with many MACs: 1 in 100,000 of 4 million random architectures has both."""
+    bounds = {"macs": {"min": 350e6, "max": 500e6}, "params": {"max": 3e6}}
+    problem = s2_problem(bounds)
+    values, share = accepted(problem)
+    assert share > 0.1
+    assert (values[:, 1] >= 350e6).all()
+    assert (values[:, 2] <= 3e6).all()
+
+
+def test_a_search_starts_with_a_full_population_however_rare():
+    problem = s2_problem({"macs": {"max": 184e6}})
+    batch = search.ask(problem, search.init(problem, 0))
+    assert len(np.unique(batch.architectures, axis=0)) == 140
+    assert batch.proposed < 1000
+
+
+def test_draws_within_a_bin_are_uniform_over_its_architectures():
+    everything = np.array(list(itertools.product(range(TINY.num_choices), repeat=TINY.depth)))
+    counts = macs(TINY, everything)
+    problem = make_problem(TINY)
+    drawn = sampling.sampler(problem)(np.random.default_rng(0), 27_000)
+    keys, seen = np.unique(drawn, axis=0, return_counts=True)
+    assert len(keys) == 27
+    # Distinct costs share a bin only if they are within a thousandth of the range, or equal.
+    _, group, size = np.unique(
+        counts // (np.ptp(counts) // 1000), return_inverse=True, return_counts=True
+    )
+    expected = 27_000 / len(size) / size[group]
+    np.testing.assert_allclose(seen, expected, rtol=0.25)
+
+
+def test_without_a_table_every_choice_is_as_likely():
+    settings = base.get_config().search
+    settings.pick_by = "score"
+    problem = search.make_problem(4, 5, (search.Objective("score", "max", 1.0),), settings)
+    drawn = sampling.sampler(problem)(np.random.default_rng(0), 20_000)
+    for layer in drawn.T:
+        np.testing.assert_allclose(np.bincount(layer, minlength=5) / 20_000, 0.2, atol=0.02)
+
+
+def test_the_objective_that_is_bounded_is_spread(tmp_path):
+    problem = make_problem(objectives={"params": {"max": 60_000.0}}, generations=0, population=40)
+    state = search.run(problem, Additive(), seed=0, directory=tmp_path, context={})
+    low, high = problem.objectives[2].band()
+    halves = np.histogram(column(problem, state, "params"), bins=2, range=(low, high))[0]
+    assert halves.min() > 0.25 * halves.sum()
+    assert (params(SPACE, state.architectures) <= 60_000).all()
