@@ -44,7 +44,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,14 +65,16 @@ from scarlet_jax.nn.blocks import Head, InvertedBottleneck, Stem
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.progress import Progress
 from scarlet_jax.space import Choice, Layer, Space
+from scarlet_jax.supernet import DTYPES
 
 FORMAT = "scarlet-jax latency table"
 VERSION = 1
 CALLS = 3  # of each program in a round, after one that warms up (ours)
-DETAILS = 10  # lines of progress in a log while programs compile (ours)
-TINY = 1e-30  # added to 1 it gives 1 in any dtype, which a compiler does not know (ours)
+DETAILS = 10  # lines of progress in a log, of compiling and of measuring (ours)
+TINY = 1e-30  # changes no sum with a pixel, which a compiler cannot know (ours)
 
 Call = Callable[[], Any]
+Key = tuple[Any, int]  # of a program: what it runs, and how often
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ class Part:
     @property
     def is_identity(self) -> bool:
         return self.choice is not None and self.choice.is_skip
+
+    def __str__(self) -> str:
+        name = "head" if self.choice is None else self.choice.name
+        return f"{name} on {self.side} x {self.side} x {self.width}"
 
 
 def measure_table(
@@ -118,13 +124,6 @@ def measure_table(
     Raises:
       InputError: for a size that is not allowed, before anything is compiled.
     """
-    _check_sizes(
-        image_size=image_size,
-        num_classes=num_classes,
-        channels=channels,
-        batch_size=batch_size,
-        repeats=repeats,
-    )
     network: dict[str, Any] = {
         "image_size": image_size,
         "num_classes": num_classes,
@@ -132,6 +131,7 @@ def measure_table(
         "dtype": dtype,
         "batch_size": batch_size,
     }
+    _check_settings(network, repeats, check)
     plan = _plan(space, image_size)
     architectures = spaces.sample(space, np.random.default_rng(0), check)
     parts = [part for part in dict.fromkeys(jax.tree.leaves(plan)) if not part.is_identity]
@@ -144,7 +144,7 @@ def measure_table(
                 return 0.0
             return max(0.0, float(summary(times[part, 2] - times[part, 1])))
 
-        return {"stem": float(summary(times["stem"]))} | jax.tree.map(of_part, plan)
+        return {"stem": float(summary(times["stem", 1]))} | jax.tree.map(of_part, plan)
 
     devices = jax.devices()
     record = {
@@ -163,7 +163,7 @@ def measure_table(
         "spread": of_rounds(stats.iqr),
     }
     if check:
-        measured = np.array([np.median(times[text]) for text in map(spaces.to_text, architectures)])
+        measured = np.array([np.median(times[spaces.to_text(one), 1]) for one in architectures])
         sums = _path_table(space, record, "the table")(architectures)
         record["check"] = {
             "architectures": architectures.tolist(),
@@ -236,34 +236,34 @@ def load(
         raise InputError(f"latency table {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"latency table {path} is not JSON: {error}") from error
-    name, version = (_find(record, key) for key in ("format", "version"))
-    if (name, version) != (FORMAT, VERSION):
-        raise InputError(
-            f"{path} has format {name!r}, version {version!r}; "
-            f"allowed: {FORMAT!r}, version {VERSION}"
-        )
-    now = {
-        "space": definition(space),
-        "image_size": image_size,
-        "num_classes": num_classes,
-        "channels": channels,
-    }
-    if differing := settings.differences({key: _find(record, key) for key in now}, now):
-        raise InputError(
-            f"latency table {path} is of another network: {settings.describe(differing)}"
-        )
-    kind = _find(record, "device", "kind")
-    if not isinstance(kind, str) or device not in ("", kind):
-        raise InputError(
-            f"latency table {path} is of device {kind!r}; allowed: {device or 'a name'!r}"
-        )
+    expected = settings.flatten(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": definition(space),
+            "image_size": image_size,
+            "num_classes": num_classes,
+            "channels": channels,
+        }
+        | ({"device": {"kind": device}} if device else {})
+    )
+    for name, allowed in expected.items():
+        if (value := _find(record, *name.split("."))) != allowed:
+            raise InputError(
+                f"latency table {path} has {_shown(value)} at {name}; allowed here: {allowed!r}"
+            )
     return _path_table(space, record, f"latency table {path}")
 
 
-def _check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
+def _check_settings(network: Mapping[str, Any], repeats: int, check: int) -> None:
+    if network["dtype"] not in DTYPES:
+        raise InputError(f"dtype {network['dtype']!r}; allowed: {', '.join(DTYPES)}")
+    sizes = {name: value for name, value in network.items() if name != "dtype"}
+    for name, value in (sizes | {"repeats": repeats}).items():
         if value < 1:
             raise InputError(f"{name} is {value}; allowed: 1 or more")
+    if check < 0:
+        raise InputError(f"check is {check}; allowed: 0 or more")
 
 
 def _input_widths(space: Space) -> list[dict[int, int]]:
@@ -294,7 +294,7 @@ def _plan(space: Space, image_size: int) -> dict[str, Any]:
 
 def _programs(
     space: Space, parts: Sequence[Part], architectures: spaces.Array, network: Mapping[str, Any]
-) -> Iterator[tuple[Hashable, Call]]:
+) -> Iterator[tuple[Key, Call]]:
     """The programs to time: the stem, parts by how often they run, networks by their text."""
     dtype, batch, side = network["dtype"], network["batch_size"], network["image_size"]
     rng = np.random.default_rng(0)
@@ -303,13 +303,13 @@ def _programs(
     )
     images = jnp.zeros((batch, side, side, network["channels"]), jnp.float32)
     stem = jax.jit(lambda weights, images: _run(graphdef, weights, images.astype(dtype)))
-    yield "stem", partial(stem, weights, images)
+    yield ("stem", 1), partial(stem, weights, images)
     for part in parts:
         once, twice = _part_programs(part, space, network["num_classes"], batch, dtype, rng)
         yield (part, 1), once
         yield (part, 2), twice
     for architecture in architectures:
-        yield spaces.to_text(architecture), benchmark.forward(space, architecture, **network)
+        yield (spaces.to_text(architecture), 1), benchmark.forward(space, architecture, **network)
 
 
 def _part_programs(
@@ -340,7 +340,7 @@ def _part_programs(
         y, next_x = once(first, x, next_x)
         return y, _run(graphdef, second, next_x)
 
-    x, next_x = (jnp.zeros((batch_size, part.side, part.side, part.width), dtype) for _ in "12")
+    x, next_x = (jnp.zeros((batch_size, part.side, part.side, part.width), dtype) for _ in range(2))
     return (
         partial(jax.jit(once), first, x, next_x),
         partial(jax.jit(twice), first, x, next_x, second),
@@ -352,20 +352,18 @@ def _run(graphdef: Any, weights: Any, x: jax.Array) -> jax.Array:
     return output
 
 
-def _compile(programs: Iterable[tuple[Hashable, Call]], total: int) -> dict[Hashable, Call]:
+def _compile(programs: Iterable[tuple[Key, Call]], total: int) -> dict[Key, Call]:
     compiled = {}
     every = -(-total // DETAILS)
     with Progress("compile", total, "program") as progress:
         for done, (key, call) in enumerate(programs, start=1):
             jax.block_until_ready(call())
             compiled[key] = call
-            progress.update(done, "" if done % every else "1 of 2")
+            progress.update(done, "" if done % every else str(key[0]))
     return compiled
 
 
-def _measure(
-    programs: Mapping[Hashable, Call], repeats: int
-) -> dict[Hashable, NDArray[np.float64]]:
+def _measure(programs: Mapping[Key, Call], repeats: int) -> dict[Key, NDArray[np.float64]]:
     """Milliseconds of each program in each round, `float64[repeats]`.
 
     Rounds go forwards and backwards in turn, so that a machine that drifts favours nobody.
@@ -376,7 +374,10 @@ def _measure(
         for number in range(repeats):
             for key in list(programs)[:: -1 if number % 2 else 1]:
                 times[key][number] = 1e3 * np.median(benchmark.seconds(programs[key], CALLS))
-            progress.update(number + 1, "" if (number + 1) % every else "2 of 2")
+            progress.update(
+                number + 1,
+                "" if (number + 1) % every else f"stem {times['stem', 1][number]:.3g} ms",
+            )
     return times
 
 
@@ -399,8 +400,8 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value <= sys.float_info.max:
             raise InputError(
-                f"{where} has {'.'.join(map(str, keys))} {value!r}; allowed: milliseconds, finite "
-                "and not negative"
+                f"{where} has {_shown(value)} at {'.'.join(map(str, keys))}; allowed: "
+                "milliseconds, finite and not negative"
             )
         return float(value)
 
@@ -425,3 +426,7 @@ def _find(record: Any, *keys: Any) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return record
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value)

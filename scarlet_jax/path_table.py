@@ -81,12 +81,14 @@ def best_paths(
         return gains.argmax(axis=2).astype(np.int32)
     is_skip = tables[0].is_skip[:, None]
     worth = -prices @ np.stack([table.head for table in tables])  # [P, L + 1], by source
-    best = np.zeros((depth, *worth.shape), np.int32)
+    best = np.zeros((depth, count, depth), np.int32)
     for layer in reversed(range(depth)):
-        costs = np.stack([table.layers[layer] for table in tables])  # [T, N, L + 1]
-        after = np.where(is_skip, worth[:, None, :], worth[:, None, layer + 1, None])
+        own = slice(layer + 1)  # the sources that a layer can have
+        costs = np.stack([table.layers[layer, :, own] for table in tables])  # [T, N, layer + 1]
+        after = np.where(is_skip, worth[:, None, own], worth[:, None, layer + 1, None])
         total = gains[:, layer, :, None] - np.tensordot(prices, costs, axes=1) + after
-        best[layer], worth = total.argmax(axis=1), total.max(axis=1)  # [P, L + 1]
+        best[layer, :, own] = total.argmax(axis=1)
+        worth = total.max(axis=1)  # [P, layer + 1]
     paths, source = np.zeros((count, depth), np.int32), np.zeros(count, np.int64)
     for layer in range(depth):
         paths[:, layer] = best[layer, np.arange(count), source]

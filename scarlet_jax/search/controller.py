@@ -20,6 +20,10 @@ from scarlet_jax.space import Array
 
 Values = NDArray[np.float64]
 
+# Ours: how prices are found that bring a child within bounds.
+STEPS = 10
+FIRST_STEP = 0.5  # standard deviations of the evaluated objective for one of the cost
+
 
 @dataclass(frozen=True)
 class Controller:
@@ -31,8 +35,10 @@ class Controller:
     mean: NDArray[np.float64]  # [K, L, N]; 0 for an objective with a table
     deviation: NDArray[np.float64]  # [K], of what the fit leaves unexplained; 0 with a table
     factor: NDArray[np.float64]  # [L * N, L * N], upper Cholesky factor of the precision
-    tables: tuple[PathTable, ...]  # T of the objectives
+    tables: tuple[PathTable, ...]  # T, of all objectives that have one
     prices: NDArray[np.float64]  # [K, T], of a unit of each table's cost
+    bounds: NDArray[np.float64]  # [2, T], the least and the most of each cost
+    spread: NDArray[np.float64]  # [T], standard deviation of each cost
 
 
 def learn(problem: Problem, architectures: Array, values: Values) -> Controller:
@@ -56,16 +62,24 @@ def learn(problem: Problem, architectures: Array, values: Values) -> Controller:
     unexplained = ((targets - held @ mean) ** 2).sum(axis=0)
     deviation = np.sqrt((unexplained + 1) / (count + 1))
 
-    objectives = [problem.objectives[i] for i in problem.goals]
-    tables = tuple(o.table for o in objectives if o.table is not None)
+    tabled = [o for o in problem.objectives if o.table is not None]
+    tables = tuple(o.table for o in tabled if o.table is not None)
     prices = np.zeros((goals, len(tables)))
-    for row, objective in enumerate(objectives):
+    for row, column in enumerate(problem.goals):
+        objective = problem.objectives[column]
         if objective.table is not None:
             mean[:, row], deviation[row] = 0.0, 0.0
             sign = -1.0 if objective.goal == "max" else 1.0
-            prices[row, tables.index(objective.table)] = sign / spread[row]
-    mean = mean.T.reshape(goals, problem.depth, num_choices)
-    return Controller(mean, deviation, factor, tables, prices)
+            prices[row, tabled.index(objective)] = sign / spread[row]
+    return Controller(
+        mean=mean.T.reshape(goals, problem.depth, num_choices),
+        deviation=deviation,
+        factor=factor,
+        tables=tables,
+        prices=prices,
+        bounds=np.array([[o.low, o.high] for o in tabled]).reshape(-1, 2).T,
+        spread=np.array([_spread(table(architectures)) for table in tables]),
+    )
 
 
 def decide(
@@ -93,4 +107,31 @@ def decide(
     gains += noise.reshape(count, depth, num_choices)
     own = np.arange(num_choices) == parents[..., None]
     gains = np.where(open_layers[..., None] | own, gains, -np.inf)
-    return best_paths(gains, controller.tables, shares @ controller.prices)
+    return _within_bounds(controller, gains, shares @ controller.prices)
+
+
+def _within_bounds(controller: Controller, gains: Values, prices: Values) -> Array:
+    """The best paths `int32[P, L]`, at prices that bring their costs within bounds, if any do.
+
+    A cost above its bound becomes dearer, one below it cheaper, in steps that halve whenever
+    they have gone too far.
+    """
+    tables, (low, high) = controller.tables, controller.bounds
+    paths = best_paths(gains, tables, prices)
+    step = np.full(prices.shape, FIRST_STEP)
+    before = np.zeros(prices.shape)
+    for _ in range(STEPS):
+        costs = np.stack([table(paths) for table in tables], axis=1) if tables else prices
+        way = (costs > high).astype(float) - (costs < low)  # [P, T]
+        outside = np.flatnonzero(way.any(axis=1))
+        if not len(outside):
+            break
+        step = np.where(way * before < 0, step / 2, step)
+        before = np.where(way != 0, way, before)
+        prices = prices + way * step / controller.spread
+        paths[outside] = best_paths(gains[outside], tables, prices[outside])
+    return paths
+
+
+def _spread(costs: NDArray[np.float64]) -> float:
+    return float(costs.std()) or 1.0 if len(costs) else 1.0

@@ -9,7 +9,7 @@ killed goes on to the same result.
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,9 @@ def ask(problem: Problem, state: State) -> Batch:
     lacking = _target(problem, state) - len(state.offspring)
     known = set(row_keys(state.architectures))
     found, origins, proposed = [], [], []
-    for proposals, origin in _proposal_rounds(problem, state):
+    learned = _learn(problem, state) if state.generation else None
+    for round_ in range(problem.max_tries * (1 if learned is None else 2)):
+        proposals, origin = _propose(problem, state, learned, round_, lacking)
         new = _new_rows(proposals, known)
         values = problem.computed_values(proposals[new])
         proposed.append(values)
@@ -186,22 +188,25 @@ def _target(problem: Problem, state: State) -> int:
     return problem.population * (2 if state.generation == 0 else 1)
 
 
-def _proposal_rounds(problem: Problem, state: State) -> Iterator[tuple[Array, NDArray[np.int8]]]:
-    """Yields round after round of proposals and their origins, each drawn from its own seed."""
+def _propose(
+    problem: Problem,
+    state: State,
+    learned: controller.Controller | None,
+    round_: int,
+    lacking: int,
+) -> tuple[Array, NDArray[np.int8]]:
+    """One round of proposals `int32[P, L]` and their origins, drawn from a seed of its own.
 
-    def rng(round_: int) -> np.random.Generator:
-        return np.random.default_rng([state.seed, state.generation, state.attempt, round_])
-
-    fresh = 0
-    if state.generation:
-        learned = _learn(problem, state)
-        for round_ in range(problem.max_tries):
-            yield _vary(problem, state, rng(round_), learned)
-        fresh = problem.max_tries
-    draw, count = sampling.sampler(problem), _target(problem, state)
-    origin = np.full(count, ORIGINS.index("initial"), np.int8)
-    for round_ in range(fresh, fresh + problem.max_tries):
-        yield draw(rng(round_), count), origin
+    Children, if something has been learned, in the first `max_tries` rounds: as many as the
+    generation wants at first, then twice what it lacks, four times, and so on, to replace what
+    was known or out of bounds. Fresh draws after them, or alone.
+    """
+    rng = np.random.default_rng([state.seed, state.generation, state.attempt, round_])
+    target = _target(problem, state)
+    if learned is not None and round_ < problem.max_tries:
+        return _vary(problem, state, rng, learned, min(target, lacking << min(round_, 30)))
+    drawn = sampling.sampler(problem)(rng, target)
+    return drawn, np.full(target, ORIGINS.index("initial"), np.int8)
 
 
 def _learn(problem: Problem, state: State) -> controller.Controller:
@@ -210,12 +215,15 @@ def _learn(problem: Problem, state: State) -> controller.Controller:
 
 
 def _vary(
-    problem: Problem, state: State, rng: np.random.Generator, learned: controller.Controller
+    problem: Problem,
+    state: State,
+    rng: np.random.Generator,
+    learned: controller.Controller,
+    count: int,
 ) -> tuple[Array, NDArray[np.int8]]:
-    """A population of children: mutants in the ratio set, the rest by crossover."""
+    """That many children: mutants in the ratio set, the rest by crossover."""
     parents = state.architectures[state.population]
     values = problem.to_minimise(state.values[state.population])
-    count = problem.population
     one, other = nsga2.tournament(rng, values, problem.weights, 2 * count).reshape(2, count)
     kinds = rng.choice(3, size=count, p=problem.mutation_probabilities)
     mutated = rng.random(count) < problem.mutation_ratio
