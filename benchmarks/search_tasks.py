@@ -103,23 +103,16 @@ def pairs_alone(seed: int) -> Task:
 
 
 def bounded_additive(seed: int) -> Task:
-    """`additive` where 1 in 100,000 random architectures is within bounds on MACs and parameters.
+    """`additive` within bounds that 1 random architecture in 100,000 satisfies.
 
     The front is that without bounds: nobody knows the true one.
     """
-    counts = cost.tables(S2)
-    bounds = ((counts.macs, 350e6, 400e6), (counts.params, 0.0, 3e6))
-    name = "S2, additive, 350 to 400 M MACs, at most 3 M parameters"
-    return replace(additive(seed), name=name, bounds=bounds)
+    return _bounded(additive(seed))
 
 
 def bounded_pairs(seed: int) -> Task:
-    """`pairs_alone` where 5 in 10,000 random architectures have so many MACs.
-
-    The front is that without bounds: nobody knows the true one.
-    """
-    bounds = ((cost.tables(S2).macs, 300e6, 301e6),)
-    return replace(pairs_alone(seed), name="S2, pairs alone, 300 to 301 M MACs", bounds=bounds)
+    """`pairs_alone` within the same bounds; the front is that without them as well."""
+    return _bounded(pairs_alone(seed))
 
 
 TASKS: dict[str, Callable[[int], Task]] = {
@@ -136,6 +129,14 @@ def _zdt(name: str, second: Callable[[Values, Values], Values]) -> Task:
     optimal = np.zeros((LEVELS, 19), np.int32)
     optimal[:, 0] = np.arange(LEVELS)
     return Task(name, 19, LEVELS, score, (), score(optimal))
+
+
+def _bounded(task: Task) -> Task:
+    counts = cost.tables(S2)
+    bounds = ((counts.macs, 350e6, 400e6), (counts.params, 0.0, 3e6))
+    return replace(
+        task, name=f"{task.name}, in 350 to 400 M MACs and 3 M parameters", bounds=bounds
+    )
 
 
 def _architectures(name: str, seed: int, main: float, pairs: float) -> Task:

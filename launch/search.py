@@ -2,11 +2,13 @@
 
 python -m launch.search --config=configs/mnist.py --workdir=runs/mnist
 python -m launch.search --config=configs/mnist.py --workdir=runs/mnist --resume --generations=40
+python -m launch.search --config=configs/mnist.py --workdir=runs/fast --supernet=runs/mnist
 """
 
 import shlex
 import sys
 import time
+from pathlib import Path
 
 from absl import flags
 
@@ -23,9 +25,10 @@ def main() -> None:
     setup = common.prepare()
     if FLAGS.resume:
         jobs.check_searched(setup)
-    network = jobs.load_supernet(setup)
+    source = Path(FLAGS.supernet or FLAGS.workdir)
+    network = jobs.load_supernet(setup, source)
     begin = time.monotonic()
-    state = jobs.search_supernet(setup, network)
+    state = jobs.search_supernet(setup, network, source)
     command = shlex.join(["python", "-m", "launch.search", *sys.argv[1:]])
     jobs.write_report(setup, state, command, {"search": time.monotonic() - begin})
     jobs.say_unreadable(setup)
@@ -36,5 +39,8 @@ if __name__ == "__main__":
     flags.DEFINE_boolean("resume", False, "Only go on with a search; an error if there is none.")
     flags.DEFINE_integer(
         "generations", None, "Instead of search.generations; more of them extend a search."
+    )
+    flags.DEFINE_string(
+        "supernet", None, "The work directory whose supernet is searched, if not --workdir."
     )
     common.run(main, USAGE)

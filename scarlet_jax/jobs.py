@@ -84,22 +84,25 @@ def train_supernet(setup: Setup) -> functional.Network:
     return functional.Network(network.graphdef, *steps.inference_arrays(state))
 
 
-def load_supernet(setup: Setup) -> functional.Network:
-    """The trained supernet of the work directory.
+def load_supernet(setup: Setup, source: Path | None = None) -> functional.Network:
+    """The trained supernet of a work directory, `source` or the setup's own.
 
     Raises:
       InputError: if there is none, its training is not finished, or its settings differ.
     """
     network = _new_supernet(setup)
-    state = _load(setup, network, "supernet", setup.workdir / "supernet", {})
+    state = _load(setup, network, "supernet", (source or setup.workdir) / "supernet", {})
     return functional.Network(network.graphdef, *steps.inference_arrays(state))
 
 
-def search_supernet(setup: Setup, network: functional.Network) -> search.State:
+def search_supernet(
+    setup: Setup, network: functional.Network, source: Path | None = None
+) -> search.State:
     """Searches with the supernet's weights and writes `front.json`.
 
     What has been scored with the same weights, data and settings is not scored again, whichever
-    search asked for it.
+    search asked for it: scores are kept beside the supernet, in the work directory `source`, or
+    the setup's own.
     """
     section, problem = setup.config.search, setup.problem
     score = _population_scorer(setup, network.graphdef)
@@ -116,7 +119,7 @@ def search_supernet(setup: Setup, network: functional.Network) -> search.State:
     save = processes.is_first()
     evaluate = search.remember(
         lambda architectures: score(network.params, network.stats, architectures),
-        setup.workdir / "evaluations",
+        (source or setup.workdir) / "evaluations",
         context,
         chunk=section.chunk,
         save=save,
@@ -427,22 +430,24 @@ def _report(
 
 
 def _searched(problem: search.Problem, state: search.State) -> report.Search:
-    """The search as the report shows it: what is evaluated against what is computed."""
-    goals = [problem.objectives[i] for i in problem.goals]
-    across = next((o for o in goals if not o.is_evaluated), goals[0])
-    upwards = next((o for o in goals if o.is_evaluated and o is not across), goals[-1])
+    """The search as the report shows it: what is evaluated over what is computed."""
+    names = [objective.name for objective in problem.objectives]
+    columns = dict(zip(names, state.values.T, strict=True))
+    ranked = sorted(problem.objectives, key=lambda objective: objective.goal == "none")
+    upwards = next((o for o in ranked if o.is_evaluated), ranked[0])
+    others = [o for o in ranked if o is not upwards] or [upwards]
+    across = next((o for o in others if o.name == problem.pick_by), others[0])
+    front = search.front_indices(problem, state)
     return report.Search(
         architectures=state.architectures,
-        columns={
-            o.name: column for o, column in zip(problem.objectives, state.values.T, strict=True)
-        },
+        columns=columns,
         axes=(across.name, upwards.name),
         maximize=(across.goal == "max", upwards.goal == "max"),
         feasible=search.feasible_rows(problem, state.values),
         born=state.born,
         origin=[search.ORIGINS[code] for code in state.origin],
         generations=[row[row >= 0] for row in state.survivors],
-        front=search.front_indices(problem, state),
+        front=front[np.argsort(columns[across.name][front], kind="stable")],
         hypervolume=search.hypervolume_curve(problem, state),
     )
 

@@ -17,15 +17,16 @@ A table is a JSON object, made here by `measure_table` or by hand for any other 
     }
 
 All of these must be there; `definition` gives a space's. Times are milliseconds, finite and not
-negative: of the stem with the separable block and of calling a network at all; of each layer by
-choice and by the channels of its input; of the head by the channels of its input. As identities
-keep their channels, a layer's input is as wide as the output of any layer before it, or of the
-separable block; in a space without identities, only as that of the layer before it.
+negative: of each layer by choice and by the channels of its input; of the head by the channels of
+its input; and as `stem` what a network takes beyond them: stem, separable block, the call itself.
+As identities keep their channels, a layer's input is as wide as the output of any layer before it,
+or of the separable block; in a space without identities, only as that of the layer before it.
 
 Also there, if `measure_table` made it, and not read:
   dtype, batch_size: of the computation; times are of the whole batch.
   repeats: rounds of measuring. Times are the medians of the rounds.
-  spread: the rounds' interquartile ranges in milliseconds, in the form of the times.
+  spread: interquartile ranges in milliseconds, in the form of the times: over the rounds; the
+    stem's over the networks that it was found by.
   device: also `count` and `platform`, as JAX says. Programs run on one.
   versions: of jax and python.
   check: the sums of random networks against their measured latencies; errors are relative.
@@ -36,7 +37,13 @@ run: the time of a program with the block twice less that with the block once, e
 its own. A number that is too small to change anything makes the second wait for the first, and
 both programs have it. The same goes for the head. An identity costs 0: what reads or writes its
 input skips the pixels itself (-0.07 to 0.01 ms by the difference above, in S2 on 2 CPU cores).
-The whole networks of the check run in the same rounds, so that they see the same machine.
+The stem is what random networks take less their blocks and heads, the median of a few: a program
+as short as a stem is called and waited for otherwise, which makes a third of a small network's
+time. The check has other networks. Networks run in the same rounds as blocks, so that they see the
+same machine.
+
+All programs stay in memory, about 5 MB each; a stopped measurement is lost, but for the compiled
+programs that a launcher keeps.
 """
 
 import json
@@ -61,7 +68,7 @@ from scarlet_jax import benchmark, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
-from scarlet_jax.nn.blocks import Head, InvertedBottleneck, Stem
+from scarlet_jax.nn.blocks import Head, InvertedBottleneck
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.progress import Progress
 from scarlet_jax.space import Choice, Layer, Space
@@ -69,6 +76,7 @@ from scarlet_jax.supernet import DTYPES
 
 FORMAT = "scarlet-jax latency table"
 VERSION = 1
+REFERENCES = 8  # networks that the stem is found by (ours)
 CALLS = 3  # of each program in a round, after one that warms up (ours)
 DETAILS = 10  # lines of progress in a log, of compiling and of measuring (ours)
 TINY = 1e-30  # changes no sum with a pixel, which a compiler cannot know (ours)
@@ -133,10 +141,12 @@ def measure_table(
     }
     _check_settings(network, repeats, check)
     plan = _plan(space, image_size)
-    architectures = spaces.sample(space, np.random.default_rng(0), check)
     parts = [part for part in dict.fromkeys(jax.tree.leaves(plan)) if not part.is_identity]
-    total = 1 + 2 * len(parts) + check
-    times = _measure(_compile(_programs(space, parts, architectures, network), total), repeats)
+    architectures = spaces.sample(space, np.random.default_rng(0), REFERENCES + check)
+    names = [spaces.to_text(architecture) for architecture in architectures]
+    networks = dict(zip(names, architectures, strict=True))
+    total = 2 * len(parts) + len(networks)
+    times = _measure(_compile(_programs(space, parts, networks, network), total), repeats)
 
     def of_rounds(summary: Callable[[NDArray[np.float64]], Any]) -> dict[str, Any]:
         def of_part(part: Part) -> float:
@@ -144,32 +154,31 @@ def measure_table(
                 return 0.0
             return max(0.0, float(summary(times[part, 2] - times[part, 1])))
 
-        return {"stem": float(summary(times["stem", 1]))} | jax.tree.map(of_part, plan)
+        found: dict[str, Any] = jax.tree.map(of_part, plan)
+        return found
 
-    devices = jax.devices()
+    medians, ranges = of_rounds(np.median), of_rounds(stats.iqr)
+    without_stem = _path_table(space, {"stem": 0.0} | medians, "the table")(architectures)
+    measured = np.array([np.median(times[name, 1]) for name in names])
+    rest = (measured - without_stem)[:REFERENCES]
+    stem = max(0.0, float(np.median(rest)))
+    device, count = jax.devices()[0], jax.device_count()
     record = {
         "format": FORMAT,
         "version": VERSION,
-        "device": {
-            "kind": devices[0].device_kind,
-            "count": len(devices),
-            "platform": devices[0].platform,
-        },
+        "device": {"kind": device.device_kind, "count": count, "platform": device.platform},
         "versions": {"jax": jax.__version__, "python": platform.python_version()},
         "space": definition(space),
         **network,
         "repeats": repeats,
-        **of_rounds(np.median),
-        "spread": of_rounds(stats.iqr),
+        "stem": stem,
+        **medians,
+        "spread": {"stem": float(stats.iqr(rest)), **ranges},
     }
     if check:
-        measured = np.array([np.median(times[spaces.to_text(one), 1]) for one in architectures])
-        sums = _path_table(space, record, "the table")(architectures)
-        record["check"] = {
-            "architectures": architectures.tolist(),
-            "sums": sums.tolist(),
-            "measured": measured.tolist(),
-        } | _agreement(sums, measured)
+        record["check"] = _agreement(
+            architectures[REFERENCES:], without_stem[REFERENCES:] + stem, measured[REFERENCES:]
+        )
     return record
 
 
@@ -293,23 +302,20 @@ def _plan(space: Space, image_size: int) -> dict[str, Any]:
 
 
 def _programs(
-    space: Space, parts: Sequence[Part], architectures: spaces.Array, network: Mapping[str, Any]
+    space: Space,
+    parts: Sequence[Part],
+    networks: Mapping[str, spaces.Array],
+    network: Mapping[str, Any],
 ) -> Iterator[tuple[Key, Call]]:
-    """The programs to time: the stem, parts by how often they run, networks by their text."""
-    dtype, batch, side = network["dtype"], network["batch_size"], network["image_size"]
+    """The programs to time: parts once and twice, and whole networks by their names."""
     rng = np.random.default_rng(0)
-    graphdef, *weights = functional.on_device(
-        functional.split(Stem(network["channels"], space, rng=rng))
-    )
-    images = jnp.zeros((batch, side, side, network["channels"]), jnp.float32)
-    stem = jax.jit(lambda weights, images: _run(graphdef, weights, images.astype(dtype)))
-    yield ("stem", 1), partial(stem, weights, images)
+    shape = network["num_classes"], network["batch_size"], network["dtype"]
     for part in parts:
-        once, twice = _part_programs(part, space, network["num_classes"], batch, dtype, rng)
+        once, twice = _part_programs(part, space, *shape, rng)
         yield (part, 1), once
         yield (part, 2), twice
-    for architecture in architectures:
-        yield (spaces.to_text(architecture), 1), benchmark.forward(space, architecture, **network)
+    for name, architecture in networks.items():
+        yield (name, 1), benchmark.forward(space, architecture, **network)
 
 
 def _part_programs(
@@ -374,21 +380,24 @@ def _measure(programs: Mapping[Key, Call], repeats: int) -> dict[Key, NDArray[np
         for number in range(repeats):
             for key in list(programs)[:: -1 if number % 2 else 1]:
                 times[key][number] = 1e3 * np.median(benchmark.seconds(programs[key], CALLS))
-            progress.update(
-                number + 1,
-                "" if (number + 1) % every else f"stem {times['stem', 1][number]:.3g} ms",
-            )
+            taken = sum(own[number] for own in times.values())
+            progress.update(number + 1, "" if (number + 1) % every else f"calls of {taken:.3g} ms")
     return times
 
 
-def _agreement(sums: NDArray[np.float64], measured: NDArray[np.float64]) -> dict[str, Any]:
-    """How sums of a table agree with measured latencies, milliseconds `float64[P]` both."""
+def _agreement(
+    architectures: spaces.Array, sums: NDArray[np.float64], measured: NDArray[np.float64]
+) -> dict[str, Any]:
+    """How the sums of networks `int32[P, L]` agree with what was measured, `float64[P]` both."""
     errors = abs(sums / measured - 1)
-    tau = float(stats.kendalltau(sums, measured).statistic)
+    tau = stats.kendalltau(sums, measured).statistic if len(sums) > 1 else math.nan
     return {
+        "architectures": architectures.tolist(),
+        "sums": sums.tolist(),
+        "measured": measured.tolist(),
         "median_error": float(np.median(errors)),
         "worst_error": float(errors.max()),
-        "kendall_tau": None if math.isnan(tau) else tau,  # of one network, or of equal ones
+        "kendall_tau": None if math.isnan(tau) else float(tau),  # nan also for equal sums
     }
 
 

@@ -102,6 +102,51 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
+    finished, images, tmp_path, monkeypatch
+):
+    """With other weights and more generations, in a work directory of its own."""
+    source = finished.workdir
+    before = set(source.rglob("*"))
+    config = small.config(images)
+    config.search.generations = 2
+    config.search.objectives.accuracy.weight = 0.9
+    config.search.objectives.macs.weight = 0.1
+    setup = workspace.prepare(config, tmp_path)
+    asked = []
+
+    def score(setup, plan):
+        original = scorer(setup, plan)
+        return lambda params, stats, paths: asked.append(paths) or original(params, stats, paths)
+
+    scorer = jobs._population_scorer
+    monkeypatch.setattr(jobs, "_population_scorer", score)
+    network = jobs.load_supernet(setup, source)
+    state = jobs.search_supernet(setup, network, source)
+    with np.load(source / "search" / "search.npz") as saved:
+        known = {tuple(row) for row in saved["architectures"].tolist()}
+    new = {tuple(row) for part in asked for row in part.tolist()}
+    assert not new & known
+    assert new | known >= {tuple(row) for row in state.architectures.tolist()}
+    assert set(source.rglob("*")) - before <= set((source / "evaluations").iterdir())
+    jobs.write_report(setup, state, "python -m launch.search", {})
+    assert "model-0" in (tmp_path / "report.html").read_text()
+    # Extended, it asks for nothing that it knows either.
+    config.search.generations = 3
+    asked.clear()
+    longer = jobs.search_supernet(workspace.prepare(config, tmp_path), network, source)
+    np.testing.assert_array_equal(longer.architectures[: len(state.born)], state.architectures)
+    assert sum(map(len, asked)) <= len(longer.born) - len(state.born)
+
+
+def test_a_supernet_of_another_space_is_refused(finished, images, tmp_path):
+    config = small.config(images)
+    config.space.kernels = (5,)
+    setup = workspace.prepare(config, tmp_path)
+    with pytest.raises(InputError, match=r"space.kernels \(now \[5\], was \[3\]\)"):
+        jobs.load_supernet(setup, finished.workdir)
+
+
 def test_scores_can_be_had_again(finished):
     result = json.loads((finished.workdir / "subnets/model-0/result.json").read_text())
     scores = jobs.evaluate_subnet(finished, "model-0")

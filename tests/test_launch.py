@@ -15,6 +15,7 @@ import small
 
 import launch
 from launch import cache, cores, heap
+from scarlet_jax import workspace
 
 ROOT = Path(__file__).parent.parent
 MNIST = ["--config=configs/mnist.py", "--workdir=/nonexistent/run"]
@@ -75,6 +76,8 @@ BAD = {
     ("pipeline", *MNIST, "--coordinator=here"): "coordinator is 'here'; allowed: HOST:PORT or auto",
     ("pipeline", *MNIST, "--process_id=1"): "--process_id go with --coordinator",
     ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
+    ("benchmark", "--arch=scarlet-a", "--table=t.json"): "--arch or --table, not both, must be giv",
+    ("benchmark", "--table=/nonexistent/t.json"): "/nonexistent/t.json cannot be written; allowed",
     ("evaluate", *MNIST): "give either --arch or --subnet",
     ("train_subnet", *MNIST, "--arch=E3K9" + ",E3K3" * 5): "unknown choice 'E3K9' at layer 0",
 }
@@ -144,6 +147,21 @@ def test_benchmark_prints_exact_counts():
     rows = [line.split() for line in out.splitlines()[2:]]
     assert [row[1] for row in rows] == ["5439530", "37674"]
     assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in rows)
+
+
+def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, tmp_path):
+    table = tmp_path / "latency.json"
+    ((code, out, err),) = finish(
+        start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2")
+    )
+    assert code == 0, err
+    *_, agreement, place = out.splitlines()
+    assert agreement.startswith("2 random networks, sum of the table against measured latency: ")
+    assert place == f"latency table of cpu: {table}"
+    config = small.config(tmp_path / "images")
+    config.search.latency_table = str(table)
+    config.search.latency_device = "cpu"
+    workspace.prepare(config, tmp_path / "run")
 
 
 ASK = """import os

@@ -1,0 +1,292 @@
+"""Latency tables: paths' sums, what a table must hold, and that blocks are measured once."""
+
+import copy
+import itertools
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scarlet_jax import latency
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+
+SIZE = {"image_size": 8, "num_classes": 3, "channels": 1}
+NETWORK = SIZE | {"dtype": "float32", "batch_size": 1, "repeats": 2}
+
+
+def make_space(widths=(12, 12), strides=(2, 1), kernels=(3,), skip=True):
+    return spaces.make_space(
+        name="hand",
+        widths=widths,
+        strides=strides,
+        expansions=(2,),
+        kernels=kernels,
+        skip=skip,
+        stem_width=8,
+        separable_width=8,
+        head_width=16,
+    )
+
+
+SPACE = make_space()
+TABLE = {  # as a user would write it
+    "format": "scarlet-jax latency table",
+    "version": 1,
+    "device": {"kind": "Phone 1"},
+    "space": {
+        "name": "hand",
+        "widths": [12, 12],
+        "strides": [2, 1],
+        "choices": ["E2K3", "identity"],
+        "stem_width": 8,
+        "stem_stride": 2,
+        "separable_width": 8,
+        "head_width": 16,
+    },
+    **SIZE,
+    "stem": 100,
+    "layers": [
+        {"E2K3": {"8": 1.5}, "identity": {"8": 0.25}},
+        {"E2K3": {"8": 3.5, "12": 7.5}, "identity": {"8": 0, "12": 0.5}},
+    ],
+    "head": {"8": 10, "12": 20},
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "latency.json"
+
+
+def everything(space):
+    """Every architecture of a small space, `int32[P, L]`."""
+    return np.array(list(itertools.product(range(space.num_choices), repeat=space.depth)), np.int32)
+
+
+def test_by_hand(path):
+    latency.write(path, TABLE)
+    table = latency.load(path, SPACE, **SIZE, device="Phone 1")
+    sums = table(everything(SPACE))
+    assert sums.dtype == np.float64
+    assert sums.tolist() == [
+        100 + 1.5 + 7.5 + 20,
+        100 + 1.5 + 0.5 + 20,
+        100 + 0.25 + 3.5 + 20,
+        100 + 0.25 + 0 + 10,
+    ]
+    assert table.extremes() == (sums.min(), sums.max())
+
+
+def numbers(table):
+    """The keys of every time in a table."""
+    yield ("stem",)
+    for layer, choices in enumerate(table["layers"]):
+        for name, widths in choices.items():
+            yield from (("layers", layer, name, width) for width in widths)
+    yield from (("head", width) for width in table["head"])
+
+
+def replaced(table, keys, value):
+    """The table with another value, or without one if that is None."""
+    table = copy.deepcopy(table)
+    *parents, last = keys
+    place = table
+    for key in parents:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return table
+
+
+@pytest.mark.parametrize("keys", list(numbers(TABLE)), ids=str)
+def test_every_time_counts_and_must_be_there(keys, path):
+    latency.write(path, replaced(TABLE, keys, 1000))
+    assert latency.load(path, SPACE, **SIZE)(everything(SPACE)).max() > 1000
+    for value, shown in ((None, "nothing"), (-1, "-1"), (float("nan"), "nan"), ("1", "'1'")):
+        path.write_text(json.dumps(replaced(TABLE, keys, value)))
+        with pytest.raises(InputError) as error:
+            latency.load(path, SPACE, **SIZE)
+        assert str(error.value) == (
+            f"latency table {path} has {shown} at {'.'.join(map(str, keys))}; allowed: "
+            "milliseconds, finite and not negative"
+        )
+
+
+@st.composite
+def tables(draw):
+    """A space, a table of it with random times, and an architecture."""
+    depth = draw(st.integers(1, 4))
+    layers = [
+        draw(st.lists(st.sampled_from(values), min_size=depth, max_size=depth))
+        for values in ((8, 12, 16), (1, 2))
+    ]
+    space = make_space(
+        *layers, kernels=draw(st.sampled_from([(3,), (3, 5)])), skip=draw(st.booleans())
+    )
+    widths = {"8", *(str(width) for width in layers[0])}
+    times = st.floats(0, 1e6)
+    row = st.fixed_dictionaries(dict.fromkeys(widths, times))
+    choices = st.fixed_dictionaries(dict.fromkeys(spaces.choice_names(space), row))
+    table = TABLE | {
+        "space": latency.definition(space),
+        "stem": draw(times),
+        "layers": [draw(choices) for _ in range(depth)],
+        "head": draw(row),
+    }
+    return space, table, spaces.sample(space, np.random.default_rng(draw(st.integers(0))), 1)
+
+
+@settings(max_examples=40)
+@given(case=tables())
+def test_a_path_costs_what_a_walk_along_it_finds(case):
+    space, table, architecture = case
+    total, width = table["stem"], space.separable_width
+    for layer, choice in enumerate(architecture[0]):
+        total += table["layers"][layer][space.choices[choice].name][str(width)]
+        width = width if space.choices[choice].is_skip else space.layers[layer].width
+    total += table["head"][str(width)]
+    with tempfile.TemporaryDirectory() as folder:
+        latency.write(Path(folder, "t.json"), table)
+        loaded = latency.load(Path(folder, "t.json"), space, **SIZE)
+    np.testing.assert_allclose(loaded(architecture), [total], rtol=1e-12)
+
+
+WRONG = [
+    (("format",), "other", "has 'other' at format; allowed here: 'scarlet-jax latency table'"),
+    (("version",), 2, "has 2 at version; allowed here: 1"),
+    (("space",), None, "has nothing at space.name; allowed here: 'hand'"),
+    (("space", "name"), "s2", "has 's2' at space.name; allowed here: 'hand'"),
+    (("space", "widths", 1), 16, "has [12, 16] at space.widths; allowed here: [12, 12]"),
+    (("space", "choices"), ["E2K3"], "has ['E2K3'] at space.choices; allowed here: ['E2K3', 'id"),
+    (("image_size",), 224, "has 224 at image_size; allowed here: 8"),
+    (("num_classes",), None, "has nothing at num_classes; allowed here: 3"),
+    (("channels",), 3, "has 3 at channels; allowed here: 1"),
+    (("device", "kind"), "cpu", "has 'cpu' at device.kind; allowed here: 'Phone 1'"),
+    (("device",), None, "has nothing at device.kind; allowed here: 'Phone 1'"),
+]
+
+
+@pytest.mark.parametrize(("keys", "value", "message"), WRONG)
+def test_a_table_of_something_else_is_refused(keys, value, message, path):
+    latency.write(path, replaced(TABLE, keys, value))
+    with pytest.raises(InputError) as error:
+        latency.load(path, SPACE, **SIZE, device="Phone 1")
+    assert f"latency table {path} {message}" in str(error.value)
+
+
+def test_any_device_will_do_where_none_is_named(path):
+    latency.write(path, replaced(TABLE, ("device",), None))
+    latency.load(path, SPACE, **SIZE)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"{", "is not JSON: Expecting"),
+        (b"\xff\xfe", "is not JSON: "),
+        (b"[1, 2]", "has nothing at format; allowed here: 'scarlet-jax latency table'"),
+    ],
+)
+def test_what_is_no_table_is_refused(content, message, path):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f"latency table {path} {message}"):
+        latency.load(path, SPACE, **SIZE)
+
+
+def test_a_table_is_written_whole_or_not_at_all(path, monkeypatch):
+    latency.write(path, TABLE)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(latency.os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        latency.write(path, {"format": "half"})
+    assert json.loads(path.read_text()) == TABLE
+
+
+def test_where_a_table_can_go(tmp_path):
+    latency.check_path(tmp_path / "new.json")
+    for place in (tmp_path, tmp_path / "none" / "t.json"):
+        with pytest.raises(InputError, match=f"{place} cannot be written; allowed: a file in a"):
+            latency.check_path(place)
+
+
+def test_a_measured_table_is_whole_and_equal_blocks_share_a_time(path):
+    """Layers 1 and 2 differ in what may come before them alone."""
+    space = make_space(widths=(12, 12, 12), strides=(2, 1, 1))
+    latency.write(path, latency.measure_table(space, **NETWORK, check=3))
+    record = json.loads(path.read_text())
+    first, second, third = record["layers"]
+    assert first.keys() == second.keys() == third.keys() == {"E2K3", "identity"}
+    assert first["E2K3"].keys() == {"8"}
+    assert second == third
+    assert second["E2K3"].keys() == second["identity"].keys() == record["head"].keys()
+    assert record["head"].keys() == {"8", "12"}
+    assert record["spread"]["layers"][1].keys() == second.keys()
+    assert set(first["identity"].values()) | set(second["identity"].values()) == {0.0}
+
+    table = latency.load(path, space, **SIZE, device=record["device"]["kind"])
+    check = record["check"]
+    assert len(check["architectures"]) == len(check["measured"]) == 3
+    sums = table(np.array(check["architectures"], np.int32))
+    np.testing.assert_allclose(check["sums"], sums)
+    assert np.isfinite(sums).all()
+    assert (sums > 0).all()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A part takes 2 ms once and 5 ms twice, a whole network 30 ms."""
+    milliseconds = {3: 2.0, 4: 5.0, 2: 30.0}  # by how many arguments a program takes
+
+    def seconds(call, repeats):
+        call()
+        return np.full(repeats, milliseconds[len(call.args)] / 1e3)
+
+    monkeypatch.setattr(latency.benchmark, "seconds", seconds)
+
+
+def test_a_time_is_what_a_block_adds_and_the_stem_has_the_rest(clock):
+    space = make_space(widths=(12,), strides=(1,), skip=False)
+    network = NETWORK | {"dtype": "bfloat16", "batch_size": 2}
+    record = latency.measure_table(space, **network, check=1)
+    assert record["layers"] == [{"E2K3": {"8": pytest.approx(3)}}]
+    assert record["head"] == {"12": pytest.approx(3)}
+    assert record["stem"] == pytest.approx(30 - 3 - 3)
+    assert record["spread"] == {"stem": 0, "layers": [{"E2K3": {"8": 0}}], "head": {"12": 0}}
+    assert record["check"] == {
+        "architectures": [[0]],
+        "sums": [pytest.approx(30)],
+        "measured": [pytest.approx(30)],
+        "median_error": pytest.approx(0),
+        "worst_error": pytest.approx(0),
+        "kendall_tau": None,
+    }
+    assert record["dtype"] == "bfloat16"
+    assert "check" not in latency.measure_table(space, **NETWORK, check=0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"image_size": 0}, "image_size is 0; allowed: 1 or more"),
+        ({"batch_size": 0}, "batch_size is 0; allowed: 1 or more"),
+        ({"repeats": 0}, "repeats is 0; allowed: 1 or more"),
+        ({"check": -1}, "check is -1; allowed: 0 or more"),
+        ({"dtype": "int8"}, "dtype 'int8'; allowed: float32, bfloat16"),
+    ],
+)
+def test_settings_are_checked_before_anything_is_compiled(setting, message, compilations):
+    with pytest.raises(InputError, match=message):
+        latency.measure_table(SPACE, **(NETWORK | {"check": 0} | setting))
+    assert compilations() == 0
