@@ -10,6 +10,7 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # the user's own stays as it is
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # two test processes: threads wait for busy cores
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -37,32 +37,29 @@ def pick_indices(problem: Problem, state: State) -> Array:
       Indices `int32[<= picks]` into the history, in ascending order of position; all of the
       front between the bounds where that is smaller than K.
     """
-    front = front_indices(problem, state)
-    positions = _positions(problem, state)[front]
-    within = (positions >= problem.pick_min) & (positions <= problem.pick_max)
+    between = _between_bounds(problem, state)
+    positions = _positions(problem, state)[between]
     first = np.diff(positions, prepend=-np.inf) > 0
-    front, positions = front[within & first], positions[within & first]
-    return front[nsga2.pick_evenly(positions, problem.picks)]
+    return between[first][nsga2.pick_evenly(positions[first], problem.picks)]
 
 
 def say_picks(problem: Problem, state: State) -> None:
     """Warns where fewer models than asked for could be picked."""
-    front, picked = front_indices(problem, state), pick_indices(problem, state)
+    picked = pick_indices(problem, state)
     if len(picked) == problem.picks:
         return
-    positions = _positions(problem, state)[front]
-    within = (positions >= problem.pick_min) & (positions <= problem.pick_max)
+    between = _between_bounds(problem, state)
     logging.warning(
         "%d of search.picks = %d models picked: the front has %d architectures, %d of them with "
         "%s from %s to %s, of %d different values",
         len(picked),
         problem.picks,
-        len(front),
-        within.sum(),
+        len(front_indices(problem, state)),
+        len(between),
         problem.pick_by,
         f"{problem.pick_min:,.12g}",
         f"{problem.pick_max:,.12g}",
-        len(np.unique(positions[within])),
+        len(np.unique(_positions(problem, state)[between])),
     )
 
 
@@ -132,6 +129,13 @@ def front(problem: Problem, state: State) -> dict[str, Any]:
         "hypervolume": hypervolume(problem, state),
         "front": models,
     }
+
+
+def _between_bounds(problem: Problem, state: State) -> Array:
+    """The front between `pick_min` and `pick_max`, `int32[<= F]`, by position."""
+    front = front_indices(problem, state)
+    positions = _positions(problem, state)[front]
+    return front[(positions >= problem.pick_min) & (positions <= problem.pick_max)]
 
 
 def _positions(problem: Problem, state: State) -> NDArray[np.float64]:
