@@ -140,7 +140,9 @@ def _parse(argv: list[str]) -> list[str]:
             FLAGS.config.lock()  # reports a file that could not be loaded
     except OSError as error:
         fail(f"--config cannot be read: {_one_line(str(error.__cause__ or error))}")
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        fail(f"--config has no setting {_one_line(str(error.args[0]))}")
+    except (flags.Error, AttributeError, TypeError, ValueError) as error:
         fail(_one_line(str(error)))
     return remaining
 

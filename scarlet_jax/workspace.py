@@ -80,7 +80,8 @@ def make_problem(config: ConfigDict, space: Space, num_classes: int) -> search.P
     """The search problem of a configuration.
 
     Raises:
-      InputError: for a setting that is not allowed, or a latency table that does not fit.
+      InputError: for a setting that is not allowed, bounds that leave nothing to search, or a
+        latency table that does not fit.
     """
     section = config.search
     network = {
@@ -92,7 +93,9 @@ def make_problem(config: ConfigDict, space: Space, num_classes: int) -> search.P
     if section.latency_table:
         table = latency.load(section.latency_table, space, device=section.latency_device, **network)
     objectives = search.built_in(space, section.objectives, latency=table, **network)
-    return search.make_problem(space.depth, space.num_choices, objectives, section)
+    problem = search.make_problem(space.depth, space.num_choices, objectives, section)
+    search.ask(problem, search.init(problem, config.seed))  # bounds that nothing satisfies together
+    return problem
 
 
 def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -> dict[str, Any]:

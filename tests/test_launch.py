@@ -72,6 +72,15 @@ BAD = {
     ("pipeline", *MNIST, "now"): "unexpected argument 'now'",
     ("pipeline", "--config=configs/none.py", "--workdir=x"): "configs/none.py",
     ("pipeline", *MNIST, "--config.search.objectives.macs.max=9"): "objectives.macs.max is 9",
+    (
+        "search",
+        *MNIST,
+        "--config.search.objectives.flops.goal=min",
+    ): "--config has no setting 'flops'",
+    (
+        *("pipeline", *MNIST, "--config.search.objectives.macs.max=200000"),
+        "--config.search.objectives.params.min=90000",
+    ): "the bounds leave nothing to search: 0% of 10,000 random architectures are feasible",
     ("search", *MNIST, "--resume"): "there is no search to resume: ",
     ("pipeline", *MNIST, "--coordinator=here"): "coordinator is 'here'; allowed: HOST:PORT or auto",
     ("pipeline", *MNIST, "--process_id=1"): "--process_id go with --coordinator",
