@@ -194,7 +194,8 @@ def _seconds(call: Callable[[], Any]) -> float:
 def main(argv: list[str]) -> None:
     if argv[1:]:
         sys.exit(f"unexpected argument {argv[1]!r}; flags start with --")
-    print(f"{machine()}; share of the true hypervolume in %, median of {FLAGS.seeds} seeds\n")
+    about = ", ".join(value for name, value in machine().items() if name != "torch")
+    print(f"{about}; share of the true hypervolume in %, median of {FLAGS.seeds} seeds\n")
     results = compare(FLAGS.seeds)
     ablate(FLAGS.seeds)
     time_sorting()

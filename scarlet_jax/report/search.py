@@ -91,9 +91,9 @@ def _hypervolume(search: Search) -> str:
         lines = f"the ends of {len(marked)} of the {len(boundaries):,} generations, evenly spaced"
     drawing = figures.hypervolume_figure(search.hypervolume, marked)
     return (
-        f'<figure class="wide">{drawing}<figcaption>The share of the reference box that the front '
-        f"dominates, after each evaluation: {search.hypervolume[-1]:.4f} at the end. Vertical "
-        f"lines: {lines}.</figcaption></figure>"
+        f'<figure class="wide">{drawing}<figcaption>The share that the front dominates of all that '
+        "bounds and space allow the objectives, after each evaluation: "
+        f"{search.hypervolume[-1]:.4f} at the end. Vertical lines: {lines}.</figcaption></figure>"
     )
 
 
