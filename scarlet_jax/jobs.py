@@ -157,17 +157,18 @@ def check_searched(setup: Setup) -> None:
 
 
 def _search_detail(problem: search.Problem, state: search.State) -> str:
+    """Of the new architectures proposed, feasible are those that satisfied every constraint."""
     feasible = search.feasible_rows(problem, state.values)
     details = [
         f"{state.evaluations} evaluated",
-        f"{feasible.sum() / max(state.proposed, 1):.0%} of proposals feasible",
-        f"hypervolume {search.hypervolume(problem, state):.4f}",
+        f"{feasible.sum() / max(state.proposed, 1):.0%} feasible",
+        f"hypervolume {search.hypervolume(problem, state):.3f}",
     ]
     for column in problem.evaluated:
         objective, scores = problem.objectives[column], state.values[feasible, column]
         if len(scores) and objective.goal != "none":
             best = scores.max() if objective.goal == "max" else scores.min()
-            details.append(f"best {objective.name} {best:.4f}")
+            details.append(f"best {objective.name} {best:.3f}")
     return ", ".join(details)
 
 

@@ -49,6 +49,9 @@ class Progress:
         """Shows that `done` units are done; a log gets a line only where there is a detail."""
         if not self.warm:
             self.done, self.begin, self.warm = done, time.monotonic(), True
+            if self.bar is not None:
+                self.bar.initial = self.bar.n = done
+                self.bar.unpause()
         if self.bar is not None:
             if detail:
                 self.bar.set_postfix_str(detail, refresh=False)
