@@ -57,8 +57,9 @@ def run_pipeline(setup: Setup, command: str) -> Path:
     trained = time.monotonic()
     state = search_supernet(setup, network)
     searched = time.monotonic()
-    for i, pick in enumerate(search.pick_indices(setup.problem, state)):
-        train_subnet(setup, state.architectures[pick], f"model-{i}")
+    for number, pick in enumerate(search.pick_indices(setup.problem, state)):
+        architecture = state.architectures[pick]
+        train_subnet(setup, architecture, _model_name(setup, number, architecture))
     seconds = {
         "supernet": trained - begin,
         "search": searched - trained,
@@ -218,13 +219,13 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
       InputError: if there is none of that name, its training is not finished, or its settings
         differ.
     """
-    directory = _subnet_directory(setup, name)
-    path = directory / "result.json"
-    if not path.exists():
+    result = _trained(setup, name)
+    if result is None:
         trained = sorted(p.parent.name for p in setup.workdir.glob("subnets/*/result.json"))
         raise InputError(f"no trained subnet {name!r}; there are: {', '.join(trained) or 'none'}")
-    architecture = json.loads(path.read_text())["architecture"]
+    architecture = result["architecture"]
     network = _new_subnet(setup, spaces.validate(setup.space, architecture))
+    directory = _subnet_directory(setup, name)
     state = _load(setup, network, "subnet", directory, {"architecture": architecture})
     return _subnet_scorer(setup, network.graphdef)(state, setup.splits.test)
 
@@ -423,7 +424,7 @@ def _report(
         space=setup.space,
         supernet_curve=metrics.read(setup.workdir / "supernet"),
         search=_searched(setup.problem, state),
-        models=[_model(setup, state, pick, f"model-{i}") for i, pick in enumerate(picks)],
+        models=[_model(setup, state, number, pick) for number, pick in enumerate(picks)],
         reproduction=reproduction,
         config=setup.config.to_yaml(),
         notes=[str(setup.unreadable)] if len(setup.unreadable) else [],
@@ -453,14 +454,26 @@ def _searched(problem: search.Problem, state: search.State) -> report.Search:
     )
 
 
-def _model(setup: Setup, state: search.State, pick: int, name: str) -> report.Model:
-    """A picked model, with its scores where it has been retrained under that name."""
+def _model_name(setup: Setup, number: int, architecture: Array) -> str:
+    """`model-NUMBER`, with a mark of its own where the pick of another search is so called."""
+    name = f"model-{number}"
+    result = _trained(setup, name)
+    if result is None or result["architecture"] == architecture.tolist():
+        return name
+    return f"{name}-{_fingerprint(architecture)[:6]}"
+
+
+def _trained(setup: Setup, name: str) -> dict[str, Any] | None:
+    """The result of a retrained subnet, or None if there is none of that name."""
+    path = _subnet_directory(setup, name) / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _model(setup: Setup, state: search.State, number: int, pick: int) -> report.Model:
+    """A picked model, with its scores where it has been retrained."""
     architecture = state.architectures[pick]
-    directory = _subnet_directory(setup, name)
-    result: dict[str, Any] = {}
-    if (directory / "result.json").exists():
-        result = json.loads((directory / "result.json").read_text())
-    trained = result.get("architecture") == architecture.tolist()
+    name = _model_name(setup, number, architecture)
+    result = _trained(setup, name) or {}
     names = [objective.name for objective in setup.problem.objectives]
     macs, params = cost.costs(setup.space, architecture, **network_size(setup))
     return report.Model(
@@ -470,8 +483,8 @@ def _model(setup: Setup, state: search.State, pick: int, name: str) -> report.Mo
         supernet_accuracy=float(state.values[pick, names.index("accuracy")]),
         macs=int(macs),
         params=int(params),
-        validation_accuracy=result["validation_accuracy"] if trained else None,
-        test_accuracy=result["test_accuracy"] if trained else None,
-        test_images=result["test_images"] if trained else 0,
-        curve=metrics.read(directory) if trained else [],
+        validation_accuracy=result.get("validation_accuracy"),
+        test_accuracy=result.get("test_accuracy"),
+        test_images=result.get("test_images", 0),
+        curve=metrics.read(_subnet_directory(setup, name)) if result else [],
     )

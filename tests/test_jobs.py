@@ -139,6 +139,18 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
     assert sum(map(len, asked)) <= len(longer.born) - len(state.born)
 
 
+def test_picks_of_a_longer_search_do_not_clash_with_those_before(finished):
+    setup, result = (
+        finished,
+        json.loads((finished.workdir / "subnets/model-0/result.json").read_text()),
+    )
+    same = np.array(result["architecture"], np.int32)
+    assert jobs._model_name(setup, 0, same) == "model-0"
+    other = (same + 1) % setup.space.num_choices
+    assert re.fullmatch("model-0-[0-9a-f]{6}", jobs._model_name(setup, 0, other))
+    assert jobs._model_name(setup, 9, other) == "model-9"
+
+
 def test_a_supernet_of_another_space_is_refused(finished, images, tmp_path):
     config = small.config(images)
     config.space.kernels = (5,)

@@ -31,7 +31,7 @@ FINEST = 1e-4  # least deviation that a step reckons with, as a share of the who
 Draw = Callable[[np.random.Generator, int], Array]
 
 
-@lru_cache(maxsize=8)  # every generation may ask for it
+@lru_cache(maxsize=2)  # every generation may ask for it; up to 50 MB
 def sampler(problem: Problem) -> Draw:
     """`(rng, count) -> int32[count, L]`, which cover the feasible range of costs evenly.
 
