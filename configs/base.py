@@ -114,6 +114,9 @@ def search() -> ConfigDict:
     # p_M of table 1, read by us as: a reinforced mutation is guided by the objectives that need
     # an evaluation (accuracy); with p_K-M = 1 - p_M by those that are computed.
     config.p_evaluated = 0.7
+    config.reinforced_whole = (
+        0.5  # share of reinforced mutants with every layer decided anew (ours)
+    )
     config.controller_memory = 10_000  # evaluations, the latest, that controllers learn from (ours)
     config.max_tries = 100  # rounds of proposals before a constraint is given up (ours)
     config.rare = 0.01  # share of proposals that is feasible, below which a warning says why (ours)

@@ -36,6 +36,7 @@ def test_the_defaults_are_a_problem():
         ({"controller_memory": 1}, r"controller_memory is 1"),
         ({"mutation_ratio": 1.2}, r"mutation_ratio is 1.2; allowed: 0 to 1"),
         ({"p_evaluated": -0.1}, r"p_evaluated is -0.1"),
+        ({"reinforced_whole": 1.5}, r"reinforced_whole is 1.5"),
         ({"rare": 2.0}, r"rare is 2.0"),
         ({"p_random": 0.5}, r"p_random \+ p_reinforced \+ p_prior is 1.3 \(0.5 \+ 0.65 \+ 0.15\)"),
         ({"p_random": float("nan")}, r"p_random is nan"),

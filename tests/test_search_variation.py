@@ -227,7 +227,7 @@ def test_half_of_the_reinforced_mutants_are_decided_anew(monkeypatch):
     monkeypatch.setattr(controller, "decide", decide)
     learned = learned_from(parents(50), generator().random(50))
     guides = generator().integers(2, size=20_000)
-    variation.reinforced_mutation(generator(), parents(20_000), learned, guides)
+    variation.reinforced_mutation(generator(), parents(20_000), learned, guides, 0.5)
     ((shares, open_layers),) = seen
     count = open_layers.sum(axis=1)
     # The others open each layer with a chance that is uniform: every number is as likely.

@@ -240,7 +240,7 @@ def _vary(
     children[crossed] = cross(rng, children[crossed], parents[other[crossed]])
     children[drawn] = variation.random_mutation(rng, children[drawn], problem.num_choices)
     children[reinforced] = variation.reinforced_mutation(
-        rng, children[reinforced], learned, guide[reinforced]
+        rng, children[reinforced], learned, guide[reinforced], problem.reinforced_whole
     )
     children[prior] = variation.prior_mutation(rng, children[prior], problem)
     return children, origin.astype(np.int8)

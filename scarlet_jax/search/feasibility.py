@@ -53,9 +53,9 @@ def _acceptance(
             ("min", objective.low, own >= objective.low),
             ("max", objective.high, own <= objective.high),
         ):
-            if not np.isfinite(bound) or met.all():
-                continue
             known = seen[~np.isnan(seen[:, column])]
+            if not np.isfinite(bound) or met.all() or not len(known):
+                continue
             others = _within_others(problem, known, column, computed_only)
             candidates = known[others if others.any() else slice(None), column]
             nearest = candidates[np.abs(candidates - bound).argmin()]

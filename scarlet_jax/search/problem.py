@@ -39,6 +39,7 @@ class Problem:
     p_reinforced: float
     p_prior: float
     p_evaluated: float
+    reinforced_whole: float
     controller_memory: int
     max_tries: int
     rare: float
@@ -144,7 +145,8 @@ def _check_settings(problem: Problem) -> None:
         if not isinstance(value, int) or value < least:
             raise InputError(f"search.{name} is {value!r}; allowed: an integer of {least} or more")
     for name in (
-        *("mutation_ratio", "p_random", "p_reinforced", "p_prior", "p_evaluated", "rare"),
+        *("mutation_ratio", "p_random", "p_reinforced", "p_prior", "p_evaluated"),
+        *("reinforced_whole", "rare"),
     ):
         value = getattr(problem, name)
         if not 0 <= value <= 1:

@@ -20,8 +20,6 @@ from scarlet_jax.space import Array
 
 Generator = np.random.Generator
 
-WHOLE = 0.5  # ours: share of reinforced mutants in which every layer is decided anew
-
 
 def uniform_crossover(rng: Generator, one: Array, other: Array) -> Array:
     """Each layer of a child `int32[P, L]` comes from either parent."""
@@ -49,15 +47,15 @@ def random_mutation(rng: Generator, parents: Array, num_choices: int) -> Array:
 
 
 def reinforced_mutation(
-    rng: Generator, parents: Array, learned: Controller, guides: NDArray[np.int64]
+    rng: Generator, parents: Array, learned: Controller, guides: NDArray[np.int64], whole: float
 ) -> Array:
     """Layers take the choices that their controllers hold best.
 
-    In half of the children (`WHOLE`) all layers do. In the others each does with a chance that
+    In a share `whole` of the children all layers do. In the others each does with a chance that
     is drawn uniformly for each child: from a small step to a child that shares little with its
     parent. The guide, an index of an objective with a goal for each parent, counts most.
     """
-    chance = np.minimum(rng.random((len(parents), 1)) / (1 - WHOLE), 1.0)
+    chance = np.minimum(rng.random((len(parents), 1)) / max(1 - whole, 1e-9), 1.0)
     open_layers = rng.random(parents.shape) < chance
     shares = guided_shares(rng, guides, len(learned.mean))
     return controller.decide(rng, learned, shares, parents, open_layers)
