@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -47,6 +48,11 @@ def prepare() -> workspace.Setup:
         batch_sizes = (config.supernet.batch_size, config.subnet.batch_size)
         cores.use(FLAGS.cpu_devices, batch_sizes)
     return workspace.prepare(config, FLAGS.workdir)
+
+
+def command(name: str) -> str:
+    """How launcher `name` was called, for a report."""
+    return shlex.join(["python", "-m", f"launch.{name}", *sys.argv[1:]])
 
 
 def run(

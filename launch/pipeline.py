@@ -3,9 +3,6 @@
 python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist
 """
 
-import shlex
-import sys
-
 from launch import common
 from scarlet_jax import jobs
 
@@ -14,7 +11,7 @@ USAGE = "python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnis
 
 def main() -> None:
     setup = common.prepare()
-    jobs.run_pipeline(setup, command=shlex.join(["python", "-m", "launch.pipeline", *sys.argv[1:]]))
+    jobs.run_pipeline(setup, command=common.command("pipeline"))
     jobs.say_unreadable(setup)
 
 

@@ -5,8 +5,6 @@ python -m launch.search --config=configs/mnist.py --workdir=runs/mnist --resume 
 python -m launch.search --config=configs/mnist.py --workdir=runs/fast --supernet=runs/mnist
 """
 
-import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -29,8 +27,8 @@ def main() -> None:
     network = jobs.load_supernet(setup, source)
     begin = time.monotonic()
     state = jobs.search_supernet(setup, network, source)
-    command = shlex.join(["python", "-m", "launch.search", *sys.argv[1:]])
-    jobs.write_report(setup, state, command, {"search": time.monotonic() - begin})
+    seconds = {"search": time.monotonic() - begin}
+    jobs.write_report(setup, state, common.command("search"), seconds)
     jobs.say_unreadable(setup)
 
 

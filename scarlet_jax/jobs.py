@@ -159,7 +159,7 @@ def check_searched(setup: Setup) -> None:
 
 def _search_detail(problem: search.Problem, state: search.State) -> str:
     """Of the new architectures proposed, feasible are those that satisfied every constraint."""
-    feasible = search.feasible_rows(problem, state.values)
+    feasible = problem.feasible(state.values)
     details = [
         f"{state.evaluations} evaluated",
         f"{feasible.sum() / max(state.proposed, 1):.0%} feasible",
@@ -194,13 +194,13 @@ def train_subnet(setup: Setup, architecture: Array, name: str) -> dict[str, Any]
     identity = {"architecture": architecture.tolist()}
     task = steps.subnet_task(network.graphdef)
     state = _train(setup, network, task, "subnet", name, directory, identity, evaluate)
-    macs, params = cost.costs(setup.space, architecture, **network_size(setup))
+    macs, params = _counts(setup, architecture)
     result = {
         "name": name,
         "architecture": architecture.tolist(),
         "blocks": spaces.to_names(setup.space, architecture),
-        "macs": int(macs),
-        "params": int(params),
+        "macs": macs,
+        "params": params,
         **evaluate(state),
         **{f"test_{key}": value for key, value in score(state, setup.splits.test).items()},
     }
@@ -381,6 +381,13 @@ def _share_unreadable(setup: Setup) -> None:
         setup.unreadable.names.update(dict.fromkeys(names))
 
 
+def _counts(setup: Setup, architecture: Array) -> tuple[int, int]:
+    """MACs and parameters of one stand-alone network."""
+    network = network_size(setup.config, setup.num_classes)
+    macs, params = cost.costs(setup.space, architecture, **network)
+    return int(macs), int(params)
+
+
 def _fingerprint(tree: Any) -> str:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
@@ -433,8 +440,7 @@ def _report(
 
 def _searched(problem: search.Problem, state: search.State) -> report.Search:
     """The search as the report shows it: what is evaluated over what is computed."""
-    names = [objective.name for objective in problem.objectives]
-    columns = dict(zip(names, state.values.T, strict=True))
+    columns = dict(zip(problem.names, state.values.T, strict=True))
     ranked = sorted(problem.objectives, key=lambda objective: objective.goal == "none")
     upwards = next((o for o in ranked if o.is_evaluated), ranked[0])
     others = [o for o in ranked if o is not upwards] or [upwards]
@@ -445,7 +451,7 @@ def _searched(problem: search.Problem, state: search.State) -> report.Search:
         columns=columns,
         axes=(across.name, upwards.name),
         maximize=(across.goal == "max", upwards.goal == "max"),
-        feasible=search.feasible_rows(problem, state.values),
+        feasible=problem.feasible(state.values),
         born=state.born,
         origin=[search.ORIGINS[code] for code in state.origin],
         generations=[row[row >= 0] for row in state.survivors],
@@ -474,15 +480,14 @@ def _model(setup: Setup, state: search.State, number: int, pick: int) -> report.
     architecture = state.architectures[pick]
     name = _model_name(setup, number, architecture)
     result = _trained(setup, name) or {}
-    names = [objective.name for objective in setup.problem.objectives]
-    macs, params = cost.costs(setup.space, architecture, **network_size(setup))
+    macs, params = _counts(setup, architecture)
     return report.Model(
         name=name,
         index=int(pick),
         architecture=architecture.tolist(),
-        supernet_accuracy=float(state.values[pick, names.index("accuracy")]),
-        macs=int(macs),
-        params=int(params),
+        supernet_accuracy=float(state.values[pick, setup.problem.names.index("accuracy")]),
+        macs=macs,
+        params=params,
         validation_accuracy=result.get("validation_accuracy"),
         test_accuracy=result.get("test_accuracy"),
         test_images=result.get("test_images", 0),

@@ -67,6 +67,7 @@ from scipy import stats
 from scarlet_jax import benchmark, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import replace_text
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.blocks import Head, InvertedBottleneck
 from scarlet_jax.path_table import PathTable
@@ -148,16 +149,7 @@ def measure_table(
     total = 2 * len(parts) + len(networks)
     times = _measure(_compile(_programs(space, parts, networks, network), total), repeats)
 
-    def of_rounds(summary: Callable[[NDArray[np.float64]], Any]) -> dict[str, Any]:
-        def of_part(part: Part) -> float:
-            if part.is_identity:
-                return 0.0
-            return max(0.0, float(summary(times[part, 2] - times[part, 1])))
-
-        found: dict[str, Any] = jax.tree.map(of_part, plan)
-        return found
-
-    medians, ranges = of_rounds(np.median), of_rounds(stats.iqr)
+    medians, ranges = (_added(plan, times, summary) for summary in (np.median, stats.iqr))
     without_stem = _path_table(space, {"stem": 0.0} | medians, "the table")(architectures)
     measured = np.array([np.median(times[name, 1]) for name in names])
     rest = (measured - without_stem)[:REFERENCES]
@@ -204,15 +196,12 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
-    """Writes a table, whole or not at all: under a temporary name, then renamed.
+    """Writes a table, whole or not at all.
 
     Raises:
       OSError: if the file cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    replace_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def load(
@@ -383,6 +372,22 @@ def _measure(programs: Mapping[Key, Call], repeats: int) -> dict[Key, NDArray[np
             taken = sum(own[number] for own in times.values())
             progress.update(number + 1, "" if (number + 1) % every else f"calls of {taken:.3g} ms")
     return times
+
+
+def _added(
+    plan: Mapping[str, Any],
+    times: Mapping[Key, NDArray[np.float64]],
+    summary: Callable[[NDArray[np.float64]], Any],
+) -> dict[str, Any]:
+    """What each part adds to a program, over the rounds, in the plan's form; never below 0."""
+
+    def of_part(part: Part) -> float:
+        if part.is_identity:
+            return 0.0
+        return max(0.0, float(summary(times[part, 2] - times[part, 1])))
+
+    found: dict[str, Any] = jax.tree.map(of_part, plan)
+    return found
 
 
 def _agreement(

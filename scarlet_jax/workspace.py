@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from scarlet_jax import data, devices, evaluation, latency, processes, search, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import replace_text
 from scarlet_jax.space import Space
 from scarlet_jax.train import step as steps
 
@@ -83,12 +84,7 @@ def make_problem(config: ConfigDict, space: Space, num_classes: int) -> search.P
       InputError: for a setting that is not allowed, bounds that leave nothing to search, or a
         latency table that does not fit.
     """
-    section = config.search
-    network = {
-        "image_size": config.data.image_size,
-        "num_classes": num_classes,
-        "channels": config.data.channels,
-    }
+    section, network = config.search, network_size(config, num_classes)
     table = None
     if section.latency_table:
         table = latency.load(section.latency_table, space, device=section.latency_device, **network)
@@ -118,17 +114,14 @@ def without_operational(section: ConfigDict) -> dict[str, Any]:
 
 def write(path: Path, text: str) -> None:
     """Replaces a text file in one step; the first process does."""
-    if not processes.is_first():
-        return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n")
-    os.replace(partial, path)
+    if processes.is_first():
+        replace_text(path, text + "\n")
 
 
-def network_size(setup: Setup) -> dict[str, int]:
-    """What `cost` needs beside the space."""
+def network_size(config: ConfigDict, num_classes: int) -> dict[str, int]:
+    """What costs depend on beside the space."""
     return {
-        "image_size": setup.config.data.image_size,
-        "num_classes": setup.num_classes,
-        "channels": setup.config.data.channels,
+        "image_size": config.data.image_size,
+        "num_classes": num_classes,
+        "channels": config.data.channels,
     }

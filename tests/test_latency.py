@@ -183,7 +183,7 @@ def test_a_table_of_something_else_is_refused(keys, value, message, path):
 
 def test_any_device_will_do_where_none_is_named(path):
     latency.write(path, replaced(TABLE, ("device",), None))
-    latency.load(path, SPACE, **SIZE)
+    assert latency.load(path, SPACE, **SIZE).stem == TABLE["stem"]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
 from scarlet_jax import space as spaces
+from scarlet_jax.files import replace_text
 from scarlet_jax.report import contents, diagram, figures, search
 from scarlet_jax.report.contents import Curve, Model, Report
 from scarlet_jax.report.pieces import (
@@ -21,17 +21,13 @@ from scarlet_jax.report.style import MARKS, STYLE, marks
 
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> None:
-    """Writes the page, whole or not at all: to a temporary file beside `path`, then renamed.
+    """Writes the page, whole or not at all.
 
     Raises:
       InputError: for data that `contents.check` refuses.
       OSError: if the file cannot be written.
     """
-    text = render(report)
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    replace_text(path, render(report))
 
 
 def render(report: Report) -> str:

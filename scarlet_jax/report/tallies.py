@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax.report.contents import Points, Search
+from scarlet_jax.search import nsga2
 from scarlet_jax.space import Array
 
 # How an architecture came about, in the order and the words of the page.
@@ -66,11 +67,8 @@ def choice_shares(search: Search, generations: Array, num_choices: int) -> NDArr
 
 def non_dominated(points: Points, maximize: tuple[bool, bool]) -> Points:
     """The best points of two axes, `float64[m, 2]`, by ascending x; of equals, one."""
-    costs = points[~np.isnan(points).any(axis=1)] * np.where(maximize, -1, 1)
-    costs = costs[np.lexsort((costs[:, 1], costs[:, 0]))]
-    best_before = np.minimum.accumulate(np.concatenate([[np.inf], costs[:-1, 1]]))
-    kept = costs[costs[:, 1] < best_before[: len(costs)]] * np.where(maximize, -1, 1)
-    return kept[np.argsort(kept[:, 0])]
+    known = points[~np.isnan(points).any(axis=1)]
+    return np.unique(known[nsga2.is_non_dominated(known * np.where(maximize, -1, 1))], axis=0)
 
 
 def newcomers(search: Search) -> list[Array]:

@@ -1,7 +1,7 @@
 """Weighted, constrained NSGA-II with hierarchical mutation (SCARLET supplementary, algorithm 1)."""
 
 from scarlet_jax.search.cache import remember
-from scarlet_jax.search.engine import Batch, ask, feasible_rows, init, is_finished, run, tell
+from scarlet_jax.search.engine import Batch, ask, init, is_finished, run, tell
 from scarlet_jax.search.objective import Objective, built_in
 from scarlet_jax.search.problem import Problem, make_problem
 from scarlet_jax.search.result import (
@@ -23,7 +23,6 @@ __all__ = [
     "State",
     "ask",
     "built_in",
-    "feasible_rows",
     "front",
     "front_indices",
     "hypervolume",

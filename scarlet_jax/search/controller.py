@@ -48,9 +48,9 @@ def learn(problem: Problem, architectures: Array, values: Values) -> Controller:
     that a choice never seen and an objective that has been constant stay uncertain. What could
     not be scored is left out.
     """
-    values = problem.to_minimise(values)
-    finite = np.isfinite(values).all(axis=1)
-    architectures, values = architectures[finite], values[finite]
+    finite = np.isfinite(problem.to_minimise(values)).all(axis=1)
+    architectures, history = architectures[finite], values[finite]
+    values = problem.to_minimise(history)
     count, goals, num_choices = len(values), len(problem.goals), problem.num_choices
     spread = values.std(axis=0) if count else np.ones(goals)
     spread = np.where(spread > 0, spread, 1.0)
@@ -62,7 +62,8 @@ def learn(problem: Problem, architectures: Array, values: Values) -> Controller:
     unexplained = ((targets - held @ mean) ** 2).sum(axis=0)
     deviation = np.sqrt((unexplained + 1) / (count + 1))
 
-    tabled = [o for o in problem.objectives if o.table is not None]
+    columns = [i for i, o in enumerate(problem.objectives) if o.table is not None]
+    tabled = [problem.objectives[i] for i in columns]
     tables = tuple(o.table for o in tabled if o.table is not None)
     prices = np.zeros((goals, len(tables)))
     for row, column in enumerate(problem.goals):
@@ -70,7 +71,7 @@ def learn(problem: Problem, architectures: Array, values: Values) -> Controller:
         if objective.table is not None:
             mean[:, row], deviation[row] = 0.0, 0.0
             sign = -1.0 if objective.goal == "max" else 1.0
-            prices[row, tabled.index(objective)] = sign / spread[row]
+            prices[row, columns.index(column)] = sign / spread[row]
     return Controller(
         mean=mean.T.reshape(goals, problem.depth, num_choices),
         deviation=deviation,
@@ -78,7 +79,7 @@ def learn(problem: Problem, architectures: Array, values: Values) -> Controller:
         tables=tables,
         prices=prices,
         bounds=np.array([[o.low, o.high] for o in tabled]).reshape(-1, 2).T,
-        spread=np.array([_spread(table(architectures)) for table in tables]),
+        spread=np.array([_spread(history[:, i]) for i in columns]),
     )
 
 

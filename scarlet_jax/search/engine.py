@@ -112,7 +112,7 @@ def tell(problem: Problem, state: State, batch: Batch, scores: NDArray[np.float6
     for column in evaluated:
         _check_scores(problem.objectives[column], values[:, column])
     lacking = _target(problem, state) - len(state.offspring)
-    feasible = state.evaluations + np.flatnonzero(feasible_rows(problem, values))
+    feasible = state.evaluations + np.flatnonzero(problem.feasible(values))
     state = dataclasses.replace(
         state,
         attempt=state.attempt + 1,
@@ -127,12 +127,6 @@ def tell(problem: Problem, state: State, batch: Batch, scores: NDArray[np.float6
     if len(feasible) < lacking and not given_up:
         return state
     return _close_generation(problem, state)
-
-
-def feasible_rows(problem: Problem, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of `float64[E, objectives]` are scored and satisfy every constraint, `bool[E]`."""
-    scored = ~np.isnan(values[:, list(problem.evaluated)]).any(axis=1)
-    return scored & problem.within_bounds(values, computed_only=False)
 
 
 def run(
@@ -166,8 +160,7 @@ def run(
         value seen (what was evaluated stays saved); or if the directory holds another search.
     """
     settings = _settings(problem, seed, context)
-    names = [objective.name for objective in problem.objectives]
-    state = states.load(directory, names, settings) or init(problem, seed)
+    state = states.load(directory, problem.names, settings) or init(problem, seed)
     while not is_finished(problem, state):
         batch = ask(problem, state)
         empty = np.zeros((0, len(problem.evaluated)))
@@ -175,7 +168,7 @@ def run(
         generation = state.generation
         state = tell(problem, state, batch, scores)
         if save:
-            states.save(directory, state, names, settings)
+            states.save(directory, state, problem.names, settings)
         if state.generation > generation and on_generation is not None:
             on_generation(state)
     if not len(state.survivors):

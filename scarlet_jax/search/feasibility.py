@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_jax.search import sampling
 from scarlet_jax.search.problem import Problem
 
 RANDOM = 10_000  # ours: architectures that a share is told of
@@ -14,8 +15,7 @@ def of_random(problem: Problem, seed: int, proposed: NDArray[np.float64]) -> str
     Values `float64[P, objectives]` of what the search has proposed serve to find the nearest
     ones.
     """
-    shape = (RANDOM, problem.depth)
-    drawn = np.random.default_rng(seed).integers(problem.num_choices, size=shape, dtype=np.int32)
+    drawn = sampling.uniform(problem, np.random.default_rng(seed), RANDOM)
     values = problem.computed_values(drawn)
     return _acceptance(problem, values, "random", True, np.concatenate([values, proposed]))
 
@@ -40,10 +40,9 @@ def _acceptance(
     """
     inside = problem.within_bounds(values, computed_only)
     if not computed_only:
-        scored = ~np.isnan(values[:, list(problem.evaluated)]).any(axis=1)
-        if not scored.any():
+        if not problem.scored(values).any():
             return f"none of {len(values):,} {kind} architectures could be scored: all are NaN"
-        inside &= scored
+        inside = problem.feasible(values)
     bounds = []
     for column, objective in enumerate(problem.objectives):
         if computed_only and objective.is_evaluated:
@@ -56,7 +55,7 @@ def _acceptance(
             known = seen[~np.isnan(seen[:, column])]
             if not np.isfinite(bound) or met.all() or not len(known):
                 continue
-            others = _within_others(problem, known, column, computed_only)
+            others = problem.within_bounds(known, computed_only, but=column)
             candidates = known[others if others.any() else slice(None), column]
             nearest = candidates[np.abs(candidates - bound).argmin()]
             bounds.append((met.mean(), f"{objective.name}.{name}", bound, nearest))
@@ -69,18 +68,6 @@ def _acceptance(
         )
         limits = "then"
     return "; ".join(sentences)
-
-
-def _within_others(
-    problem: Problem, values: NDArray[np.float64], column: int, computed_only: bool
-) -> NDArray[np.bool_]:
-    inside = np.ones(len(values), bool)
-    for other, objective in enumerate(problem.objectives):
-        if other != column and objective.is_bounded:
-            if computed_only and objective.is_evaluated:
-                continue
-            inside &= objective.satisfied(values[:, other])
-    return inside
 
 
 def _percent(share: float) -> str:

@@ -40,10 +40,12 @@ def crowding_distance(values: Values, ranks: Indices, weights: ArrayLike) -> NDA
       weights: `[K]`, not negative, of any positive sum. Equal weights give the classical
         distance divided by K.
     """
+    if not len(ranks):
+        return np.zeros(0)
     shares = np.asarray(weights, np.float64) / np.sum(weights)
-    distance = np.where(np.bincount(ranks)[ranks] <= 2, np.inf, 0.0) if len(ranks) else np.zeros(0)
+    distance = np.where(np.bincount(ranks)[ranks] <= 2, np.inf, 0.0)
     for column, share in zip(values.T, shares, strict=True):
-        if share == 0 or not len(ranks):
+        if share == 0:
             continue
         column = _worst_of_front(column, ranks)
         order = np.lexsort((column, ranks))

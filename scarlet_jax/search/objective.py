@@ -19,7 +19,6 @@ from scarlet_jax.path_table import PathTable
 from scarlet_jax.space import Array, Space
 
 GOALS = ("max", "min", "none")
-BUILT_IN = ("accuracy", "macs", "params", "latency")
 
 Compute = Callable[[Array], NDArray[Any]]  # int32[P, L] to [P]
 
@@ -85,6 +84,13 @@ class Objective:
         low, high = self.extremes()
         return max(low, self.low), min(high, self.high)
 
+    def closed_band(self, seen: NDArray[np.float64]) -> tuple[float, float]:
+        """The band, with ends that are left open at the least and the most of what was seen."""
+        low, high = self.band()
+        low = low if np.isfinite(low) else float(seen.min())
+        high = high if np.isfinite(high) else float(seen.max())
+        return min(low, high), max(low, high)
+
     def satisfied(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of `[P]` values are within the bounds, `bool[P]`; NaN never is."""
         return (values >= self.low) & (values <= self.high)
@@ -111,11 +117,6 @@ def built_in(
       InputError: for an unknown objective, settings that are not allowed, or latency without a
         table.
     """
-    unknown = sorted(set(section) - set(BUILT_IN))
-    if unknown:
-        raise InputError(
-            f"search.objectives has {', '.join(unknown)}; allowed: {', '.join(BUILT_IN)}"
-        )
     counts = cost.tables(space, image_size, num_classes, channels)
     found: dict[str, dict[str, Any]] = {
         "accuracy": {"range": (0.0, 1.0)},
@@ -123,6 +124,9 @@ def built_in(
         "params": {"compute": counts.params},
         "latency": {"compute": latency},
     }
+    unknown = sorted(set(section) - set(found))
+    if unknown:
+        raise InputError(f"search.objectives has {', '.join(unknown)}; allowed: {', '.join(found)}")
     objectives = [
         Objective(
             name=name,
@@ -130,9 +134,9 @@ def built_in(
             weight=section[name]["weight"],
             low=section[name]["min"],
             high=section[name]["max"],
-            **found[name],
+            **how,
         )
-        for name in BUILT_IN
+        for name, how in found.items()
         if name in section
     ]
     used = tuple(

@@ -54,6 +54,11 @@ class Problem:
         _check_picks(self)
 
     @property
+    def names(self) -> list[str]:
+        """The objectives' names, which are the history's columns."""
+        return [objective.name for objective in self.objectives]
+
+    @property
     def goals(self) -> tuple[int, ...]:
         """The objectives that have a goal, as indices into `objectives`."""
         return tuple(i for i, objective in enumerate(self.objectives) if objective.goal != "none")
@@ -96,16 +101,30 @@ class Problem:
                 values[:, column] = objective.compute(architectures)
         return values
 
-    def within_bounds(self, values: NDArray[np.float64], computed_only: bool) -> NDArray[np.bool_]:
+    def within_bounds(
+        self, values: NDArray[np.float64], computed_only: bool, but: int | None = None
+    ) -> NDArray[np.bool_]:
         """Which of `float64[P, objectives]` satisfy the constraints, `bool[P]`.
 
         `computed_only` leaves out those on evaluated objectives: the check before an evaluation.
+        `but` leaves out the objective of that index.
         """
         inside = np.ones(len(values), bool)
-        for column, objective in zip(values.T, self.objectives, strict=True):
-            if objective.is_bounded and not (computed_only and objective.is_evaluated):
+        for i, (column, objective) in enumerate(zip(values.T, self.objectives, strict=True)):
+            if i == but or (computed_only and objective.is_evaluated):
+                continue
+            if objective.is_bounded:
                 inside &= objective.satisfied(column)
         return inside
+
+    def scored(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of `float64[E, objectives]` the evaluator could score, `bool[E]`."""
+        unknown: NDArray[np.bool_] = np.isnan(values[:, list(self.evaluated)])
+        return np.logical_not(unknown.any(axis=1))
+
+    def feasible(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of `float64[E, objectives]` are scored and satisfy every constraint, `bool[E]`."""
+        return self.scored(values) & self.within_bounds(values, computed_only=False)
 
     def to_minimise(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The objectives with a goal, `float64[P, K]`, less being better, NaN where unknown."""
@@ -125,8 +144,8 @@ def make_problem(
       InputError: for a setting that is absent or out of range, or a bound that no architecture
         can meet.
     """
-    names = [f.name for f in fields(Problem) if f.name not in ("depth", "num_choices")]
-    names.remove("objectives")
+    own = {"depth", "num_choices", "objectives"}
+    names = [field.name for field in fields(Problem) if field.name not in own]
     absent = [name for name in names if name not in search]
     if absent:
         raise InputError(f"search settings lack {', '.join(absent)}")

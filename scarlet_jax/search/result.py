@@ -7,7 +7,6 @@ from absl import logging
 from numpy.typing import NDArray
 
 from scarlet_jax.search import nsga2
-from scarlet_jax.search.engine import feasible_rows
 from scarlet_jax.search.problem import Problem
 from scarlet_jax.search.state import ORIGINS, State
 from scarlet_jax.space import Array
@@ -21,7 +20,7 @@ def front_indices(problem: Problem, state: State) -> Array:
     Returns:
       Indices `int32[F]` into the history.
     """
-    feasible = np.flatnonzero(feasible_rows(problem, state.values))
+    feasible = np.flatnonzero(problem.feasible(state.values))
     values = problem.to_minimise(state.values[feasible])
     front = feasible[nsga2.is_non_dominated(values)]
     own = problem.to_minimise(state.values[front])
@@ -71,12 +70,10 @@ def box(problem: Problem, state: State) -> tuple[NDArray[np.float64], NDArray[np
     generation's values close it.
     """
     ends = []
-    initial = state.values[(state.born == 0) & feasible_rows(problem, state.values)]
+    initial = state.values[(state.born == 0) & problem.feasible(state.values)]
     for column in problem.goals:
         seen = initial[:, column] if len(initial) else np.zeros(1)
-        low, high = problem.objectives[column].band()
-        low = low if np.isfinite(low) else seen.min()
-        high = high if np.isfinite(high) else seen.max()
+        low, high = problem.objectives[column].closed_band(seen)
         ends.append((-high, -low) if problem.objectives[column].goal == "max" else (low, high))
     ideal, reference = np.array(ends).T
     return ideal, reference
@@ -84,14 +81,14 @@ def box(problem: Problem, state: State) -> tuple[NDArray[np.float64], NDArray[np
 
 def hypervolume(problem: Problem, state: State) -> float:
     """Share of `box` that the feasible history dominates, in [0, 1]."""
-    values = problem.to_minimise(state.values[feasible_rows(problem, state.values)])
+    values = problem.to_minimise(state.values[problem.feasible(state.values)])
     return nsga2.hypervolume(values, *box(problem, state))
 
 
 def hypervolume_curve(problem: Problem, state: State) -> NDArray[np.float64]:
     """The hypervolume after each evaluation, `float64[E]`."""
     ideal, reference = box(problem, state)
-    feasible = feasible_rows(problem, state.values)
+    feasible = problem.feasible(state.values)
     values = problem.to_minimise(state.values)
     curve, front = np.zeros(len(values)), values[:0]
     reached = 0.0
@@ -110,10 +107,7 @@ def front(problem: Problem, state: State) -> dict[str, Any]:
     models = [
         {
             "architecture": state.architectures[i].tolist(),
-            **{
-                objective.name: _number(state.values[i, column])
-                for column, objective in enumerate(problem.objectives)
-            },
+            **dict(zip(problem.names, map(_number, state.values[i]), strict=True)),
             "generation": int(state.born[i]),
             "origin": ORIGINS[state.origin[i]],
             "picked": i in picked,
@@ -139,8 +133,7 @@ def _between_bounds(problem: Problem, state: State) -> Array:
 
 
 def _positions(problem: Problem, state: State) -> NDArray[np.float64]:
-    names = [objective.name for objective in problem.objectives]
-    return state.values[:, names.index(problem.pick_by)]
+    return state.values[:, problem.names.index(problem.pick_by)]
 
 
 def _number(value: float) -> int | float:

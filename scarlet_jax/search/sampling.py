@@ -9,7 +9,7 @@ draw within a bin by exp(-cost * tilt), and the tilt grows until enough draws sa
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +40,16 @@ def sampler(problem: Problem) -> Draw:
     """
     tabled = [objective for objective in problem.objectives if objective.table is not None]
     if not tabled:
-        shape = (problem.depth,)
-        return lambda rng, count: rng.integers(
-            problem.num_choices, size=(count, *shape), dtype=np.int32
-        )
+        return partial(uniform, problem)
     # What is bounded is spread rather than what is not, and an objective of the front first.
     spread = min(tabled, key=lambda objective: (not objective.is_bounded, objective.goal == "none"))
     others = [o for o in tabled if o is not spread and o.is_bounded]
     return _tilted(problem, spread, others)
+
+
+def uniform(problem: Problem, rng: np.random.Generator, count: int) -> Array:
+    """`int32[count, L]`, every layer's choice drawn uniformly."""
+    return rng.integers(problem.num_choices, size=(count, problem.depth), dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _tilted(problem: Problem, spread: Objective, others: list[Objective]) -> Dra
     tilts = np.zeros(len(others))
     bins = _count(spread, others, tilts)
     for trial in range(TILTS if others else 0):
-        drawn = _draw(bins, np.random.default_rng(trial), TRIAL)
+        drawn = _draw(problem, bins, np.random.default_rng(trial), TRIAL)
         values = problem.computed_values(drawn)
         if problem.within_bounds(values, computed_only=True).mean() >= ENOUGH:
             break
@@ -81,7 +83,7 @@ def _tilted(problem: Problem, spread: Objective, others: list[Objective]) -> Dra
                 least, most = objective.extremes()
                 tilts[i] += excess / max(cost.var(), ((most - least) * FINEST) ** 2)
         bins = _count(spread, others, tilts)
-    return lambda rng, count: _draw(bins, rng, count)
+    return partial(_draw, problem, bins)
 
 
 def _inner(objective: Objective) -> tuple[float, float]:
@@ -126,23 +128,25 @@ def _count(spread: Objective, others: list[Objective], tilts: NDArray[np.float64
     return _Bins(table, costs, ways, factor, np.flatnonzero(holds))
 
 
-def _draw(bins: _Bins, rng: np.random.Generator, count: int) -> Array:
-    """Architectures `int32[count, L]`: a bin uniformly, then a path by its odds in the bin."""
-    depth, num_choices, _ = bins.costs.shape
-    drawn = np.zeros((count, depth), np.int32)
+def _draw(problem: Problem, bins: _Bins, rng: np.random.Generator, count: int) -> Array:
+    """Architectures `int32[count, L]`: a bin uniformly, then a path by its odds in the bin.
+
+    Any at all, where no bin holds one.
+    """
     if not len(bins.feasible):
-        return rng.integers(num_choices, size=drawn.shape, dtype=np.int32)
+        return uniform(problem, rng, count)
+    drawn = np.zeros((count, problem.depth), np.int32)
     left = rng.choice(bins.feasible, size=count)
     source = np.zeros(count, np.int64)
     is_skip = bins.table.is_skip
-    for layer in range(depth):
+    for layer in range(problem.depth):
         after = np.where(is_skip, source[:, None], layer + 1)  # [count, N]
         rest = left[:, None] - bins.costs[layer][:, source].T  # [count, N]
         odds = bins.factor[layer][:, source].T * bins.ways[layer + 1, after, rest.clip(0)]
         odds[rest < 0] = 0
         total = odds.cumsum(axis=1)
         point = rng.random((count, 1)) * total[:, -1:]
-        choice = np.minimum((total <= point).sum(axis=1), num_choices - 1)
+        choice = np.minimum((total <= point).sum(axis=1), problem.num_choices - 1)
         drawn[:, layer] = choice
         rows = np.arange(count)
         left, source = rest[rows, choice], after[rows, choice]

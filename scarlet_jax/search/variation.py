@@ -102,7 +102,7 @@ def prior_mutation(rng: Generator, parents: Array, problem: Problem) -> Array:
     steering = rng.integers(len(columns), size=count)
     distance = np.zeros((count, number))
     for place, column in enumerate(columns):
-        low, high = _band(problem, column, costs[..., column])
+        low, high = problem.objectives[column].closed_band(costs[..., column])
         values, extent = costs[..., column], max(high - low, 1e-9 * abs(high), 1e-30)
         distance += np.maximum(np.maximum(low - values, values - high), 0) / extent
         target = rng.uniform(low, high, size=(count, 1))
@@ -111,11 +111,3 @@ def prior_mutation(rng: Generator, parents: Array, problem: Problem) -> Array:
     log_odds = -np.log(ranks + 1)
     chosen = (log_odds + rng.gumbel(size=ranks.shape)).argmax(axis=1)
     return options[np.arange(count), chosen]
-
-
-def _band(problem: Problem, column: int, values: NDArray[np.float64]) -> tuple[float, float]:
-    """What is feasible, by bounds and table; by the values at hand where both leave it open."""
-    low, high = problem.objectives[column].band()
-    low = low if np.isfinite(low) else float(values.min())
-    high = high if np.isfinite(high) else float(values.max())
-    return min(low, high), max(low, high)
