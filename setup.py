@@ -29,6 +29,7 @@ setup(
         "numpy>=2",
         "pillow",
         "protobuf",
+        "safetensors>=0.8,<0.9",  # model files
         "scipy",
         "tensorboardX",
         "tensorflow-datasets>=4.9.10,<5",  # reads preparations; TensorFlow is not needed

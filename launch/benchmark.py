@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from launch import common
-from scarlet_jax import benchmark, data, devices, latency, workspace
+from scarlet_jax import benchmark, data, devices, files, latency, workspace
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.progress import say
@@ -62,7 +62,7 @@ def time_architectures(space: spaces.Space, network: dict[str, Any]) -> None:
 
 
 def make_table(space: spaces.Space, network: dict[str, Any]) -> None:
-    latency.check_path(FLAGS.table)
+    files.check_writable(FLAGS.table)
     _describe(space, network)
     record = latency.measure_table(space, **network, check=FLAGS.check)
     latency.write(FLAGS.table, record)

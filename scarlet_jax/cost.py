@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_jax import derived
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.path_table import PathTable
@@ -51,14 +52,37 @@ def dense(c_in: int, c_out: int) -> Cost:
     return Cost(c_in * c_out, c_in * c_out + c_out)
 
 
-def inverted_bottleneck(c_in: int, c_out: int, choice: Choice, pixels: int, out: int) -> Cost:
-    """A block with `pixels` positions before the depthwise convolution and `out` after it."""
-    hidden = c_in * choice.expansion
+def inverted_bottleneck(
+    c_in: int, c_out: int, choice: Choice, pixels: int, out: int, folded_width: int | None = None
+) -> Cost:
+    """A block with `pixels` positions before the depthwise convolution and `out` after it.
+
+    Without the 1x1 convolution that a folded block may have on its shortcut.
+    """
+    hidden = (folded_width or c_in) * choice.expansion
     cost = convolution(c_in, hidden, 1, pixels) + batch_norm(hidden)
     cost += convolution(hidden, hidden, choice.kernel, out, groups=hidden) + batch_norm(hidden)
     if choice.se:
         cost += dense(hidden, hidden // 4) + dense(hidden // 4, hidden)
     return cost + convolution(hidden, c_out, 1, out) + batch_norm(c_out)
+
+
+def _stem(space: Space, channels: int, pixels: int) -> Cost:
+    first, last = space.stem_width, space.separable_width
+    cost = convolution(channels, first, 3, pixels) + batch_norm(first)
+    cost += convolution(first, first, 3, pixels, groups=first) + batch_norm(first)
+    return cost + convolution(first, last, 1, pixels) + batch_norm(last)
+
+
+def _head(space: Space, c_in: int, pixels: int, num_classes: int) -> Cost:
+    width = space.head_width
+    return convolution(c_in, width, 1, pixels) + batch_norm(width) + dense(width, num_classes)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}; allowed: 1 or more")
 
 
 @lru_cache(maxsize=64)
@@ -70,22 +94,12 @@ def tables(
     Raises:
       InputError: if the image size, class count or channel count is below 1.
     """
-    for name, value in (
-        ("image_size", image_size),
-        ("num_classes", num_classes),
-        ("channels", channels),
-    ):
-        if value < 1:
-            raise InputError(f"{name} is {value}; allowed: 1 or more")
-    stem_width, separable_width = space.stem_width, space.separable_width
+    _check_sizes(image_size=image_size, num_classes=num_classes, channels=channels)
     side = -(-image_size // space.stem_stride)
-    stem = convolution(channels, stem_width, 3, side**2) + batch_norm(stem_width)
-    stem += convolution(stem_width, stem_width, 3, side**2, groups=stem_width)
-    stem += batch_norm(stem_width)
-    stem += convolution(stem_width, separable_width, 1, side**2) + batch_norm(separable_width)
+    stem = _stem(space, channels, side**2)
 
     depth = space.depth
-    source_widths = [separable_width, *(layer.width for layer in space.layers)]
+    source_widths = [space.separable_width, *(layer.width for layer in space.layers)]
     layers = np.zeros((2, depth, space.num_choices, depth + 1), np.int64)
     for i, layer in enumerate(space.layers):
         out = -(-side // layer.stride)
@@ -101,8 +115,7 @@ def tables(
 
     head = np.zeros((2, depth + 1), np.int64)
     for source, width in enumerate(source_widths):
-        cost = convolution(width, space.head_width, 1, side**2) + batch_norm(space.head_width)
-        cost += dense(space.head_width, num_classes)
+        cost = _head(space, width, side**2, num_classes)
         head[:, source] = cost.macs, cost.params
     is_skip = np.array([choice.is_skip for choice in space.choices])
     return Tables(
@@ -138,6 +151,37 @@ def costs(
     table = tables(space, image_size, num_classes, channels)
     counts = np.stack([table.macs(population), table.params(population)], axis=1)  # [P, 2]
     return counts if array.ndim == 2 else counts[0]
+
+
+def of_network(
+    space: Space,
+    architecture: Any,
+    skip: str,
+    image_size: int = 224,
+    num_classes: int = 1000,
+    channels: int = 3,
+) -> Cost:
+    """Counts of one stand-alone network, whatever its skips are; see `derived.SKIPS`.
+
+    Raises:
+      InputError: for an architecture that is not of the space, or an unknown kind of skip.
+    """
+    _check_sizes(image_size=image_size, num_classes=num_classes, channels=channels)
+    side = -(-image_size // space.stem_stride)
+    total = _stem(space, channels, side**2)
+    width = space.separable_width
+    for layer in derived.layers(space, architecture, skip):
+        out = -(-side // layer.stride)
+        if not layer.choice.is_skip:
+            total += inverted_bottleneck(
+                layer.c_in, layer.c_out, layer.choice, side**2, out**2, layer.folded_width
+            )
+            if layer.keeps_shortcut:
+                total += convolution(layer.c_in, layer.c_out, 1, out**2)
+        elif skip == "els":
+            total += convolution(layer.c_in, layer.c_out, 1, out**2)
+        side, width = out, layer.c_out
+    return total + _head(space, width, side**2, num_classes)
 
 
 def macs(space: Space, architectures: Any, **network: int) -> NDArray[np.int64]:

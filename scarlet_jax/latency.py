@@ -188,13 +188,6 @@ def definition(space: Space) -> dict[str, Any]:
     }
 
 
-def check_path(path: str | os.PathLike[str]) -> None:
-    """Raises `InputError` where a file cannot be written."""
-    folder = Path(path).parent
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be written; allowed: a file in a folder that can be")
-
-
 def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """Writes a table, whole or not at all.
 

@@ -1,15 +1,16 @@
 """The stand-alone network of one architecture, and its weights out of a supernet."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from numpy.typing import NDArray
 
+from scarlet_jax import cost, derived, stacks
 from scarlet_jax import space as spaces
-from scarlet_jax import stacks
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import bank, functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
@@ -17,17 +18,11 @@ from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Array, Space, part_expansion
 from scarlet_jax.supernet import DTYPES, Plan, check_network
 
-SKIPS = ("identity", "els", "pad")
-
 
 class Subnet(nnx.Module):
     """A static network: only the blocks of its architecture exist.
 
-    Skips are one of
-      identity: the paper's derived network. It keeps its channels, so the next block is
-        narrower than in the supernet; trained from scratch.
-      els: the supernet's own function, with its stabilizers.
-      pad: the function of a supernet with `stabilizer="none"`.
+    Its skips are one of `derived.SKIPS`: "identity" in the paper's derived networks.
     """
 
     def __init__(
@@ -42,27 +37,34 @@ class Subnet(nnx.Module):
         dtype: str = "float32",
         rng: np.random.Generator,
     ):
-        if skip not in SKIPS:
-            raise InputError(f"skip {skip!r}; allowed: {', '.join(SKIPS)}")
         if dtype not in DTYPES:
             raise InputError(f"dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
         check_network(num_classes, channels)
         self.dtype = dtype
+        self.skip = skip
+        self.channels = channels
+        self.num_classes = num_classes
         self.stem = Stem(channels, space, rng=rng)
         self.blocks: nnx.List[Any] = nnx.List()
         width = space.separable_width
-        for layer, index in zip(space.layers, spaces.validate(space, architecture), strict=True):
-            choice = space.choices[index]
-            if not choice.is_skip:
-                block: Any = InvertedBottleneck(width, layer.width, layer.stride, [choice], rng=rng)
+        for layer in derived.layers(space, architecture, skip):
+            if not layer.choice.is_skip:
+                block: Any = InvertedBottleneck(
+                    layer.c_in,
+                    layer.c_out,
+                    layer.stride,
+                    [layer.choice],
+                    folded_width=layer.folded_width,
+                    rng=rng,
+                )
             elif skip == "els":
-                block = Stabilizer(width, layer.width, layer.stride)
+                block = Stabilizer(layer.c_in, layer.c_out, layer.stride)
             elif skip == "pad":
-                block = ZeroPad(layer.width, layer.stride)
+                block = ZeroPad(layer.c_out, layer.stride)
             else:
                 block = Identity(layer.stride)
             self.blocks.append(block)
-            width = width if isinstance(block, Identity) else layer.width
+            width = layer.c_out
         self.head = Head(width, space, num_classes, dropout=dropout, rng=rng)
 
     def __call__(
@@ -110,7 +112,7 @@ def create(
       architecture: one choice a layer.
       num_classes: outputs of the classifier.
       channels: channels of the images.
-      skip: what a skip is: "identity", "els" or "pad"; see `Subnet`.
+      skip: what a skip is: one of `derived.SKIPS`.
       dropout: share of the classifier's inputs dropped in training.
       dtype: of the computation, "float32" or "bfloat16"; weights are float32 always.
       seed: of the initial weights.
@@ -175,6 +177,100 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
         fill("params", params, supernet.params),
         fill("stats", stats, supernet.stats),
     )
+
+
+class Folded(NamedTuple):
+    """A network without stabilizers, and what that has changed.
+
+    Attributes:
+      network: the same function as before.
+      folds: every run of skips, and where it went.
+      before, after: MACs and parameters.
+    """
+
+    network: functional.Network
+    folds: list[derived.Fold]
+    before: cost.Cost
+    after: cost.Cost
+
+
+def fold(space: Space, network: functional.Network, image_size: int = 224) -> Folded:
+    """Folds the skips of a supernet's path into the 1x1 convolutions after them (equation 4).
+
+    Exact: a stabilizer is linear, and so is what follows. A run of them becomes one matrix; its
+    strides stay, as subsampling. Where the block after a run has a shortcut, its input goes there
+    as well, so the matrix stays on it as a 1x1 convolution.
+
+    Args:
+      space: the search space.
+      network: a path as `extract` gives it, whether its skips are stabilizers or padding.
+      image_size: that MACs are counted at.
+
+    Raises:
+      InputError: for a network that is not of the space, or whose skips are identities.
+    """
+    module: Subnet = nnx.merge(*network)
+    path = architecture(space, module)
+    sizes = {"num_classes": module.num_classes, "channels": module.channels}
+    shell = Subnet(
+        space,
+        path,
+        **sizes,
+        skip="folded",
+        dropout=module.head.dropout,
+        dtype=module.dtype,
+        rng=np.random.default_rng(0),
+    )
+    if module.skip not in ("els", "pad"):
+        raise InputError(f"the skips are {module.skip!r}; foldable are those of a supernet's path")
+    before = derived.layers(space, path, module.skip)
+    runs = derived.folds(derived.layers(space, path, "folded"))
+    composed: dict[tuple[Any, ...], jax.Array] = {}
+    for run in runs:
+        matrix = _product([_matrix(module.blocks[i], before[i]) for i in run.skips])  # [C, D]
+        block = ("head", "convolution") if run.into is None else ("blocks", run.into, "expand")
+        after = np.asarray(_at(network.params, [*block, "kernel"]), np.float64)
+        composed[*block, "kernel"] = jnp.asarray(matrix @ after, jnp.float32)
+        if run.on_shortcut:
+            composed["blocks", run.into, "shortcut", "kernel"] = jnp.asarray(matrix, jnp.float32)
+
+    def find(keypath: Any, _: Any) -> jax.Array:
+        keys = tuple(key.key for key in keypath)
+        return composed[keys] if keys in composed else _at(network.params, list(keys))
+
+    graphdef, params, _ = functional.split(shell)
+    params = jax.tree_util.tree_map_with_path(find, params)
+    return Folded(
+        functional.Network(graphdef, params, network.stats),
+        runs,
+        cost.of_network(space, path, module.skip, image_size, **sizes),
+        cost.of_network(space, path, "folded", image_size, **sizes),
+    )
+
+
+def architecture(space: Space, module: Subnet) -> Array:
+    """The array `int32[L]` of a stand-alone network.
+
+    Raises:
+      InputError: if the space has no such path.
+    """
+    choices = [
+        block.choices[0] if isinstance(block, InvertedBottleneck) else spaces.SKIP
+        for block in module.blocks
+    ]
+    names = [choice.name for choice in choices]
+    return spaces.parse(space, ",".join(names))
+
+
+def _matrix(block: Any, layer: derived.Layer) -> NDArray[np.float64]:
+    """What a skip of a path multiplies the channels with, `[C, D]`."""
+    if isinstance(block, ZeroPad):
+        return np.eye(layer.c_in, layer.c_out)
+    return np.asarray(block.kernel[...], np.float64)
+
+
+def _product(matrices: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return matrices[0] if len(matrices) == 1 else np.linalg.multi_dot(matrices)
 
 
 def _blocks_on_path(plan: Plan, kind: str, arrays: Any, path: Array) -> list[Any]:

@@ -48,6 +48,10 @@ class InvertedBottleneck(nnx.Module):
     several choices of one expansion, `repeats` times, for a `bank.Bank`: all weights carry
     leading axes `[repeats, choices]`, SE's of the choices that have it. The depthwise taps are
     as large as the largest, smaller ones in the middle of zeros.
+
+    With a `folded_width` the stabilizers before it are part of it (equation 4): it has the hidden
+    channels and the shortcut of a block of so many inputs, which its own `c_in` stand for. On a
+    shortcut they remain, as a 1x1 convolution.
     """
 
     def __init__(
@@ -58,14 +62,16 @@ class InvertedBottleneck(nnx.Module):
         choices: Sequence[Choice],
         *,
         repeats: int | None = None,
+        folded_width: int | None = None,
         rng: np.random.Generator,
     ):
         def lead(count: int) -> tuple[int, ...]:
             return () if repeats is None else (repeats, count)
 
         self.choices = tuple(choices)
-        self.residual = stride == 1 and c_in == c_out
-        hidden = c_in * self.choices[0].expansion
+        width = c_in if folded_width is None else folded_width
+        self.residual = stride == 1 and width == c_out
+        hidden = width * self.choices[0].expansion
         stack = lead(len(self.choices))
         self.expand = Pointwise(c_in, hidden, lead=stack, rng=rng)
         self.bn1 = BatchNorm(hidden, lead=stack)
@@ -76,9 +82,11 @@ class InvertedBottleneck(nnx.Module):
         self.se = SqueezeExcite(hidden, lead=lead(with_se), rng=rng) if with_se else None
         self.project = Pointwise(hidden, c_out, lead=stack, rng=rng)
         self.bn3 = BatchNorm(c_out, lead=stack)
+        is_carried = self.residual and folded_width is not None
+        self.shortcut = Pointwise(c_in, c_out, rng=rng) if is_carried else None
 
     def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
-        shortcut = x
+        shortcut = x if self.shortcut is None else self.shortcut(x)
         x = jax.nn.hard_swish(self.bn1(self.expand(x), batch))
         x = jax.nn.hard_swish(self.bn2(self.depthwise(x), batch))
         x = x if self.se is None else self.se(x)

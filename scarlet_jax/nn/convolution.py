@@ -99,7 +99,7 @@ def patches_times_kernel(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Ar
     padded, out = _pad(x, k // 2), _output_size(x, stride)
     patches = [_shifted(padded, i, j, stride, out) for i in range(k) for j in range(k)]
     flat = jnp.concatenate(patches, axis=-1).reshape(-1, kernel[..., 0].size)
-    return (flat @ kernel.reshape(-1, width)).reshape(len(x), *out, width)
+    return (flat @ kernel.reshape(-1, width)).reshape(x.shape[0], *out, width)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -125,7 +125,7 @@ def _sum_of_shifts(
     dtype = padded.dtype
     padded, kernel = padded.astype(jnp.float32), kernel.astype(jnp.float32)
     # Primitives of lax: jnp's operators take four times as long to trace.
-    total = jnp.zeros((len(padded), *out, padded.shape[-1]), jnp.float32)
+    total = jnp.zeros((padded.shape[0], *out, padded.shape[-1]), jnp.float32)
     taps = _vectors(kernel)
     taps = taps[::-1] if flipped else taps
     for (i, j), tap in zip(np.ndindex(kernel.shape[:2]), taps, strict=True):
