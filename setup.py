@@ -4,6 +4,15 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# Runtimes and converters of exported models; the minor versions are those tried.
+EXPORT = [
+    "onnx>=1.23,<2",
+    "onnxruntime>=1.32,<2",
+    "ai-edge-litert>=2.3,<2.4",
+    "ai-edge-quantizer>=0.10,<0.11",
+    "litert-converter>=0.5,<0.6",
+]
+
 setup(
     name="scarlet-jax",
     version="0.1.0",
@@ -39,7 +48,9 @@ setup(
         "gpu": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch>=2.6,<3"],  # for the comparisons with PyTorch
+        "export": EXPORT,
         "test": [
+            *EXPORT,
             "hypothesis",
             "mypy>=2.4,<3",
             "psutil",

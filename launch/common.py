@@ -14,7 +14,7 @@ from ml_collections import config_flags
 
 from launch import cache, cores, heap
 from scarlet_jax import processes, workspace
-from scarlet_jax.errors import DivergedError, InputError
+from scarlet_jax.errors import DivergedError, InputError, MismatchError
 
 FLAGS = flags.FLAGS
 ARCH_HELP = (
@@ -87,7 +87,7 @@ def run(
             jax.config.update("jax_exec_time_optimization_effort", FLAGS.compile_effort)
             heap.collect_rarely()
             main()
-        except (InputError, DivergedError) as error:
+        except (InputError, DivergedError, MismatchError) as error:
             print(f"error: {error}", file=sys.stderr)
             processes.leave(2)
         except KeyboardInterrupt:

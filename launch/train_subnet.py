@@ -2,12 +2,14 @@
 
 python -m launch.train_subnet --config=configs/mnist.py --workdir=runs/mnist \
     --arch=all-identity --name=smallest
+python -m launch.train_subnet --config=configs/finetune.py --workdir=runs/pets --arch=scarlet-a \
+    --weights=DIR --config.data.path=IMAGES
 """
 
 from absl import flags
 
 from launch import common
-from scarlet_jax import jobs, workspace
+from scarlet_jax import jobs, models, workspace
 from scarlet_jax import space as spaces
 
 FLAGS = flags.FLAGS
@@ -19,8 +21,9 @@ USAGE = (
 
 def main() -> None:
     architecture = spaces.parse(workspace.make_space(FLAGS.config), FLAGS.arch)
+    initial = models.load(FLAGS.weights) if FLAGS.weights else None
     setup = common.prepare()
-    jobs.train_subnet(setup, architecture, FLAGS.name or FLAGS.arch)
+    jobs.train_subnet(setup, architecture, FLAGS.name or FLAGS.arch, initial)
     jobs.say_unreadable(setup)
 
 
@@ -28,4 +31,7 @@ if __name__ == "__main__":
     common.define_config()
     flags.DEFINE_string("arch", None, common.ARCH_HELP)
     flags.DEFINE_string("name", None, "Its folder under WORKDIR/subnets; the --arch by default.")
+    flags.DEFINE_string(
+        "weights", None, "A model file, or a folder with one, to start from; random ones if absent."
+    )
     common.run(main, USAGE, required=("config", "workdir", "arch"))

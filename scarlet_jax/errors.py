@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class DivergedError(RuntimeError):
     """Training left the finite numbers: the message says where, and what is saved."""
+
+
+class MismatchError(RuntimeError):
+    """An exported file is not the model that it was made of."""

@@ -5,7 +5,7 @@ Each goes on where an earlier run in the same work directory stopped, and leaves
   supernet/            checkpoints, metrics
   search/search.npz    everything evaluated
   front.json           the Pareto front and the picked models
-  subnets/<name>/      checkpoints, metrics, result.json
+  subnets/<name>/      checkpoints, metrics, result.json, model.safetensors
   report.html          figures and tables
 """
 
@@ -28,6 +28,7 @@ from scarlet_jax import (
     data,
     devices,
     evaluation,
+    models,
     processes,
     report,
     search,
@@ -181,9 +182,28 @@ def evaluate_paths(
     return score(network.params, network.stats, np.stack(architectures))
 
 
-def train_subnet(setup: Setup, architecture: Array, name: str) -> dict[str, Any]:
-    """Trains one architecture alone, scores it on the test images, writes `result.json`."""
-    network = _new_subnet(setup, architecture)
+def train_subnet(
+    setup: Setup, architecture: Array, name: str, initial: models.Model | None = None
+) -> dict[str, Any]:
+    """Trains one architecture alone and scores it on the test images.
+
+    Writes `result.json`, and the model with its averaged weights as `model.safetensors`.
+
+    Args:
+      setup: of the work directory.
+      architecture: `int32[L]`.
+      name: of its folder.
+      initial: whose weights it starts from, of the same architecture. If it has other classes,
+        the classifier starts anew.
+
+    Raises:
+      InputError: for an initial model of another network, or see `workspace.prepare`.
+    """
+    network, skip = _new_subnet(setup, architecture), "identity"
+    identity: dict[str, Any] = {"architecture": architecture.tolist()}
+    if initial is not None:
+        network, skip = _started_from(setup, architecture, initial), initial.skip
+        identity["weights"] = _fingerprint((initial.network.params, initial.network.stats))
     score = _subnet_scorer(setup, network.graphdef)
 
     def evaluate(state: steps.TrainState) -> dict[str, float]:
@@ -191,23 +211,28 @@ def train_subnet(setup: Setup, architecture: Array, name: str) -> dict[str, Any]
         return {f"validation_{key}": scores[key] for key in ("accuracy", "loss")}
 
     directory = _subnet_directory(setup, name)
-    identity = {"architecture": architecture.tolist()}
     task = steps.subnet_task(network.graphdef)
     state = _train(setup, network, task, "subnet", name, directory, identity, evaluate)
-    macs, params = _counts(setup, architecture)
+    count = cost.of_network(
+        setup.space, architecture, skip, **network_size(setup.config, setup.num_classes)
+    )
     result = {
         "name": name,
-        "architecture": architecture.tolist(),
+        **identity,
+        "skip": skip,
         "blocks": spaces.to_names(setup.space, architecture),
-        "macs": macs,
-        "params": params,
+        "macs": count.macs,
+        "params": count.params,
         **evaluate(state),
         **{f"test_{key}": value for key, value in score(state, setup.splits.test).items()},
     }
+    trained = functional.Network(network.graphdef, *steps.inference_arrays(state))
+    if processes.is_first():
+        models.save(_as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
     write(directory / "result.json", json.dumps(result, indent=1))
     say(
         f"{name}: test accuracy {result['test_accuracy']:.2%} of {result['test_images']} images, "
-        f"{macs:,} MACs, {params:,} parameters, in {directory}"
+        f"{count.macs:,} MACs, {count.params:,} parameters, in {directory}"
     )
     return result
 
@@ -223,10 +248,11 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
     if result is None:
         trained = sorted(p.parent.name for p in setup.workdir.glob("subnets/*/result.json"))
         raise InputError(f"no trained subnet {name!r}; there are: {', '.join(trained) or 'none'}")
-    architecture = result["architecture"]
-    network = _new_subnet(setup, spaces.validate(setup.space, architecture))
-    directory = _subnet_directory(setup, name)
-    state = _load(setup, network, "subnet", directory, {"architecture": architecture})
+    architecture = spaces.validate(setup.space, result["architecture"])
+    network = _new_subnet(setup, architecture, result.get("skip", "identity"))
+    keys = ("architecture", "weights")
+    identity: dict[str, Any] = {key: result[key] for key in keys if key in result}
+    state = _load(setup, network, "subnet", _subnet_directory(setup, name), identity)
     return _subnet_scorer(setup, network.graphdef)(state, setup.splits.test)
 
 
@@ -293,16 +319,50 @@ def _new_supernet(setup: Setup) -> functional.Network:
     )
 
 
-def _new_subnet(setup: Setup, architecture: Array) -> functional.Network:
+def _new_subnet(setup: Setup, architecture: Array, skip: str = "identity") -> functional.Network:
     return subnet.create(
         setup.space,
         architecture,
         num_classes=setup.num_classes,
         channels=setup.config.data.channels,
+        skip=skip,
         dropout=setup.config.subnet.dropout,
         dtype=setup.config.model.dtype,
         seed=setup.config.seed,
     )
+
+
+def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> functional.Network:
+    """A network with the weights of another, and a new classifier if its classes are others."""
+    models.check_architecture(initial, setup.space, architecture, "the initial model")
+    channels = setup.config.data.channels
+    if initial.preprocessing.channels != channels:
+        raise InputError(
+            f"the initial model takes images of {initial.preprocessing.channels} channels, "
+            f"data.channels is {channels}"
+        )
+    if initial.num_classes != setup.num_classes:
+        say(f"a new classifier: {initial.num_classes} classes before, {setup.num_classes} now")
+        initial = models.replace_classifier(
+            initial, setup.splits.class_names, seed=setup.config.seed
+        )
+    network = _new_subnet(setup, architecture, initial.skip)
+    return network._replace(params=initial.network.params, stats=initial.network.stats)
+
+
+def _as_model(
+    setup: Setup, architecture: Array, skip: str, network: functional.Network
+) -> models.Model:
+    section = setup.config.data
+    preprocessing = models.Preprocessing(
+        image_size=section.image_size,
+        channels=section.channels,
+        mean=tuple(section.mean),
+        std=tuple(section.std),
+        center_crop=section.center_crop,
+    )
+    names = setup.splits.class_names
+    return models.Model(setup.space, architecture, skip, network, preprocessing, names)
 
 
 def _subnet_directory(setup: Setup, name: str) -> Path:
@@ -379,13 +439,6 @@ def _share_unreadable(setup: Setup) -> None:
     """Adds what the other processes have noted in their parts of the data."""
     for names in processes.gather(list(setup.unreadable.names)):
         setup.unreadable.names.update(dict.fromkeys(names))
-
-
-def _counts(setup: Setup, architecture: Array) -> tuple[int, int]:
-    """MACs and parameters of one stand-alone network."""
-    network = network_size(setup.config, setup.num_classes)
-    macs, params = cost.costs(setup.space, architecture, **network)
-    return int(macs), int(params)
 
 
 def _fingerprint(tree: Any) -> str:
@@ -480,14 +533,14 @@ def _model(setup: Setup, state: search.State, number: int, pick: int) -> report.
     architecture = state.architectures[pick]
     name = _model_name(setup, number, architecture)
     result = _trained(setup, name) or {}
-    macs, params = _counts(setup, architecture)
+    counts = cost.costs(setup.space, architecture, **network_size(setup.config, setup.num_classes))
     return report.Model(
         name=name,
         index=int(pick),
         architecture=architecture.tolist(),
         supernet_accuracy=float(state.values[pick, setup.problem.names.index("accuracy")]),
-        macs=macs,
-        params=params,
+        macs=int(counts[0]),
+        params=int(counts[1]),
         validation_accuracy=result.get("validation_accuracy"),
         test_accuracy=result.get("test_accuracy"),
         test_images=result.get("test_images", 0),

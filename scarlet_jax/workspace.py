@@ -9,7 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import data, devices, evaluation, latency, processes, search, supernet
+from scarlet_jax import data, devices, evaluation, latency, models, processes, search, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
@@ -47,6 +47,7 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
       InputError: for the first setting that is not allowed.
     """
     space = make_space(config)
+    models.check_image_size(space, config.data.image_size)
     for name, section in (("supernet", config.supernet), ("subnet", config.subnet)):
         steps.check_training(name, section)
         devices.check_batch_size(f"{name}.batch_size", section.batch_size)

@@ -1,0 +1,119 @@
+"""Writes a trained model for another runtime, and runs it there to compare it with JAX.
+
+python -m launch.export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx
+python -m launch.export --weights=runs/mnist/subnets/model-0 --format=litert --out=model.tflite \
+    --int8 --config=configs/mnist.py
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from launch import common
+from scarlet_jax import data, export, models
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+from scarlet_jax.export import images
+from scarlet_jax.progress import say
+
+FLAGS = flags.FLAGS
+USAGE = (
+    "python -m launch.export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx"
+)
+
+NOISE_IMAGES = 64  # (ours)
+
+
+def main() -> None:
+    path, batch_size = Path(FLAGS.out), _batch_size()
+    if FLAGS.int8 and not FLAGS.config:
+        raise InputError("--int8 needs --config=FILE: images to calibrate on and to score")
+    module = export.check(FLAGS.format, path, batch_size, FLAGS.int8)
+    model = models.load(FLAGS.weights)
+    if FLAGS.arch:
+        asked = spaces.parse(model.space, FLAGS.arch)
+        models.check_architecture(model, model.space, asked, FLAGS.weights)
+    unreadable = data.Unreadable()
+    examples, calibration = _images(model, unreadable)
+    result = export.export(
+        model,
+        FLAGS.format,
+        path,
+        examples,
+        batch_size=batch_size,
+        calibration=calibration,
+    )
+    _report(path, result)
+    preprocessing = model.preprocessing
+    side = preprocessing.image_size
+    shape = (batch_size or 1, side, side, preprocessing.channels)
+    times = export.latency_ms(module.load(path, FLAGS.threads), shape, FLAGS.repeats)
+    say(
+        f"latency of {shape[0]} x {side} x {side} in its runtime: p50 "
+        f"{np.percentile(times, 50):.2f} ms, p95 {np.percentile(times, 95):.2f} ms"
+    )
+    if len(unreadable):
+        say(str(unreadable))
+    say(f"{FLAGS.format}{' int8' if FLAGS.int8 else ''}: {path}")
+
+
+def _batch_size() -> int | None:
+    text = FLAGS.batch_size or ("1" if FLAGS.int8 or FLAGS.format == "litert" else "any")
+    if text == "any":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"--batch_size is {text!r}; allowed: any, or 1 or more images")
+    return int(text)
+
+
+def _images(model: models.Model, unreadable: data.Unreadable) -> tuple[images.Batches, list[Any]]:
+    """What to compare on, held-out where there is data, and what to calibrate on, for int8."""
+    if not FLAGS.config:
+        return images.random(model, FLAGS.images or NOISE_IMAGES), []
+    section = images.fitted(FLAGS.config.data, model)
+    splits = data.load(section, FLAGS.config.seed)
+    images.check_classes(model, splits.class_names)
+    examples = images.read(splits.test, section, FLAGS.images, 32, unreadable)
+    if not FLAGS.int8:
+        return examples, []
+    calibration = images.read(splits.train, section, FLAGS.calibration_images, 1, unreadable)
+    return examples, [image for image, _ in calibration]
+
+
+def _report(path: Path, result: export.Exported) -> None:
+    for fold in result.folds:
+        say(f"folded {fold}")
+    agreement = result.agreement
+    say(
+        f"{result.size:,} bytes, {result.cost.macs:,} MACs, {result.cost.params:,} parameters\n"
+        f"{agreement.images} images in its runtime and in JAX: largest difference "
+        f"{agreement.difference:.1e} of the largest logit, {agreement.other_classes} in another "
+        "class"
+    )
+    if FLAGS.config:
+        say(
+            f"accuracy on these test images: {agreement.accuracy:.2%}, in JAX "
+            f"{agreement.model_accuracy:.2%}"
+        )
+
+
+if __name__ == "__main__":
+    common.define_config()
+    flags.DEFINE_string("weights", None, "A model file, or a folder with one, of a trained subnet.")
+    flags.DEFINE_string("arch", None, "What --weights must be of. " + common.ARCH_HELP)
+    flags.DEFINE_enum("format", None, export.FORMATS, "Of the file.")
+    flags.DEFINE_string("out", None, "The file to write.")
+    flags.DEFINE_boolean("int8", False, "8-bit weights and activations: onnx and litert.")
+    flags.DEFINE_string("batch_size", None, "Images a call, or any; 1 for litert and int8.")
+    flags.DEFINE_integer(
+        "images",
+        0,
+        "To compare on: of the --config's test images, 0 for all; without one, noise (64).",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer("calibration_images", 200, "For int8, of training.", lower_bound=1)
+    flags.DEFINE_integer("threads", None, "Of the runtime; its own choice if absent.")
+    flags.DEFINE_integer("repeats", 50, "Timed calls.", lower_bound=1)
+    common.run(main, USAGE, required=("weights", "format", "out"))

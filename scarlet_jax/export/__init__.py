@@ -1,0 +1,23 @@
+"""Trained models as files of other runtimes: StableHLO, ONNX, and LiteRT for phones."""
+
+from scarlet_jax.export.job import (
+    FORMATS,
+    QUANTIZED,
+    TOLERANCE,
+    Agreement,
+    Exported,
+    check,
+    export,
+    latency_ms,
+)
+
+__all__ = [
+    "FORMATS",
+    "QUANTIZED",
+    "TOLERANCE",
+    "Agreement",
+    "Exported",
+    "check",
+    "export",
+    "latency_ms",
+]

@@ -1,0 +1,60 @@
+"""What the formats have in common."""
+
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Description = dict[str, Any]  # JSON values: what an exported file says of itself
+# Logits `float32[B, classes]` of images `float32[B, H, W, C]`, by a file's own runtime.
+Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def append_description(path: Path, description: Description) -> None:
+    """Appends a zip archive of `labels.txt` and `description.json`, as TFLite's metadata does.
+
+    For flatbuffers, whose runtimes read from the front and stop; any zip reader finds the archive
+    at the end of the file.
+    """
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "\n".join(description["class_names"]) + "\n")
+        archive.writestr("description.json", json.dumps(description, indent=1) + "\n")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps a library's chatter, its C++ code's too, off the terminal; errors still raise."""
+    with ExitStack() as stack:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, nowhere)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for number in (1, 2):
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            os.dup2(nowhere, number)
+        # What Python has buffered by the end belongs to the block.
+        stack.callback(sys.stderr.flush)
+        stack.callback(sys.stdout.flush)
+        yield
+
+
+def in_batches(run: Runner, size: int | None) -> Runner:
+    """A function of any number of images by one of `size` images, None if it takes any."""
+    if size is None:
+        return run
+
+    def call(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        padded = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
+        parts = np.split(padded, len(padded) // size)
+        return np.concatenate([run(part) for part in parts])[: len(images)]
+
+    return call

@@ -1,0 +1,195 @@
+"""Exports a model: writes the file, runs it in its own runtime, and says whether it is the same."""
+
+import dataclasses
+import importlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from scarlet_jax import benchmark, cost, models, subnet
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError, MismatchError
+from scarlet_jax.export.common import Description, Runner
+from scarlet_jax.files import check_writable, replacing
+from scarlet_jax.models import Model
+
+FORMATS = ("stablehlo", "onnx", "litert")
+QUANTIZED = ("onnx", "litert")
+TOLERANCE = 1e-4  # of float32 logits, as a share of the largest
+
+# Preprocessed images `float32[B, S, S, C]` with their labels `int32[B]`.
+Examples = Iterable[tuple[NDArray[np.float32], NDArray[np.int32]]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A file's logits against the model's in JAX, over the same images.
+
+    Attributes:
+      images: how many.
+      difference: the largest of a logit, as a share of the largest logit.
+      other_classes: images of which the best class differs.
+      accuracy, model_accuracy: of the file and of the model.
+    """
+
+    images: int
+    difference: float
+    other_classes: int
+    accuracy: float
+    model_accuracy: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+      size: of the file, in bytes.
+      cost: MACs of one image, and parameters before batch norm is folded.
+      folds: skips of a supernet's path that were folded.
+      agreement: over the examples.
+    """
+
+    size: int
+    cost: cost.Cost
+    folds: tuple[str, ...]
+    agreement: Agreement
+
+
+def check(format_name: str, path: Path, batch_size: int | None, quantize: bool) -> ModuleType:
+    """The module of a format, which can write such a file there.
+
+    Raises:
+      InputError: for an unknown format, a package that it needs and that is not installed, a
+        batch or precision that it does not have, or a file that cannot be written.
+    """
+    if format_name not in FORMATS:
+        raise InputError(f"format is {format_name!r}; allowed: {', '.join(FORMATS)}")
+    if quantize and format_name not in QUANTIZED:
+        raise InputError(f"format {format_name!r} has no int8; allowed: {', '.join(QUANTIZED)}")
+    if format_name == "litert" and batch_size is None:
+        raise InputError("batch_size is any; allowed for litert: a number of images")
+    if quantize and batch_size not in (1, None):
+        raise InputError(f"batch_size is {batch_size}; allowed for int8: 1, which calibration runs")
+    check_writable(path)
+    try:
+        return importlib.import_module(f"scarlet_jax.export.{format_name}")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"format {format_name!r} needs the package {error.name}: pip install '.[export]'"
+        ) from error
+
+
+def deployable(model: Model) -> tuple[Model, list[str]]:
+    """The model without stabilizers, and what was folded: a path's skips, or nothing."""
+    if model.skip in ("identity", "folded"):
+        return model, []
+    folded = subnet.fold(model.space, model.network)
+    return dataclasses.replace(model, network=folded.network, skip="folded"), [
+        str(fold) for fold in folded.folds
+    ]
+
+
+def export(
+    model: Model,
+    format_name: str,
+    path: Path,
+    examples: Examples,
+    *,
+    batch_size: int | None = None,
+    calibration: Sequence[NDArray[np.float32]] = (),
+) -> Exported:
+    """Writes a model in a format, and compares the file with the model; see `check` before.
+
+    Args:
+      model: whose batch norm is folded into the convolutions, and whose stabilizers, if any, too.
+      format_name: one of `FORMATS`.
+      path: of the file. It is written whole or not at all.
+      examples: to compare the file with the model on.
+      batch_size: images a call; None for any number.
+      calibration: images `float32[1, S, S, C]`; with them weights and activations get 8 bits.
+
+    Raises:
+      InputError: see `check`.
+      MismatchError: if a float32 file disagrees with the model; nothing is written then.
+    """
+    module = check(format_name, path, batch_size, bool(calibration))
+    model, folds = deployable(model)
+    preprocessing = model.preprocessing
+    side = preprocessing.image_size
+    sizes = {"num_classes": model.num_classes, "channels": preprocessing.channels}
+    count = cost.of_network(model.space, model.architecture, model.skip, side, **sizes)
+    shape = (batch_size, side, side, preprocessing.channels)
+    network = nnx.merge(*model.network)
+    with replacing(path) as partial:
+        if calibration:
+            with tempfile.TemporaryDirectory() as folder:
+                whole = Path(folder) / "float32.model"
+                module.convert(network, shape, whole)
+                module.quantize(whole, calibration, partial)
+        else:
+            module.convert(network, shape, partial)
+        module.describe(partial, describe(model, count))
+        agreement = compare(model, module.load(partial), examples)
+        if not calibration and (agreement.difference > TOLERANCE or agreement.other_classes):
+            raise MismatchError(
+                f"the {format_name} file is not the model: logits differ by up to "
+                f"{agreement.difference:.1e} of the largest (allowed: {TOLERANCE:.0e}), "
+                f"{agreement.other_classes} of {agreement.images} images get another class"
+            )
+    return Exported(path.stat().st_size, count, tuple(folds), agreement)
+
+
+def describe(model: Model, count: cost.Cost) -> Description:
+    """What a file says of its model, in JSON values."""
+    return {
+        "model": "scarlet_jax",
+        "space": model.space.name,
+        "architecture": model.architecture.tolist(),
+        "blocks": spaces.to_names(model.space, model.architecture),
+        "macs": count.macs,
+        "params": count.params,
+        "class_names": list(model.class_names),
+        "preprocessing": {
+            **dataclasses.asdict(model.preprocessing),
+            "resize": "bilinear: the shorter side to image_size / center_crop, then the middle",
+            "pixels": "of [0, 1], minus mean, over std",
+        },
+    }
+
+
+def compare(model: Model, run: Runner, examples: Examples) -> Agreement:
+    """Runs both over all examples.
+
+    Raises:
+      InputError: if there are none.
+    """
+    original = jax.jit(lambda images: models.Model.__call__(model, images))
+    images, largest, apart = 0, 0.0, 0.0
+    others, hits, model_hits = 0, 0, 0
+    for batch, labels in examples:
+        expected, found = np.asarray(original(batch)), run(batch)
+        largest = max(largest, float(np.abs(expected).max()))
+        apart = max(apart, float(np.abs(expected - found).max()))
+        best, found_best = expected.argmax(axis=1), found.argmax(axis=1)
+        others += int((best != found_best).sum())
+        model_hits += int((best == labels).sum())
+        hits += int((found_best == labels).sum())
+        images += len(labels)
+    if not images:
+        raise InputError("there is no image to compare the exported file with the model on")
+    return Agreement(images, apart / largest, others, hits / images, model_hits / images)
+
+
+def latency_ms(run: Runner, shape: tuple[int, ...], repeats: int) -> NDArray[Any]:
+    """Milliseconds of calls with one random batch, `float64[repeats]`."""
+    images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return benchmark.seconds(lambda: run(images), repeats) * 1e3
