@@ -176,7 +176,7 @@ def of_network(
             total += inverted_bottleneck(
                 layer.c_in, layer.c_out, layer.choice, side**2, out**2, layer.folded_width
             )
-            if layer.keeps_shortcut:
+            if layer.keeps_shortcut and skip == "folded":
                 total += convolution(layer.c_in, layer.c_out, 1, out**2)
         elif skip == "els":
             total += convolution(layer.c_in, layer.c_out, 1, out**2)

@@ -13,8 +13,10 @@ from scarlet_jax.space import Choice, Space
 #     than in the supernet; trained from scratch.
 #   els: the supernet's own function, with its stabilizers.
 #   pad: the function of a supernet with `stabilizer="none"`.
-#   folded: the function of either, with the skips folded into what follows them (equation 4).
-SKIPS = ("identity", "els", "pad", "folded")
+#   folded: the function of els, with the stabilizers folded into what follows them (equation 4).
+#   sliced: the function of pad, with the weights that only see padding cut off (figure 2a).
+SKIPS = ("identity", "els", "pad", "folded", "sliced")
+FOLDED = {"els": "folded", "pad": "sliced"}  # what `subnet.fold` makes of a path's skips
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Layer:
 
     @property
     def keeps_shortcut(self) -> bool:
-        """Whether folded skips remain as a 1x1 convolution on the block's shortcut."""
+        """Whether folded skips remain on the block's shortcut."""
         return self.stride == 1 and self.folded_width == self.c_out
 
 
@@ -56,14 +58,14 @@ def layers(space: Space, architecture: Any, skip: str) -> list[Layer]:
       InputError: for an architecture that is not of the space, or an unknown kind of skip.
     """
     check_skip(skip)
-    keeps_width = skip in ("identity", "folded")
+    is_folded = skip in FOLDED.values()
     result: list[Layer] = []
     width, wide = space.separable_width, None
     for layer, index in zip(space.layers, spaces.validate(space, architecture), strict=True):
         choice = space.choices[index]
-        if choice.is_skip and keeps_width:
+        if choice.is_skip and (is_folded or skip == "identity"):
             result.append(Layer(choice, layer.stride, width, width))
-            wide = layer.width if skip == "folded" else None
+            wide = layer.width if is_folded else None
             continue
         result.append(Layer(choice, layer.stride, width, layer.width, wide))
         width, wide = layer.width, None
@@ -77,7 +79,7 @@ class Fold:
     Attributes:
       skips: the layers of the run, ascending.
       into: the layer of the block whose expansion takes it; None for the head's convolution.
-      on_shortcut: whether it remains as a 1x1 convolution on that block's shortcut.
+      on_shortcut: whether it remains on that block's shortcut as well.
     """
 
     skips: tuple[int, ...]
@@ -87,7 +89,7 @@ class Fold:
     def __str__(self) -> str:
         skips = ", ".join(str(layer) for layer in self.skips)
         target = "the head" if self.into is None else f"layer {self.into}"
-        kept = ", and as a 1x1 convolution on its shortcut" if self.on_shortcut else ""
+        kept = ", and onto its shortcut" if self.on_shortcut else ""
         return f"skips {skips} into {target}{kept}"
 
 

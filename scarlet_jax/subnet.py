@@ -14,7 +14,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import bank, functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
-from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.nn.layers import BatchStatistics, Pointwise
 from scarlet_jax.space import Array, Space, part_expansion
 from scarlet_jax.supernet import DTYPES, Plan, check_network
 
@@ -55,6 +55,7 @@ class Subnet(nnx.Module):
                     layer.stride,
                     [layer.choice],
                     folded_width=layer.folded_width,
+                    shortcut=_folded_shortcut(layer, skip, rng),
                     rng=rng,
                 )
             elif skip == "els":
@@ -92,6 +93,16 @@ class Subnet(nnx.Module):
             maps.append(x)
         logits = self.head(x, batch, dropout_keys)
         return (logits, maps) if features else logits
+
+
+def _folded_shortcut(
+    layer: derived.Layer, skip: str, rng: np.random.Generator
+) -> nnx.Module | None:
+    if not layer.keeps_shortcut:
+        return None
+    if skip == "sliced":
+        return ZeroPad(layer.c_out, stride=1)
+    return Pointwise(layer.c_in, layer.c_out, rng=rng)
 
 
 def create(
@@ -199,7 +210,8 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
 
     Exact: a stabilizer is linear, and so is what follows. A run of them becomes one matrix; its
     strides stay, as subsampling. Where the block after a run has a shortcut, its input goes there
-    as well, so the matrix stays on it as a 1x1 convolution.
+    as well, so the matrix stays on it as a 1x1 convolution. Padding is folded likewise, which
+    slices the next weights; on a shortcut it remains as padding.
 
     Args:
       space: the search space.
@@ -210,28 +222,29 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
       InputError: for a network that is not of the space, or whose skips are identities.
     """
     module: Subnet = nnx.merge(*network)
-    path = architecture(space, module)
+    if module.skip not in derived.FOLDED:
+        allowed = ", ".join(derived.FOLDED)
+        raise InputError(f"the network's skips are {module.skip!r}; foldable: {allowed}")
+    skip, path = derived.FOLDED[module.skip], architecture(space, module)
     sizes = {"num_classes": module.num_classes, "channels": module.channels}
     shell = Subnet(
         space,
         path,
         **sizes,
-        skip="folded",
+        skip=skip,
         dropout=module.head.dropout,
         dtype=module.dtype,
         rng=np.random.default_rng(0),
     )
-    if module.skip not in ("els", "pad"):
-        raise InputError(f"the skips are {module.skip!r}; foldable are those of a supernet's path")
     before = derived.layers(space, path, module.skip)
-    runs = derived.folds(derived.layers(space, path, "folded"))
+    runs = derived.folds(derived.layers(space, path, skip))
     composed: dict[tuple[Any, ...], jax.Array] = {}
     for run in runs:
         matrix = _product([_matrix(module.blocks[i], before[i]) for i in run.skips])  # [C, D]
         block = ("head", "convolution") if run.into is None else ("blocks", run.into, "expand")
         after = np.asarray(_at(network.params, [*block, "kernel"]), np.float64)
         composed[*block, "kernel"] = jnp.asarray(matrix @ after, jnp.float32)
-        if run.on_shortcut:
+        if run.on_shortcut and skip == "folded":
             composed["blocks", run.into, "shortcut", "kernel"] = jnp.asarray(matrix, jnp.float32)
 
     def find(keypath: Any, _: Any) -> jax.Array:
@@ -244,7 +257,7 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
         functional.Network(graphdef, params, network.stats),
         runs,
         cost.of_network(space, path, module.skip, image_size, **sizes),
-        cost.of_network(space, path, "folded", image_size, **sizes),
+        cost.of_network(space, path, skip, image_size, **sizes),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from scarlet_jax import benchmark, cost, models, subnet
+from scarlet_jax import benchmark, cost, derived, models, subnet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError, MismatchError
 from scarlet_jax.export.common import Description, Runner
@@ -90,12 +90,12 @@ def check(format_name: str, path: Path, batch_size: int | None, quantize: bool) 
 
 def deployable(model: Model) -> tuple[Model, list[str]]:
     """The model without stabilizers, and what was folded: a path's skips, or nothing."""
-    if model.skip in ("identity", "folded"):
+    if model.skip not in derived.FOLDED:
         return model, []
     folded = subnet.fold(model.space, model.network)
-    return dataclasses.replace(model, network=folded.network, skip="folded"), [
-        str(fold) for fold in folded.folds
-    ]
+    skip = derived.FOLDED[model.skip]
+    folds = [str(fold) for fold in folded.folds]
+    return dataclasses.replace(model, network=folded.network, skip=skip), folds
 
 
 def export(

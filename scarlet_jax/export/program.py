@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
-from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stem
+from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stem, ZeroPad
 from scarlet_jax.nn.convolution import depthwise, native, patches_times_kernel
 from scarlet_jax.nn.layers import EPSILON, BatchNorm, Dense, pointwise, subsample
 from scarlet_jax.subnet import Subnet
@@ -92,10 +92,17 @@ def _block(block: InvertedBottleneck, ops: Operations[X], x: X) -> X:
     if not block.residual:
         return x
     if block.shortcut is not None:
-        kernel = _pixelwise(np.asarray(block.shortcut.kernel[...]))
+        kernel = _pixelwise(_shortcut_kernel(block))
         no_bias = np.zeros(kernel.shape[-1], np.float32)
         shortcut = ops.convolution(shortcut, kernel, no_bias, 1, "none")
     return ops.add(shortcut, x)
+
+
+def _shortcut_kernel(block: InvertedBottleneck) -> Weights:
+    """What folded skips multiply a shortcut with, `[C, D]`; padding is the first rows of one."""
+    if isinstance(block.shortcut, ZeroPad):
+        return np.eye(len(block.expand.kernel[...]), block.shortcut.c_out, dtype=np.float32)
+    return np.asarray(block.shortcut.kernel[...])
 
 
 def _head(head: Head, ops: Operations[X], x: X) -> X:

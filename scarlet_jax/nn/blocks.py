@@ -1,6 +1,7 @@
 """SCARLET's blocks: stem, inverted bottleneck, the skips, and head."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,9 +50,9 @@ class InvertedBottleneck(nnx.Module):
     leading axes `[repeats, choices]`, SE's of the choices that have it. The depthwise taps are
     as large as the largest, smaller ones in the middle of zeros.
 
-    With a `folded_width` the stabilizers before it are part of it (equation 4): it has the hidden
-    channels and the shortcut of a block of so many inputs, which its own `c_in` stand for. On a
-    shortcut they remain, as a 1x1 convolution.
+    With a `folded_width` the skips before it are part of it (equation 4): it has the hidden
+    channels and the shortcut of a block of so many inputs, which its own `c_in` stand for. On the
+    shortcut they remain, as the given module.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class InvertedBottleneck(nnx.Module):
         *,
         repeats: int | None = None,
         folded_width: int | None = None,
+        shortcut: nnx.Module | None = None,
         rng: np.random.Generator,
     ):
         def lead(count: int) -> tuple[int, ...]:
@@ -82,8 +84,7 @@ class InvertedBottleneck(nnx.Module):
         self.se = SqueezeExcite(hidden, lead=lead(with_se), rng=rng) if with_se else None
         self.project = Pointwise(hidden, c_out, lead=stack, rng=rng)
         self.bn3 = BatchNorm(c_out, lead=stack)
-        is_carried = self.residual and folded_width is not None
-        self.shortcut = Pointwise(c_in, c_out, rng=rng) if is_carried else None
+        self.shortcut: Any = shortcut
 
     def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
         shortcut = x if self.shortcut is None else self.shortcut(x)
