@@ -9,7 +9,6 @@ Each goes on where an earlier run in the same work directory stopped, and leaves
   report.html          figures and tables
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -34,6 +33,7 @@ from scarlet_jax import (
     search,
     subnet,
     supernet,
+    tensors,
 )
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
@@ -109,7 +109,7 @@ def search_supernet(
     section, problem = setup.config.search, setup.problem
     score = _population_scorer(setup, network.graphdef)
     context = {
-        "supernet": _fingerprint((network.params, network.stats)),
+        "supernet": tensors.fingerprint((network.params, network.stats)),
         "space": setup.config.space.to_dict(),
         "data": without_operational(setup.config.data),
         "dtype": setup.config.model.dtype,
@@ -203,7 +203,7 @@ def train_subnet(
     identity: dict[str, Any] = {"architecture": architecture.tolist()}
     if initial is not None:
         network, skip = _started_from(setup, architecture, initial), initial.skip
-        identity["weights"] = _fingerprint((initial.network.params, initial.network.stats))
+        identity["weights"] = tensors.fingerprint((initial.network.params, initial.network.stats))
     score = _subnet_scorer(setup, network.graphdef)
 
     def evaluate(state: steps.TrainState) -> dict[str, float]:
@@ -441,13 +441,6 @@ def _share_unreadable(setup: Setup) -> None:
         setup.unreadable.names.update(dict.fromkeys(names))
 
 
-def _fingerprint(tree: Any) -> str:
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
 def write_report(
     setup: Setup, state: search.State, command: str, seconds: Mapping[str, float]
 ) -> Path:
@@ -519,7 +512,7 @@ def _model_name(setup: Setup, number: int, architecture: Array) -> str:
     result = _trained(setup, name)
     if result is None or result["architecture"] == architecture.tolist():
         return name
-    return f"{name}-{_fingerprint(architecture)[:6]}"
+    return f"{name}-{tensors.fingerprint(architecture)[:6]}"
 
 
 def _trained(setup: Setup, name: str) -> dict[str, Any] | None:

@@ -190,6 +190,7 @@ def features(model: Model, images: jax.Array) -> dict[int, jax.Array]:
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Writes a model file, whole or not at all. Raises `OSError` if it cannot."""
+    arrays = tensors.flatten(model.network)
     description = {
         "format": FORMAT,
         "space": dataclasses.asdict(model.space),
@@ -199,8 +200,9 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         "class_names": model.class_names,
     }
     with replacing(path) as partial:
-        header = {"scarlet_jax": json.dumps(description)}
-        partial.write_bytes(safetensors.save(tensors.flatten(model.network), header))
+        text = json.dumps(description)
+        header = {"scarlet_jax": text, "sha256": _digest(text, arrays)}
+        partial.write_bytes(safetensors.save(arrays, header))
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -216,29 +218,41 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise InputError(f"there is no model file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            header = (file.metadata() or {}).get("scarlet_jax")
+            header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read as a model file: {error}") from error
-    if header is None:
+    if "scarlet_jax" not in header:
         raise InputError(f"{path} is a safetensors file, but not one of a scarlet_jax model")
-    description = json.loads(header)
-    if description.get("format") != FORMAT:
-        raise InputError(f"{path} is of format {description.get('format')!r}; allowed: {FORMAT!r}")
+    text = header["scarlet_jax"]
+    if header.get("sha256") != _digest(text, arrays):
+        raise InputError(f"{path} is damaged: it does not hold what was written")
+    description = json.loads(text)
+    if description["format"] != FORMAT:
+        raise InputError(f"{path} is of format {description['format']!r}; allowed: {FORMAT!r}")
+    model = _create_as(description)
+    expected = {name: array.shape for name, array in tensors.flatten(model.network).items()}
+    tensors.check(str(path), expected, {name: array.shape for name, array in arrays.items()})
+    return dataclasses.replace(model, network=tensors.fill(model.network, arrays))
+
+
+def _digest(text: str, arrays: tensors.Arrays) -> str:
+    return tensors.fingerprint({"": np.frombuffer(text.encode(), np.uint8), **arrays})
+
+
+def _create_as(description: dict[str, Any]) -> Model:
+    """A model as a file describes it, without the file's weights."""
     sizes: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in description["preprocessing"].items()
     }
-    model = create(
+    return create(
         _space_from_json(description["space"]),
         description["architecture"],
         description["class_names"],
         Preprocessing(**sizes),
         skip=description["skip"],
     )
-    expected = {name: array.shape for name, array in tensors.flatten(model.network).items()}
-    tensors.check(str(path), expected, {name: array.shape for name, array in arrays.items()})
-    return dataclasses.replace(model, network=tensors.fill(model.network, arrays))
 
 
 def _space_from_json(record: dict[str, Any]) -> Space:

@@ -1,5 +1,6 @@
 """The arrays of a network by name, as files keep them."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,14 @@ def flatten(network: functional.Network) -> dict[str, NDArray[np.float32]]:
     """All parameters and statistics, such as `params.blocks.3.expand.kernel`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(_tree(network))
     return {name_of(keypath): np.asarray(leaf) for keypath, leaf in leaves}
+
+
+def fingerprint(tree: Any) -> str:
+    """A digest of every array's bytes, in order: SHA-256, in hexadecimal."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def fill(network: functional.Network, arrays: Arrays) -> functional.Network:

@@ -1,0 +1,175 @@
+"""Model files, the zoo, features and classifiers."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scarlet_jax import cost, models, space, tensors, zoo
+from scarlet_jax.data import augment
+from scarlet_jax.errors import InputError
+from scarlet_jax.models import Preprocessing
+from scarlet_jax.space import S2
+
+GREY = Preprocessing(image_size=9, channels=1, mean=(0.4,), std=(0.2,), center_crop=1.0)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    names = ("cat", "dog", "eel")
+    return models.create(tiny, [0, tiny.num_choices - 1, 5], names, GREY, skip="els", seed=3)
+
+
+@pytest.fixture(scope="module")
+def encoded(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / models.FILE_NAME
+    models.save(model, path)
+    return path.read_bytes()
+
+
+def same(ours, theirs):
+    return jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+
+
+def test_a_file_gives_the_model_back(model, encoded, tmp_path):
+    (tmp_path / models.FILE_NAME).write_bytes(encoded)
+    for place in (tmp_path, tmp_path / models.FILE_NAME):
+        loaded = models.load(place)
+        assert same(loaded.network[1:], model.network[1:])
+        for field in ("space", "skip", "preprocessing", "class_names"):
+            assert getattr(loaded, field) == getattr(model, field)
+        assert loaded.architecture.tolist() == model.architecture.tolist()
+        assert loaded.network.graphdef == model.network.graphdef
+    assert [path.name for path in tmp_path.iterdir()] == [models.FILE_NAME]
+
+
+@settings(max_examples=60)
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_named(encoded, tmp_path_factory, share):
+    path = tmp_path_factory.mktemp("cut") / models.FILE_NAME
+    path.write_bytes(encoded[: int(share * len(encoded))])
+    with pytest.raises(InputError, match=f"{path} cannot be read as a model file"):
+        models.load(path)
+
+
+@settings(max_examples=200)
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_noticed(encoded, tmp_path_factory, share, bit):
+    path = tmp_path_factory.mktemp("flip") / models.FILE_NAME
+    damaged = bytearray(encoded)
+    damaged[int(share * len(encoded))] ^= 1 << bit
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=str(path)):
+        models.load(path)
+
+
+def test_foreign_files_are_named(tmp_path, model):
+    path = tmp_path / models.FILE_NAME
+    with pytest.raises(InputError, match=f"there is no model file {path}"):
+        models.load(tmp_path)
+    path.write_bytes(b"\x89PNG and then some more bytes")
+    with pytest.raises(InputError, match="cannot be read as a model file"):
+        models.load(path)
+    path.write_bytes(models.safetensors.save({"a": np.zeros(3)}))
+    with pytest.raises(InputError, match="but not one of a scarlet_jax model"):
+        models.load(path)
+    arrays, text = {"a": np.zeros(3)}, json.dumps({"format": "scarlet-jax model 9"})
+    header = {"scarlet_jax": text, "sha256": models._digest(text, arrays)}
+    path.write_bytes(models.safetensors.save(arrays, header))
+    with pytest.raises(InputError, match="is of format 'scarlet-jax model 9'; allowed: 'sca"):
+        models.load(path)
+
+
+def test_arrays_that_do_not_fit_are_listed(model, tmp_path):
+    path = tmp_path / models.FILE_NAME
+    arrays = tensors.flatten(model.network)
+    arrays["more"] = arrays.pop("params.head.classifier.bias")
+    arrays["params.stem.bn1.scale"] = np.ones(7, np.float32)
+    models.save(model, path)
+    with models.safe_open(path, framework="numpy") as file:
+        header = file.metadata()
+    header["sha256"] = models._digest(header["scarlet_jax"], arrays)
+    path.write_bytes(models.safetensors.save(arrays, header))
+    expected = (
+        r"missing: params.head.classifier.bias; extra: more; "
+        r"other shape: params.stem.bn1.scale is \[7\] instead of \[8\]"
+    )
+    with pytest.raises(InputError, match=expected):
+        models.load(path)
+
+
+def test_long_lists_of_arrays_are_cut():
+    expected = {f"a{number}": () for number in range(20)}
+    with pytest.raises(InputError, match=r"missing: a0, a1, .*, a7 and 12 more$"):
+        tensors.check("the file", expected, {})
+
+
+def test_another_classifier_leaves_all_else(model):
+    changed = models.replace_classifier(model, ["left", "right"], seed=1)
+    assert changed.class_names == ("left", "right")
+    before, after = tensors.flatten(model.network), tensors.flatten(changed.network)
+    differing = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert differing == {"params.head.classifier.kernel", "params.head.classifier.bias"}
+    assert after["params.head.classifier.kernel"].shape == (16, 2)
+    assert changed(np.zeros((2, 9, 9, 1), np.float32)).shape == (2, 2)
+
+
+def test_features_at_every_stride_are_the_layers(tiny, model):
+    images = np.random.default_rng(0).standard_normal((2, 13, 18, 1)).astype(np.float32)
+    found = models.features(model, images)
+    assert models.feature_layers(tiny) == {4: 2}
+    assert {stride: part.shape for stride, part in found.items()} == {4: (2, 4, 5, 12)}
+    assert models.feature_layers(S2) == {4: 1, 8: 5, 16: 13, 32: 18}
+
+
+def test_preprocessing_is_that_of_evaluation():
+    preprocessing = Preprocessing(image_size=16, center_crop=0.5)
+    image = np.random.default_rng(0).integers(256, size=(40, 50, 3), dtype=np.uint8)
+    pixels = augment.center(image, 16, 0.5) / 255
+    expected = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(preprocessing(image), expected, rtol=1e-5, atol=1e-6)
+    for wrong in (image[..., :1], image[..., 0], image / 255):
+        with pytest.raises(InputError, match=r"allowed: uint8\[height, width, 3\]"):
+            preprocessing(wrong)
+
+
+@pytest.mark.parametrize("name", zoo.PUBLISHED)
+def test_the_zoo_has_the_published_counts(name):
+    """As the paper rounds them; B's MACs are 0.7% under (see README)."""
+    model = zoo.create(name)
+    count = cost.of_network(S2, model.architecture, model.skip)
+    published = zoo.PUBLISHED[name]
+    assert abs(count.macs / 1e6 / published.macs - 1) < 0.01
+    assert abs(count.params / 1e6 - published.params) < 0.08
+    assert sum(leaf.size for leaf in jax.tree.leaves(model.network.params)) == count.params
+    assert model.num_classes == 1000
+
+
+def test_the_zoo_takes_given_weights(tmp_path):
+    model = zoo.create("scarlet-c", num_classes=2, image_size=32, seed=5)
+    models.save(model, tmp_path / models.FILE_NAME)
+    again = zoo.create("Scarlet-C", num_classes=2, image_size=64, weights=tmp_path)
+    assert same(again.network[1:], model.network[1:])
+    assert again.preprocessing == dataclasses.replace(model.preprocessing, image_size=64)
+    with pytest.raises(InputError, match="has 2 classes, num_classes is 3; load it with its own"):
+        zoo.create("scarlet-c", num_classes=3, weights=tmp_path)
+    text = space.to_text(model.architecture)
+    with pytest.raises(InputError, match=f"{tmp_path} is {text} of space 's2', not "):
+        zoo.create("scarlet-a", num_classes=2, weights=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("scarlet-d",), "no model is called 'scarlet-d'; allowed: scarlet-a, scarlet-b, scarl"),
+        (("scarlet-a", 1000, 31), "image_size is 31; space 's2' has a stride of 32, so allowed: 3"),
+        (("scarlet-a", 0), "num_classes 0, channels 3; allowed: 1 or more"),
+    ],
+)
+def test_what_the_zoo_does_not_have(arguments, message):
+    with pytest.raises(InputError, match=message):
+        zoo.create(*arguments)
