@@ -69,6 +69,22 @@ def randomised(network: functional.Network, seed: int = 0) -> functional.Network
     )
 
 
+def plausible(network: functional.Network, rng: np.random.Generator) -> functional.Network:
+    """Weights and statistics that keep 19 layers in the range of floats, none of them trivial."""
+
+    def draw(keypath: Any, leaf: jax.Array) -> np.ndarray:
+        name = keypath[-1].key
+        if name in ("scale", "var"):
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        scale = 0.3 if leaf.ndim == 1 else (2 / np.prod(leaf.shape[:-1])) ** 0.5
+        return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
+
+    draw_all = jax.tree_util.tree_map_with_path
+    return network._replace(
+        params=draw_all(draw, network.params), stats=draw_all(draw, network.stats)
+    )
+
+
 @pytest.fixture(scope="session", params=supernet.STABILIZERS)
 def tiny_supernet(request: pytest.FixtureRequest, tiny: Space) -> functional.Network:
     return randomised(supernet.create(tiny, num_classes=5, stabilizer=request.param))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import plausible
 from test_cost import macs_of_jaxpr
 
 from scarlet_jax import cost, derived, subnet
@@ -56,22 +57,6 @@ def test_every_pattern_of_skips_is_the_supernet(tiny, tiny_supernet, forward, im
         assert size_of(folded.network) == folded.after.params
         assert folded.after.macs <= folded.before.macs
         assert [layer for fold in folded.folds for layer in fold.skips] == skipped.tolist()
-
-
-def plausible(network, rng):
-    """Weights and statistics that keep 19 layers in the range of floats, none of them trivial."""
-
-    def draw(keypath, leaf):
-        name = keypath[-1].key
-        if name in ("scale", "var"):
-            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        scale = 0.3 if leaf.ndim == 1 else (2 / np.prod(leaf.shape[:-1])) ** 0.5
-        return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
-
-    draw_all = jax.tree_util.tree_map_with_path
-    return network._replace(
-        params=draw_all(draw, network.params), stats=draw_all(draw, network.stats)
-    )
 
 
 # At stride-2 and widening layers, in runs, before shortcuts and blocks without one, at the end.

@@ -1,0 +1,238 @@
+"""Exported files, run by their own runtimes, against the network in JAX."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import onnx
+import pytest
+import small
+from conftest import plausible
+
+from scarlet_jax import data, export, models
+from scarlet_jax.errors import InputError, MismatchError
+from scarlet_jax.export import images, job
+from scarlet_jax.models import Preprocessing
+
+CLASSES = ("cat", "dog", "eel", "fox", "gnu")
+INPUT = Preprocessing(image_size=11, channels=3)
+
+
+def created(tiny, path, skip):
+    model = models.create(tiny, path, CLASSES, INPUT, skip=skip)
+    return dataclasses.replace(model, network=plausible(model.network, np.random.default_rng(1)))
+
+
+@pytest.fixture(scope="module")
+def derived_model(tiny):
+    """With a subsampling skip, squeeze-and-excitation and a shortcut."""
+    return created(tiny, [8, 6, 1], "identity")
+
+
+@pytest.fixture(scope="module")
+def examples():
+    pixels = np.random.default_rng(2).standard_normal((7, 11, 11, 3)).astype(np.float32)
+    return pixels, np.arange(7, dtype=np.int32) % 5
+
+
+@pytest.mark.parametrize("format_name", export.FORMATS)
+@pytest.mark.parametrize(
+    ("path", "skip"), [([8, 6, 1], "identity"), ([8, 8, 2], "els"), ([8, 5, 8], "pad")]
+)
+def test_a_file_is_the_model(format_name, path, skip, tiny, examples, tmp_path):
+    """Batch norm is folded, and the skips of a path: once onto a shortcut, once into the head."""
+    model, file = created(tiny, path, skip), tmp_path / "model"
+    batch_size = 1 if format_name == "litert" else None
+    result = export.export(model, format_name, file, [examples], batch_size=batch_size)
+    assert result.agreement.images == 7
+    assert result.agreement.difference < 1e-5
+    assert result.agreement.other_classes == 0
+    assert result.agreement.accuracy == result.agreement.model_accuracy
+    assert result.size == file.stat().st_size
+    assert bool(result.folds) == (skip != "identity")
+    assert [place.name for place in tmp_path.iterdir()] == ["model"]
+    # Once more, without what `export` has compared.
+    pixels, _ = examples
+    found = job.check(format_name, file, batch_size, False).load(file)(pixels)
+    expected = np.asarray(model(pixels))
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("format_name", export.FORMATS)
+def test_a_file_for_batches_of_four(format_name, derived_model, examples, tmp_path):
+    result = export.export(derived_model, format_name, tmp_path / "model", [examples], batch_size=4)
+    assert result.agreement.difference < 1e-5
+
+
+def described(format_name, path):
+    if format_name == "onnx":
+        properties = onnx.load(path).metadata_props
+        return {entry.key: json.loads(entry.value) for entry in properties}
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("labels.txt").decode().split() == list(CLASSES)
+        return json.loads(archive.read("description.json"))
+
+
+@pytest.mark.parametrize("format_name", export.FORMATS)
+def test_a_file_says_what_it_is(format_name, derived_model, examples, tmp_path):
+    path = tmp_path / "model"
+    result = export.export(derived_model, format_name, path, [examples], batch_size=1)
+    said = described(format_name, path)
+    assert said["class_names"] == list(CLASSES)
+    assert said["architecture"] == [8, 6, 1]
+    assert said["blocks"] == ["identity", "E3K3_SE", "E2K5"]
+    assert (said["macs"], said["params"]) == (result.cost.macs, result.cost.params)
+    assert said["preprocessing"]["mean"] == list(INPUT.mean)
+    assert said["preprocessing"]["image_size"] == 11
+
+
+ALONE = """
+import sys
+import numpy as np
+exported = jax.export.deserialize(bytearray(open(sys.argv[1], "rb").read()))
+print(exported.platforms, exported.in_avals[0].shape)
+np.save(sys.argv[2], exported.call(np.load(sys.argv[3])))
+assert not any(name.startswith("scarlet_jax") for name in sys.modules)
+"""
+
+
+def test_stablehlo_needs_none_of_our_code(derived_model, examples, tmp_path):
+    pixels, _ = examples
+    export.export(derived_model, "stablehlo", tmp_path / "model", [examples])
+    np.save(tmp_path / "in.npy", pixels)
+    arguments = [str(tmp_path / name) for name in ("model", "out.npy", "in.npy")]
+    command = [sys.executable, "-c", "import jax.export\n" + ALONE, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        "('cpu',",
+        "'cuda',",
+        "'rocm',",
+        "'tpu')",
+        "(batch,",
+        "11,",
+        "11,",
+        "3)",
+    ]
+    expected = np.asarray(derived_model(pixels))
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_onnx_has_plain_nodes_alone(derived_model, examples, tmp_path):
+    path = tmp_path / "model.onnx"
+    export.export(derived_model, "onnx", path, [examples])
+    model = onnx.load(path)
+    kinds = {node.op_type for node in model.graph.node}
+    assert kinds == {
+        *("Conv", "Clip", "HardSwish", "Relu", "HardSigmoid", "GlobalAveragePool"),
+        *("Slice", "Mul", "Add", "Flatten", "Gemm"),
+    }
+    assert {node.domain for node in model.graph.node} == {""}
+    shape = model.graph.input[0].type.tensor_type.shape.dim
+    assert [size.dim_param or size.dim_value for size in shape] == ["batch", 3, 11, 11]
+
+
+@pytest.mark.parametrize("format_name", export.QUANTIZED)
+def test_int8_is_smaller_and_close(format_name, tiny, examples, tmp_path):
+    """Of a network as wide as may be here: in a small one the file's frame is most of it."""
+    pixels, _ = examples
+    model = created(tiny, [5, 7, 7], "identity")
+    whole = export.export(model, format_name, tmp_path / "whole", [examples], batch_size=1)
+    calibration = np.split(pixels, len(pixels))
+    path = tmp_path / "int8"
+    small_file = export.export(
+        model, format_name, path, [examples], batch_size=1, calibration=calibration
+    )
+    run = job.check(format_name, path, 1, True).load(path)
+    found, expected = run(pixels), np.asarray(model(pixels))
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    assert small_file.agreement.difference == pytest.approx(
+        np.abs(found - expected).max() / np.abs(expected).max(), rel=1e-4
+    )
+    assert described(format_name, path)["class_names"] == list(CLASSES)
+    assert whole.agreement.difference < 1e-5
+
+
+def test_a_file_that_is_not_the_model_is_not_kept(derived_model, examples, tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    path.write_text("the one before")
+    module = job.check("onnx", path, None, False)
+    load = module.load
+
+    def wrong(path, threads=None):
+        run = load(path, threads)
+        return lambda images: run(images)[:, ::-1]
+
+    monkeypatch.setattr(module, "load", wrong)
+    with pytest.raises(MismatchError, match="the onnx file is not the model: logits differ by up"):
+        export.export(derived_model, "onnx", path, [examples])
+    monkeypatch.setattr(module, "describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        export.export(derived_model, "onnx", path, [examples])
+    assert path.read_text() == "the one before"
+    assert [place.name for place in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("coreml", "m", None, False), "format is 'coreml'; allowed: stablehlo, onnx, litert"),
+        (("stablehlo", "m", None, True), "format 'stablehlo' has no int8; allowed: onnx, litert"),
+        (("litert", "m", None, False), "batch_size is any; allowed for litert: a number of im"),
+        (("onnx", "m", 8, True), "batch_size is 8; allowed for int8: 1"),
+        (("onnx", "none/m", None, False), "none/m cannot be written; allowed: a file in a folder"),
+    ],
+)
+def test_what_cannot_be_exported(arguments, message, tmp_path):
+    format_name, name, batch_size, quantize = arguments
+    with pytest.raises(InputError, match=message):
+        export.check(format_name, tmp_path / name, batch_size, quantize)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_absent_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "scarlet_jax.export.onnx", raising=False)
+    with pytest.raises(InputError, match=r"needs the package onnxruntime: pip install '.\[export"):
+        export.check("onnx", tmp_path / "m", None, False)
+
+
+@pytest.mark.parametrize("format_name", export.FORMATS)
+def test_foreign_files_are_named(format_name, tmp_path):
+    path = tmp_path / "m"
+    for content in (b"", b"not a model at all, but some text", bytes(range(256)) * 8):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{path} cannot be read as "):
+            job.check(format_name, path, 1, False).load(path)
+
+
+def test_images_are_those_of_evaluation(tmp_path):
+    small.write_images(tmp_path)
+    (tmp_path / "test" / "dark" / "00.png").write_bytes(b"not an image")
+    section = small.config(tmp_path).data
+    splits, unreadable = data.load(section, 0), data.Unreadable()
+    batches = list(images.read(splits.test, section, 0, 4, unreadable))
+    assert [len(labels) for _, labels in batches] == [3, 4, 2]
+    assert len(unreadable) == 1
+    (expected,) = data.eval_batches(splits.test, section, batch_size=10)
+    pixels = (expected["image"][1:] / 255 - 0.5) / 0.25
+    np.testing.assert_allclose(np.concatenate([part for part, _ in batches]), pixels, atol=1e-5)
+    spread = [
+        label for _, part in images.read(splits.test, section, 4, 3, unreadable) for label in part
+    ]
+    assert spread == [0, 1, 1]  # images 0, which is unreadable, 2, 5 and 7
+
+
+def test_data_must_have_the_models_classes(derived_model, tmp_path):
+    with pytest.raises(InputError, match="the data has 2 classes, the model 5; allowed: the data"):
+        images.check_classes(derived_model, small.CLASSES)
+    section = images.fitted(small.config(tmp_path).data, derived_model)
+    assert (section.image_size, section.channels, section.crop) == (11, 3, "pad")
+    noise, labels = next(images.random(derived_model, 6))
+    assert noise.shape == (6, 11, 11, 3)
+    assert labels.tolist() == [0] * 6
+    with pytest.raises(InputError, match="there is no image to compare"):
+        job.compare(derived_model, lambda batch: batch, [])
