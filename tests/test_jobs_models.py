@@ -1,0 +1,120 @@
+"""Trained subnets as model files, and training from one."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import small
+
+from scarlet_jax import data, derived, jobs, models, workspace
+from scarlet_jax.errors import InputError
+from scarlet_jax.export import images as exported_images
+from scarlet_jax.train import step as steps
+
+PATH = np.array([0, 1], np.int32)  # a block, and a skip before the head
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    small.write_images(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    setup = workspace.prepare(small.config(images), tmp_path_factory.mktemp("trained"))
+    result = jobs.train_subnet(setup, PATH, "first")
+    return setup, result, setup.workdir / "subnets" / "first"
+
+
+def test_the_model_file_scores_as_the_job_said(trained):
+    setup, result, directory = trained
+    model = models.load(directory)
+    assert model.class_names == small.CLASSES
+    assert model.preprocessing == models.Preprocessing(8, 1, (0.5,), (0.25,), 1.0)
+    section = exported_images.fitted(setup.config.data, model)
+    assert section.to_dict() == setup.config.data.to_dict()
+    read = exported_images.read(setup.splits.test, section, 0, 4, data.Unreadable())
+    right = sum(int((model(pixels).argmax(1) == labels).sum()) for pixels, labels in read)
+    assert right / result["test_images"] == pytest.approx(result["test_accuracy"])
+
+
+def spy_on_start(monkeypatch):
+    """The weights that training starts from."""
+    seen = []
+    original = steps.init_state
+
+    def init(network, training):
+        seen.append(network)
+        return original(network, training)
+
+    monkeypatch.setattr(jobs.steps, "init_state", init)
+    return seen
+
+
+def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypatch):
+    model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
+    setup = workspace.prepare(small.config(images), tmp_path)
+    result = jobs.train_subnet(setup, PATH, "second", model)
+    assert jax.tree.all(jax.tree.map(np.array_equal, seen[0][1:], model.network[1:]))
+    assert len(result["weights"]) == 64
+    scores = jobs.evaluate_subnet(setup, "second")
+    assert scores["accuracy"] == pytest.approx(result["test_accuracy"])
+    with pytest.raises(InputError, match=r"is of another configuration: weights"):
+        jobs.train_subnet(setup, PATH, "second")
+
+
+@pytest.mark.parametrize("skip", ["els", "folded"])
+def test_a_path_of_a_supernet_is_trained_as_what_it_is(skip, trained, images, tmp_path):
+    setup = workspace.prepare(small.config(images), tmp_path)
+    model = models.create(
+        setup.space, PATH, small.CLASSES, models.load(trained[2]).preprocessing, skip=skip
+    )
+    result = jobs.train_subnet(setup, PATH, "path", model)
+    assert result["skip"] == skip
+    assert skip in derived.SKIPS
+    again = models.load(tmp_path / "subnets" / "path")
+    assert again.skip == skip
+    params = sum(leaf.size for leaf in jax.tree.leaves(again.network.params))
+    assert result["params"] == params
+    assert jobs.evaluate_subnet(setup, "path")["accuracy"] == pytest.approx(result["test_accuracy"])
+
+
+def test_other_classes_get_a_new_classifier(trained, images, tmp_path, monkeypatch, capsys):
+    model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
+    other = models.replace_classifier(model, ["a", "b", "c"])
+    setup = workspace.prepare(small.config(images), tmp_path)
+    jobs.train_subnet(setup, PATH, "third", other)
+    assert "a new classifier: 3 classes before, 2 now" in capsys.readouterr().out
+    start = seen[0].params
+    np.testing.assert_array_equal(
+        start["head"]["convolution"]["kernel"],
+        model.network.params["head"]["convolution"]["kernel"],
+    )
+    assert start["head"]["classifier"]["kernel"].shape == (16, 2)
+
+
+def test_weights_of_another_network_are_refused(trained, images, tmp_path):
+    setup, model = workspace.prepare(small.config(images), tmp_path), models.load(trained[2])
+    with pytest.raises(InputError, match="the initial model is 0,1 of space 'small', not 0,0 of"):
+        jobs.train_subnet(setup, np.zeros(2, np.int32), "x", model)
+    coloured = models.create(setup.space, PATH, small.CLASSES, models.Preprocessing(image_size=8))
+    with pytest.raises(InputError, match=r"takes images of 3 channels, data\.channels is 1"):
+        jobs.train_subnet(setup, PATH, "x", coloured)
+    assert not (tmp_path / "subnets").exists()
+
+
+def test_images_under_the_stride_are_refused(images, tmp_path):
+    config = small.config(images)
+    config.data.image_size = 3
+    with pytest.raises(
+        InputError, match="image_size is 3; space 'small' has a stride of 4, so all"
+    ):
+        workspace.prepare(config, tmp_path)
+
+
+def test_results_are_json(trained):
+    _, result, directory = trained
+    assert json.loads((directory / "result.json").read_text()) == result

@@ -1,0 +1,80 @@
+"""`python -m launch.export`: what it prints, and bad input."""
+
+import pytest
+import small
+from test_launch import ROOT, finish, start
+
+from scarlet_jax import models, workspace
+from scarlet_jax.export import job
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images, a configuration that names them, and a model for both."""
+    folder = tmp_path_factory.mktemp("export")
+    small.write_images(folder / "images")
+    (folder / "config.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nimport pathlib, small\n"
+        f"get_config = lambda: small.config(pathlib.Path({str(folder / 'images')!r}))\n"
+    )
+    space = workspace.make_space(small.config(folder / "images"))
+    preprocessing = models.Preprocessing(8, 1, (0.5,), (0.25,), 1.0)
+    model = models.create(space, [0, 1], small.CLASSES, preprocessing, skip="els")
+    models.save(model, folder / models.FILE_NAME)
+    return folder
+
+
+def test_a_model_is_exported_run_and_timed(folder, tmp_path):
+    out = tmp_path / "model.onnx"
+    plain = [f"--weights={folder}", "--format=onnx", f"--out={out}", "--repeats=3"]
+    with_data = [
+        *(f"--weights={folder}", "--format=litert", f"--out={tmp_path / 'model.tflite'}"),
+        *("--int8", f"--config={folder / 'config.py'}", "--arch=0,1", "--repeats=3"),
+    ]
+    first, second = finish(start("export", *plain), start("export", *with_data))
+    assert first[0] == 0, first[2]
+    lines = first[1].splitlines()
+    assert lines[0] == "folded skips 1 into the head"
+    assert "bytes, " in lines[1]
+    assert lines[2].startswith("64 images in its runtime and in JAX: largest difference ")
+    assert lines[2].endswith("0 in another class")
+    assert lines[3].startswith("latency of 1 x 8 x 8 in its runtime: p50 ")
+    assert lines[4] == f"onnx: {out}"
+    assert second[0] == 0, second[2]
+    lines = second[1].splitlines()
+    assert lines[2].startswith("10 images in its runtime and in JAX")
+    assert lines[3].startswith("accuracy on these test images: ")
+    assert lines[-1] == f"litert int8: {tmp_path / 'model.tflite'}"
+    assert second[2] == ""
+    assert job.check("litert", out, 1, False).load(tmp_path / "model.tflite")
+
+
+def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
+    weights, out = f"--weights={folder}", f"--out={tmp_path / 'model'}"
+    config = f"--config={folder / 'config.py'}"
+    bad = {
+        (): "--weights and --format and --out must be given, for example",
+        (weights, "--format=coreml", out): "value should be one of <stablehlo|onnx|litert>",
+        (f"--weights={tmp_path}", "--format=onnx", out): "there is no model file",
+        (weights, "--format=onnx", "--out=/nonexistent/m"): "/nonexistent/m cannot be written",
+        (weights, "--format=onnx", out, "--batch_size=some"): "--batch_size is 'some'; allowed: an",
+        (
+            weights,
+            "--format=onnx",
+            out,
+            "--int8",
+        ): "--int8 needs --config=FILE: images to calibrate",
+        (weights, "--format=stablehlo", out, "--int8", config): "format 'stablehlo' has no int8",
+        (weights, "--format=onnx", out, "--arch=0,0"): "is 0,1 of space 'small', not 0,0 of space",
+        (
+            *(weights, "--format=onnx", out, config),
+            "--config.data.num_classes=3",
+        ): "data.num_classes is 3",
+    }
+    results = finish(*[start("export", *arguments) for arguments in bad])
+    for message, (code, printed, err) in zip(bad.values(), results, strict=True):
+        assert message in err
+        assert err.startswith("error: ")
+        assert "Traceback" not in err
+        assert (code, printed) == (2, "")
+    assert not list(tmp_path.iterdir())
