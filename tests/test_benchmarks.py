@@ -5,13 +5,15 @@ import subprocess
 
 import numpy as np
 import pytest
-from torch_weights import BLOCK_MODULES, MODULES
 
 from benchmarks import offspring, plot, speed
 from benchmarks.measure import OURS, TORCH, TORCH_SAME, Setup, Work, set_up
 from configs import base
+from scarlet_jax import release, subnet
 from scarlet_jax import space as spaces
-from scarlet_jax import subnet
+
+MODULES = {theirs: ours for ours, theirs in release.MODULES.items()}
+BLOCK_MODULES = {theirs: ours for ours, theirs in release.BLOCK_MODULES.items()}
 
 
 def to_torch(values, shape):
@@ -27,9 +29,9 @@ def release_path(name):
     module, leaf = name.rsplit(".", 1)
     leaf = leaf.removeprefix("running_")
     if not module.startswith("mb_module."):
-        return (*MODULES[module], leaf)
+        return (*MODULES[module].split("."), leaf)
     _, layer, _, *part = module.split(".", 3)
-    return ("blocks", int(layer), *(BLOCK_MODULES[part[0]] if part else ()), leaf)
+    return ("blocks", int(layer), *(BLOCK_MODULES[part[0]].split(".") if part else ()), leaf)
 
 
 def load_path(module, network, path):

@@ -5,10 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
-from torch_weights import LOGITS, convert, random_images, random_state
+from torch_weights import LOGITS, random_images, random_state
 
 from configs import base
-from scarlet_jax import devices, subnet
+from scarlet_jax import devices, release, subnet
 from scarlet_jax import space as spaces
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
@@ -24,11 +24,7 @@ def build(blocks, state):
     """Our network of the blocks with the weights of a PyTorch state dict."""
     architecture = spaces.parse(S2, ",".join(blocks))
     ours = subnet.create(S2, architecture, num_classes=len(state["classifier.bias"]))
-    params, stats = convert(state)
-    for created, converted in ((ours.params, params), (ours.stats, stats)):
-        assert jax.tree.structure(created) == jax.tree.structure(converted)
-        assert jax.tree.map(np.shape, created) == jax.tree.map(np.shape, converted)
-    return functional.Network(ours.graphdef, params, stats)
+    return release.fill(ours, state, "the state")
 
 
 def run(network, images, batch=None):
@@ -120,7 +116,8 @@ def test_training_steps_are_those_of_pytorch():
         schedule.step()
         assert difference(metrics["loss"], loss.item()) < 1e-5
 
-    theirs, _ = convert({name: p.detach().numpy() for name, p in module.named_parameters()})
+    trained = {name: p.detach().numpy() for name, p in module.named_parameters()}
+    theirs = release.fill(network, state | trained, "the trained state").params
 
     def check(ours, theirs, start):
         assert difference(ours, theirs) < 1e-5

@@ -1,4 +1,4 @@
-"""Random weights under the names of the authors' PyTorch release, and their way into ours.
+"""Random weights under the names of the authors' PyTorch release.
 
 No PyTorch here: names and shapes follow from the backbone in golden/scarlet_models.json.
 """
@@ -6,11 +6,8 @@ No PyTorch here: names and shapes follow from the backbone in golden/scarlet_mod
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from flax import nnx
-from flax.traverse_util import unflatten_dict
 from numpy.typing import NDArray
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -18,29 +15,6 @@ BACKBONE = json.loads((GOLDEN / "scarlet_models.json").read_text())["backbone"]
 LOGITS = GOLDEN / "scarlet_logits.json"
 
 State = dict[str, NDArray[np.float32]]
-
-# Where the release's modules are in our network.
-MODULES = {
-    "stem.0": ("stem", "convolution"),
-    "stem.1": ("stem", "bn1"),
-    "separable_conv.0": ("stem", "depthwise"),
-    "separable_conv.1": ("stem", "bn2"),
-    "separable_conv.3": ("stem", "project"),
-    "separable_conv.4": ("stem", "bn3"),
-    "conv_before_pooling.0": ("head", "convolution"),
-    "conv_before_pooling.1": ("head", "bn"),
-    "classifier": ("head", "classifier"),
-}
-BLOCK_MODULES = {
-    "conv1": ("expand",),
-    "bn1": ("bn1",),
-    "conv2": ("depthwise",),
-    "bn2": ("bn2",),
-    "mid_se.squeeze_conv": ("se", "squeeze"),
-    "mid_se.excite_conv": ("se", "excite"),
-    "conv3": ("project",),
-    "bn3": ("bn3",),
-}
 
 
 def _conv_bn(conv: str, bn: str, *kernel: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -99,24 +73,3 @@ def random_state(blocks: Sequence[str], num_classes: int, seed: int) -> State:
 def random_images(seed: int, count: int, size: int) -> NDArray[np.float32]:
     """`float32[count, size, size, 3]`"""
     return np.random.default_rng(seed).standard_normal((count, size, size, 3)).astype(np.float32)
-
-
-def convert(state: State) -> tuple[Any, Any]:
-    """The parameters and statistics of our stand-alone network with identity skips."""
-    params, stats = {}, {}
-    for name, values in state.items():
-        module, leaf = name.rsplit(".", 1)
-        if module.startswith("mb_module."):
-            _, layer, part = module.split(".", 2)
-            path: tuple[Any, ...] = ("blocks", int(layer), *BLOCK_MODULES[part])
-        else:
-            path = MODULES[module]
-        if leaf.startswith("running_"):
-            stats[(*path, leaf.removeprefix("running_"))] = values
-        elif values.ndim == 1:
-            params[(*path, "scale" if leaf == "weight" else leaf)] = values
-        else:
-            # [out, in, k, k] to [k, k, in, out]; ours have no axis of one input or one tap.
-            kernel = values.transpose(*range(2, values.ndim), 1, 0)
-            params[(*path, "kernel")] = kernel.squeeze()
-    return nnx.State(unflatten_dict(params)), nnx.State(unflatten_dict(stats))
