@@ -1,7 +1,8 @@
 """Counts and times architectures on this machine's device, or makes a latency table for it.
 
-python -m launch.benchmark --arch=scarlet-a --arch=all-identity
-python -m launch.benchmark --table=latency.json --config=configs/mnist.py
+python -m launch.benchmark --arch=scarlet-a --arch=all-identity --csv=table.csv --json=table.json
+python -m launch.benchmark --config=configs/mnist.py --supernet=runs/mnist --arch=all-identity
+python -m launch.benchmark --config=configs/mnist.py --table=latency.json
 """
 
 from typing import Any
@@ -9,36 +10,68 @@ from typing import Any
 from absl import flags
 
 from launch import common
-from scarlet_jax import benchmark, data, devices, files, latency, workspace
+from scarlet_jax import benchmark_table, data, devices, files, latency, models, workspace
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.progress import say
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.benchmark --arch=scarlet-a --arch=all-identity"
-HEADER = ("MACs", "parameters", "latency p50 ms", "p95 ms", "images/s", "architecture")
 
 
 def main() -> None:
-    if bool(FLAGS.arch) == bool(FLAGS.table):
-        raise InputError(f"--arch or --table, not both, must be given, for example\n  {USAGE}")
+    _check_flags()
     config = FLAGS.config
     space = workspace.make_space(config) if config else spaces.get_space(FLAGS.space)
+    architectures = [spaces.parse(space, text) for text in FLAGS.arch or []]
+    # `common.prepare` would split a CPU into devices, and times would not be those without a
+    # supernet.
+    setup = workspace.prepare(config, FLAGS.supernet) if FLAGS.supernet else None
     network = {
         "image_size": FLAGS.image_size or (config.data.image_size if config else 224),
-        "num_classes": FLAGS.num_classes or (_num_classes(config) if config else 1000),
+        "num_classes": FLAGS.num_classes or _num_classes(config, setup),
         "channels": config.data.channels if config else 3,
         "dtype": FLAGS.dtype,
         "batch_size": FLAGS.batch_size or (1 if FLAGS.table else 16),
         "repeats": FLAGS.repeats,
     }
-    work = make_table if FLAGS.table else time_architectures
-    work(space, network)
+    models.check_image_size(space, network["image_size"])
+    if FLAGS.table:
+        make_table(space, network)
+        return
+    accuracies = benchmark_table.score(setup, architectures, network) if setup else None
+    _describe(space, network)
+    benchmark_table.run(
+        space,
+        list(zip(FLAGS.arch, architectures, strict=True)),
+        network,
+        accuracies=accuracies,
+        csv_path=FLAGS.csv,
+        json_path=FLAGS.json,
+    )
 
 
-def _num_classes(config: Any) -> int:
+def _check_flags() -> None:
+    if bool(FLAGS.arch) == bool(FLAGS.table):
+        raise InputError(f"--arch or --table, not both, must be given, for example\n  {USAGE}")
+    for name in ("supernet", "csv", "json"):
+        if FLAGS.table and getattr(FLAGS, name):
+            raise InputError(f"--{name} goes with --arch, not with --table")
+    if FLAGS.supernet and not FLAGS.config:
+        raise InputError(f"--supernet={FLAGS.supernet} needs --config=FILE, what it is trained by")
+    if FLAGS.csv and FLAGS.csv == FLAGS.json:
+        raise InputError(f"--csv and --json are both {FLAGS.csv}; allowed: two files")
+    for path in filter(None, (FLAGS.table, FLAGS.csv, FLAGS.json)):
+        files.check_writable(path)
+
+
+def _num_classes(config: Any, setup: workspace.Setup | None) -> int:
     """As a run of the configuration takes them."""
-    return config.data.num_classes or len(data.load(config.data, config.seed).class_names)
+    if setup:
+        return setup.num_classes
+    if config:
+        return config.data.num_classes or len(data.load(config.data, config.seed).class_names)
+    return 1000
 
 
 def _describe(space: spaces.Space, network: dict[str, Any]) -> None:
@@ -49,20 +82,7 @@ def _describe(space: spaces.Space, network: dict[str, Any]) -> None:
     )
 
 
-def time_architectures(space: spaces.Space, network: dict[str, Any]) -> None:
-    architectures = [spaces.parse(space, text) for text in FLAGS.arch]
-    _describe(space, network)
-    say("{:>13} {:>11} {:>14} {:>9} {:>9}  {}".format(*HEADER))
-    for text, architecture in zip(FLAGS.arch, architectures, strict=True):
-        row = benchmark.measure(space, architecture, **network)
-        say(
-            "{macs:>13} {params:>11} {latency_p50_ms:>14.2f} {latency_p95_ms:>9.2f} "
-            "{images_per_second:>9.1f}  {arch}".format(**row, arch=text)
-        )
-
-
 def make_table(space: spaces.Space, network: dict[str, Any]) -> None:
-    files.check_writable(FLAGS.table)
     _describe(space, network)
     record = latency.measure_table(space, **network, check=FLAGS.check)
     latency.write(FLAGS.table, record)
@@ -80,24 +100,37 @@ if __name__ == "__main__":
     common.define_config()
     flags.DEFINE_multi_string("arch", None, common.ARCH_HELP + " Repeatable.")
     flags.DEFINE_string(
+        "supernet",
+        None,
+        "A work directory whose supernet, trained by the --config, scores each --arch on the "
+        "validation images.",
+    )
+    flags.DEFINE_string("csv", None, "Where the rows of an --arch go as CSV.")
+    flags.DEFINE_string("json", None, "Where the rows of an --arch go as JSON.")
+    flags.DEFINE_string(
         "table", None, "Where a table of every block's latency goes. A stopped run starts anew."
     )
     flags.DEFINE_integer(
         "check", 20, "Random networks to compare the --table with; 0 for none.", lower_bound=0
     )
     flags.DEFINE_string("space", "s2", "The search space, s1 or s2, where there is no --config.")
-    flags.DEFINE_integer("image_size", None, "Pixels a side; 224, or the --config's.")
-    flags.DEFINE_integer("num_classes", None, "Classifier outputs; 1000, or the --config's.")
+    flags.DEFINE_integer(
+        "image_size", None, "Pixels a side; 224, or the --config's.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "num_classes", None, "Classifier outputs; 1000, or the --config's.", lower_bound=1
+    )
     flags.DEFINE_integer(
         "batch_size",
         None,
-        "Images a batch: for the throughput of an --arch (16), of all times in a --table (1).",
+        "Images a batch: for throughput and memory of an --arch (16), of all times in a --table "
+        "(1).",
         lower_bound=1,
     )
     flags.DEFINE_integer(
         "repeats",
         20,
-        "Timed calls, after one that compiles; of a --table, rounds of a few calls each.",
+        "Timed calls, after one that warms up; of a --table, rounds of a few calls each.",
         lower_bound=1,
     )
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the computation.")

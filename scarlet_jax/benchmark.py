@@ -1,4 +1,4 @@
-"""Latency and throughput of stand-alone networks on this machine's device."""
+"""Latency, throughput and memory of stand-alone networks on this machine's device."""
 
 import time
 from collections.abc import Callable
@@ -25,33 +25,34 @@ def measure(
     batch_size: int,
     repeats: int,
 ) -> dict[str, float]:
-    """Exact counts, and times of the compiled network with random weights.
+    """Exact counts, and what the compiled network with random weights takes.
 
     Returns:
       `macs` and `params`; `latency_p50_ms` and `latency_p95_ms` of one image;
-      `images_per_second` of batches, from their median time.
+      `images_per_second` of batches, from their median time; `memory_bytes` of the program that
+      runs them, see `memory_bytes`.
     """
-
-    def times(batch: int) -> np.ndarray:
-        call = forward(
+    programs = {
+        size: forward(
             space,
             architecture,
             image_size=image_size,
             num_classes=num_classes,
             channels=channels,
             dtype=dtype,
-            batch_size=batch,
+            batch_size=size,
         )
-        return seconds(call, repeats)
-
+        for size in {1, batch_size}
+    }
+    times = {size: seconds(call, repeats) for size, call in programs.items()}
     macs, params = cost.costs(space, architecture, image_size, num_classes, channels)
-    single, many = times(1), times(batch_size)
     return {
         "macs": int(macs),
         "params": int(params),
-        "latency_p50_ms": float(np.percentile(single, 50) * 1e3),
-        "latency_p95_ms": float(np.percentile(single, 95) * 1e3),
-        "images_per_second": float(batch_size / np.median(many)),
+        "latency_p50_ms": float(np.percentile(times[1], 50) * 1e3),
+        "latency_p95_ms": float(np.percentile(times[1], 95) * 1e3),
+        "images_per_second": float(batch_size / np.median(times[batch_size])),
+        "memory_bytes": memory_bytes(programs[batch_size].func),
     }
 
 
@@ -64,18 +65,36 @@ def forward(
     channels: int,
     dtype: str,
     batch_size: int,
-) -> Callable[[], jax.Array]:
-    """A compiled network with random weights: a call gives its logits of a black batch."""
+) -> partial[jax.Array]:
+    """A compiled network with random weights: a call gives its logits of a black batch.
+
+    Its `func` is the `jax.stages.Compiled`.
+    """
     graphdef, *weights = subnet.create(
         space, architecture, num_classes=num_classes, channels=channels, dtype=dtype
     )
     images = jnp.zeros((batch_size, image_size, image_size, channels), jnp.float32)
     run = jax.jit(lambda weights, images: functional.apply(graphdef, *weights, images)[0])
-    return partial(run, weights, images)
+    return partial(run.lower(weights, images).compile(), weights, images)
+
+
+def memory_bytes(program: Any) -> int:
+    """What a `jax.stages.Compiled` needs on its device, by XLA's own account.
+
+    Its arguments (a network's weights and images), results and temporaries, less what shares
+    memory. Not in it: the program's code, and what JAX and its allocator hold besides.
+    """
+    memory = program.memory_analysis()
+    return int(
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> np.ndarray:
-    """Times of `repeats` calls, `float64[repeats]`, after one that compiles and warms up."""
+    """Times of `repeats` calls, `float64[repeats]`, after one that warms up."""
     jax.block_until_ready(call())
     measured = []
     for _ in range(repeats):

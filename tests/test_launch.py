@@ -87,6 +87,7 @@ BAD = {
     ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
     ("benchmark", "--arch=scarlet-a", "--table=t.json"): "--arch or --table, not both, must be giv",
     ("benchmark", "--table=/nonexistent/t.json"): "/nonexistent/t.json cannot be written; allowed",
+    ("benchmark", "--arch=scarlet-a", "--supernet=x"): "--supernet=x needs --config=FILE",
     ("evaluate", *MNIST): "give either --arch or --subnet",
     ("train_subnet", *MNIST, "--arch=E3K9" + ",E3K3" * 5): "unknown choice 'E3K9' at layer 0",
 }
@@ -154,7 +155,7 @@ def test_benchmark_prints_exact_counts():
     )
     assert code == 0, err
     rows = [line.split() for line in out.splitlines()[2:]]
-    assert [row[1] for row in rows] == ["5439530", "37674"]
+    assert [row[1] for row in rows] == ["5,439,530", "37,674"]
     assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in rows)
 
 
