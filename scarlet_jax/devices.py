@@ -27,6 +27,11 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
     return _place(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def local(tree: Any) -> Any:
+    """Replicated arrays as plain ones of this process's first device, which any program takes."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
 def shard(mesh: Mesh, tree: Any) -> Any:
     """Spreads the first axis of every array over the devices.
 

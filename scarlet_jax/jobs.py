@@ -83,7 +83,7 @@ def train_supernet(setup: Setup) -> functional.Network:
     task = steps.supernet_task(network.graphdef, training)
     directory = setup.workdir / "supernet"
     state = _train(setup, network, task, "supernet", "supernet", directory, {}, evaluate)
-    return functional.Network(network.graphdef, *steps.inference_arrays(state))
+    return functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
 
 
 def load_supernet(setup: Setup, source: Path | None = None) -> functional.Network:
@@ -94,7 +94,7 @@ def load_supernet(setup: Setup, source: Path | None = None) -> functional.Networ
     """
     network = _new_supernet(setup)
     state = _load(setup, network, "supernet", (source or setup.workdir) / "supernet", {})
-    return functional.Network(network.graphdef, *steps.inference_arrays(state))
+    return functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
 
 
 def search_supernet(
@@ -119,8 +119,9 @@ def search_supernet(
         "batch_size": section.batch_size,
     }
     save = processes.is_first()
+    arrays = devices.replicate(setup.mesh, (network.params, network.stats))
     evaluate = search.remember(
-        lambda architectures: score(network.params, network.stats, architectures),
+        lambda architectures: score(*arrays, architectures),
         (source or setup.workdir) / "evaluations",
         context,
         chunk=section.chunk,
@@ -179,7 +180,8 @@ def evaluate_paths(
 ) -> NDArray[np.float64]:
     """Validation accuracy of P architectures with the supernet's weights, `float64[P]`."""
     score = _population_scorer(setup, network.graphdef)
-    return score(network.params, network.stats, np.stack(architectures))
+    arrays = devices.replicate(setup.mesh, (network.params, network.stats))
+    return score(*arrays, np.stack(architectures))
 
 
 def train_subnet(
@@ -226,7 +228,7 @@ def train_subnet(
         **evaluate(state),
         **{f"test_{key}": value for key, value in score(state, setup.splits.test).items()},
     }
-    trained = functional.Network(network.graphdef, *steps.inference_arrays(state))
+    trained = functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
     if processes.is_first():
         models.save(_as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
     write(directory / "result.json", json.dumps(result, indent=1))

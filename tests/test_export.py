@@ -196,7 +196,7 @@ def test_what_cannot_be_exported(arguments, message, tmp_path):
 def test_an_absent_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "scarlet_jax.export.onnx", raising=False)
-    with pytest.raises(InputError, match=r"needs the package onnxruntime: pip install '.\[export"):
+    with pytest.raises(InputError, match=r"needs the package onnxruntime: pip install '.\[onnx"):
         export.check("onnx", tmp_path / "m", None, False)
 
 

@@ -1,0 +1,38 @@
+"""The code in the documentation runs, and the notebook is committed as it ran."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = json.loads((ROOT / "notebooks" / "quickstart.ipynb").read_text())
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_code_in_the_readme_runs(code, capsys, monkeypatch, tmp_path):
+    """On small images: compiling and running S2 at 224 pixels takes half a minute."""
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("224", "32"), {})
+    assert capsys.readouterr().out
+
+
+def test_the_page_on_folding_shows_what_its_code_prints(capsys):
+    page = (ROOT / "docs" / "folding.md").read_text()
+    code, printed = re.search(r"```python\n(.*?)```.*?```\n(.*?)```", page, re.DOTALL).groups()
+    exec(code, {})
+    assert capsys.readouterr().out == printed
+
+
+def test_the_notebook_has_run_from_start_to_end():
+    cells = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert "error" not in {output["output_type"] for output in outputs}
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert "stderr" not in {output.get("name") for output in outputs}
+    text = json.dumps(outputs)
+    assert "Agreement(images=1000" in text
+    assert not re.search(r"/(home|root|work|tmp)/", text)
