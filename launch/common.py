@@ -91,7 +91,9 @@ def run(
             print(f"error: {error}", file=sys.stderr)
             processes.leave(2)
         except KeyboardInterrupt:
-            print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+            kept = "workdir" in FLAGS and FLAGS.workdir
+            advice = "; the same command goes on from the last checkpoint" if kept else ""
+            print(f"\nstopped{advice}", file=sys.stderr)
             processes.leave(130)
         except Exception:
             if FLAGS.coordinator:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import small
 
-from scarlet_jax import jobs, workspace
+from scarlet_jax import jobs, subnet, workspace
 from scarlet_jax.errors import DivergedError, InputError
+from scarlet_jax.nn import functional
 from scarlet_jax.train import checkpoint, loop, metrics
 
 
@@ -100,6 +101,16 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     loaded = jobs.load_supernet(finished)
     for a, b in zip(jax.tree.leaves(network), jax.tree.leaves(loaded), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_loaded_supernet_is_made_of_plain_arrays(finished):
+    """So that any program takes them, whatever devices they were trained on."""
+    network = jobs.load_supernet(finished)
+    assert {len(leaf.devices()) for leaf in jax.tree.leaves(network[1:])} == {1}
+    path = np.zeros(finished.space.depth, np.int32)
+    network_of_path = subnet.extract(finished.space, network, path)
+    logits, _ = functional.apply(*network_of_path, np.zeros((1, 8, 8, 1), np.float32))
+    assert logits.shape == (1, 2)
 
 
 def test_another_search_of_the_same_supernet_pays_for_nothing_twice(

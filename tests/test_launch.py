@@ -89,6 +89,9 @@ BAD = {
     ("benchmark", "--table=/nonexistent/t.json"): "/nonexistent/t.json cannot be written; allowed",
     ("benchmark", "--arch=scarlet-a", "--supernet=x"): "--supernet=x needs --config=FILE",
     ("evaluate", *MNIST): "give either --arch or --subnet",
+    (
+        *("train_subnet", *MNIST, "--arch=all-identity", "--weights=/nonexistent"),
+    ): "there is no model file /nonexistent",
     ("train_subnet", *MNIST, "--arch=E3K9" + ",E3K3" * 5): "unknown choice 'E3K9' at layer 0",
 }
 
