@@ -21,8 +21,8 @@ USAGE = (
 
 def main() -> None:
     architecture = spaces.parse(workspace.make_space(FLAGS.config), FLAGS.arch)
-    initial = models.load(FLAGS.weights) if FLAGS.weights else None
     setup = common.prepare()
+    initial = models.load(FLAGS.weights) if FLAGS.weights else None
     jobs.train_subnet(setup, architecture, FLAGS.name or FLAGS.arch, initial)
     jobs.say_unreadable(setup)
 

@@ -1,4 +1,4 @@
-"""`python -m launch.export`: what it prints, and bad input."""
+"""Model files on the command line: trained further, exported, and bad input."""
 
 import pytest
 import small
@@ -22,6 +22,16 @@ def folder(tmp_path_factory):
     model = models.create(space, [0, 1], small.CLASSES, preprocessing, skip="els")
     models.save(model, folder / models.FILE_NAME)
     return folder
+
+
+def test_a_model_is_trained_further(folder, tmp_path):
+    arguments = [f"--config={folder / 'config.py'}", f"--workdir={tmp_path}", "--arch=0,1"]
+    ((code, out, err),) = finish(
+        start("train_subnet", *arguments, f"--weights={folder}", "--name=more")
+    )
+    assert code == 0, err
+    assert out.splitlines()[-1].startswith("more: test accuracy ")
+    assert models.load(tmp_path / "subnets" / "more").skip == "els"
 
 
 def test_a_model_is_exported_run_and_timed(folder, tmp_path):
