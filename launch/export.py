@@ -16,7 +16,7 @@ from scarlet_jax import data, export, models
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import images
-from scarlet_jax.progress import say
+from scarlet_jax.progress import Progress, say
 
 FLAGS = flags.FLAGS
 USAGE = (
@@ -24,6 +24,7 @@ USAGE = (
 )
 
 NOISE_IMAGES = 64  # (ours)
+BATCH_SIZE = 32  # images compared at once (ours)
 
 
 def main() -> None:
@@ -75,11 +76,22 @@ def _images(model: models.Model, unreadable: data.Unreadable) -> tuple[images.Ba
     section = images.fitted(FLAGS.config.data, model)
     splits = data.load(section, FLAGS.config.seed)
     images.check_classes(model, splits.class_names)
-    examples = images.read(splits.test, section, FLAGS.images, 32, unreadable)
-    if not FLAGS.int8:
-        return examples, []
-    calibration = images.read(splits.train, section, FLAGS.calibration_images, 1, unreadable)
-    return examples, [image for image, _ in calibration]
+
+    def read(label: str, source: data.Source, count: int, batch_size: int) -> images.Batches:
+        total = min(count or len(source), len(source))
+        with Progress(label, total, "image") as progress:
+            done = 0
+            for batch in images.read(source, section, count, batch_size, unreadable):
+                yield batch
+                done += len(batch[1])
+                progress.update(done)
+
+    calibration = (
+        [image for image, _ in read("calibrate", splits.train, FLAGS.calibration_images, 1)]
+        if FLAGS.int8
+        else []
+    )
+    return read("compare", splits.test, FLAGS.images, BATCH_SIZE), calibration
 
 
 def _report(path: Path, result: export.Exported) -> None:

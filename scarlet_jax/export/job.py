@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from scarlet_jax import benchmark, cost, derived, models, subnet
+from scarlet_jax import benchmark, cost, derived, subnet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError, MismatchError
 from scarlet_jax.export.common import Description, Runner
@@ -122,13 +122,13 @@ def export(
       MismatchError: if a float32 file disagrees with the model; nothing is written then.
     """
     module = check(format_name, path, batch_size, bool(calibration))
-    model, folds = deployable(model)
+    deployed, folds = deployable(model)
     preprocessing = model.preprocessing
     side = preprocessing.image_size
     sizes = {"num_classes": model.num_classes, "channels": preprocessing.channels}
-    count = cost.of_network(model.space, model.architecture, model.skip, side, **sizes)
+    count = cost.of_network(model.space, model.architecture, deployed.skip, side, **sizes)
     shape = (batch_size, side, side, preprocessing.channels)
-    network = nnx.merge(*model.network)
+    network = nnx.merge(*deployed.network)
     with replacing(path) as partial:
         if calibration:
             with tempfile.TemporaryDirectory() as folder:
@@ -172,7 +172,7 @@ def compare(model: Model, run: Runner, examples: Examples) -> Agreement:
     Raises:
       InputError: if there are none.
     """
-    original = jax.jit(lambda images: models.Model.__call__(model, images))
+    original = jax.jit(model.__call__)
     images, largest, apart = 0, 0.0, 0.0
     others, hits, model_hits = 0, 0, 0
     for batch, labels in examples:

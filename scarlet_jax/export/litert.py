@@ -31,13 +31,7 @@ LOWERED_FOR = "tpu"
 
 
 def convert(network: Subnet, shape: tuple[int | None, ...], path: Path) -> None:
-    """Writes the program for images of a shape `[B, H, W, C]`.
-
-    Raises:
-      InputError: for a batch of any size, which the converter does not take.
-    """
-    if shape[0] is None:
-        raise InputError("batch_size is any; allowed for litert: a number of images")
+    """Writes the program for images of a shape `[B, H, W, C]`, all of it known."""
     traced = stablehlo.jitted(network).trace(jax.ShapeDtypeStruct(shape, jnp.float32))
     bytecode = io.BytesIO()
     lowered = traced.lower(lowering_platforms=(LOWERED_FOR,))
