@@ -27,7 +27,7 @@ class Published:
     params: float
 
 
-# SCARLET-NAS (arXiv 1908.06022), table 3. Exact counts by our rule: `scarlet_jax.cost`.
+# SCARLET-NAS (arXiv 1908.06022). Exact counts by our rule: `scarlet_jax.cost`.
 PUBLISHED = {
     "scarlet-a": Published(76.9, 93.4, 365, 6.7),
     "scarlet-b": Published(76.3, 93.0, 329, 6.5),

@@ -136,24 +136,21 @@ def test_onnx_has_plain_nodes_alone(derived_model, examples, tmp_path):
 
 
 @pytest.mark.parametrize("format_name", export.QUANTIZED)
-def test_int8_is_smaller_and_close(format_name, tiny, examples, tmp_path):
-    """Of a network as wide as may be here: in a small one the file's frame is most of it."""
+def test_int8_is_close(format_name, tiny, examples, tmp_path):
     pixels, _ = examples
     model = created(tiny, [5, 7, 7], "identity")
-    whole = export.export(model, format_name, tmp_path / "whole", [examples], batch_size=1)
     calibration = np.split(pixels, len(pixels))
     path = tmp_path / "int8"
-    small_file = export.export(
+    result = export.export(
         model, format_name, path, [examples], batch_size=1, calibration=calibration
     )
     run = job.check(format_name, path, 1, True).load(path)
     found, expected = run(pixels), np.asarray(model(pixels))
     assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
-    assert small_file.agreement.difference == pytest.approx(
+    assert result.agreement.difference == pytest.approx(
         np.abs(found - expected).max() / np.abs(expected).max(), rel=1e-4
     )
     assert described(format_name, path)["class_names"] == list(CLASSES)
-    assert whole.agreement.difference < 1e-5
 
 
 def test_a_file_that_is_not_the_model_is_not_kept(derived_model, examples, tmp_path, monkeypatch):
