@@ -182,6 +182,9 @@ def quantize(path: Path, calibration: Sequence[NDArray[np.float32]], target: Pat
         per_channel=True,
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
+        # Ranges averaged over images, as LiteRT's are. By their extremes, which a few images set, a
+        # network of 48% on CIFAR-10 kept 18%, and 46% by the averages.
+        extra_options={"CalibMovingAverage": True},
     )
 
 
