@@ -343,11 +343,11 @@ def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> f
             f"the initial model takes images of {initial.preprocessing.channels} channels, "
             f"data.channels is {channels}"
         )
-    if initial.num_classes != setup.num_classes:
-        say(f"a new classifier: {initial.num_classes} classes before, {setup.num_classes} now")
-        initial = models.replace_classifier(
-            initial, setup.splits.class_names, seed=setup.config.seed
-        )
+    names = setup.splits.class_names
+    if not models.has_classes(initial, names):
+        before, now = initial.num_classes, setup.num_classes
+        say(f"a new classifier: {before} classes before, {now} others now")
+        initial = models.replace_classifier(initial, names, seed=setup.config.seed)
     network = _new_subnet(setup, architecture, initial.skip)
     return network._replace(params=initial.network.params, stats=initial.network.stats)
 

@@ -146,6 +146,14 @@ def number_names(num_classes: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(num_classes))
 
 
+def has_classes(model: Model, class_names: Sequence[str]) -> bool:
+    """Whether these are the model's classes: by name, or by number if it knows no names."""
+    unnamed = model.class_names == number_names(model.num_classes)
+    if unnamed:
+        return len(class_names) == model.num_classes
+    return tuple(class_names) == model.class_names
+
+
 def replace_classifier(model: Model, class_names: Sequence[str], seed: int = 0) -> Model:
     """The model with a new random classifier for other classes; all else stays, for transfer."""
     shell = create(

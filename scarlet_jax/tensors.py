@@ -12,7 +12,6 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 
 Arrays = Mapping[str, NDArray[Any]]
-LISTED = 8  # names in a message
 
 
 def name_of(keypath: Any) -> str:
@@ -48,7 +47,7 @@ def check(
     """Compares the shapes of named arrays.
 
     Raises:
-      InputError: listing what `found` lacks, has too much, or in another shape.
+      InputError: listing all that `found` lacks, has too much, or in another shape.
     """
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
@@ -58,7 +57,7 @@ def check(
         if name in found and tuple(found[name]) != tuple(shape)
     ]
     problems = [
-        f"{kind}: {_listing(names)}"
+        f"{kind}: {', '.join(names)}"
         for kind, names in (("missing", missing), ("extra", extra), ("other shape", shaped))
         if names
     ]
@@ -68,8 +67,3 @@ def check(
 
 def _tree(network: functional.Network) -> dict[str, Any]:
     return {"params": network.params, "stats": network.stats}
-
-
-def _listing(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more

@@ -87,7 +87,7 @@ def test_other_classes_get_a_new_classifier(trained, images, tmp_path, monkeypat
     other = models.replace_classifier(model, ["a", "b", "c"])
     setup = workspace.prepare(small.config(images), tmp_path)
     jobs.train_subnet(setup, PATH, "third", other)
-    assert "a new classifier: 3 classes before, 2 now" in capsys.readouterr().out
+    assert "a new classifier: 3 classes before, 2 others now" in capsys.readouterr().out
     start = seen[0].params
     np.testing.assert_array_equal(
         start["head"]["convolution"]["kernel"],

@@ -102,10 +102,12 @@ def test_arrays_that_do_not_fit_are_listed(model, tmp_path):
         models.load(path)
 
 
-def test_long_lists_of_arrays_are_cut():
-    expected = {f"a{number}": () for number in range(20)}
-    with pytest.raises(InputError, match=r"missing: a0, a1, .*, a7 and 12 more$"):
-        tensors.check("the file", expected, {})
+def test_classes_are_the_same_by_name_where_there_are_names(model):
+    assert models.has_classes(model, ("cat", "dog", "eel"))
+    assert not models.has_classes(model, ("cat", "eel", "dog"))
+    assert not models.has_classes(model, ("cat", "dog"))
+    unnamed = dataclasses.replace(model, class_names=models.number_names(3))
+    assert models.has_classes(unnamed, ("cat", "eel", "dog"))
 
 
 def test_another_classifier_leaves_all_else(model):

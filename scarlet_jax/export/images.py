@@ -7,11 +7,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
-from scarlet_jax import data, devices
+from scarlet_jax import data, devices, models
 from scarlet_jax.data.sources import Source, Subset
 from scarlet_jax.errors import InputError
 from scarlet_jax.models import Model
 
+SHOWN = 3  # class names in a message
 Batches = Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]
 
 
@@ -26,12 +27,16 @@ def fitted(section: ConfigDict, model: Model) -> ConfigDict:
 
 
 def check_classes(model: Model, class_names: tuple[str, ...]) -> None:
-    """Raises `InputError` for data of another number of classes than the model has."""
-    if len(class_names) != model.num_classes:
+    """Raises `InputError` for data of other classes than the model has."""
+    if not models.has_classes(model, class_names):
         raise InputError(
-            f"the data has {len(class_names)} classes, the model {model.num_classes}; allowed: "
-            "the data that it was trained on"
+            f"the data has the {_shown(class_names)}, the model the {_shown(model.class_names)}; "
+            "allowed: data of the model's classes"
         )
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return f"{len(names)} classes {', '.join(names[:SHOWN])}, ..."
 
 
 def read(
