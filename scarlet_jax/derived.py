@@ -43,12 +43,6 @@ class Layer:
         return self.stride == 1 and self.folded_width == self.c_out
 
 
-def check_skip(skip: str) -> None:
-    """Raises `InputError` for a kind of skip that does not exist."""
-    if skip not in SKIPS:
-        raise InputError(f"skip {skip!r}; allowed: {', '.join(SKIPS)}")
-
-
 def layers(space: Space, architecture: Any, skip: str) -> list[Layer]:
     """The layers of the stand-alone network of `architecture` (`int32[L]`).
 
@@ -57,7 +51,8 @@ def layers(space: Space, architecture: Any, skip: str) -> list[Layer]:
     Raises:
       InputError: for an architecture that is not of the space, or an unknown kind of skip.
     """
-    check_skip(skip)
+    if skip not in SKIPS:
+        raise InputError(f"skip {skip!r}; allowed: {', '.join(SKIPS)}")
     is_folded = skip in FOLDED.values()
     result: list[Layer] = []
     width, wide = space.separable_width, None

@@ -83,7 +83,7 @@ def train_supernet(setup: Setup) -> functional.Network:
     task = steps.supernet_task(network.graphdef, training)
     directory = setup.workdir / "supernet"
     state = _train(setup, network, task, "supernet", "supernet", directory, {}, evaluate)
-    return functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
+    return _trained_network(network, state)
 
 
 def load_supernet(setup: Setup, source: Path | None = None) -> functional.Network:
@@ -94,7 +94,7 @@ def load_supernet(setup: Setup, source: Path | None = None) -> functional.Networ
     """
     network = _new_supernet(setup)
     state = _load(setup, network, "supernet", (source or setup.workdir) / "supernet", {})
-    return functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
+    return _trained_network(network, state)
 
 
 def search_supernet(
@@ -107,7 +107,6 @@ def search_supernet(
     the setup's own.
     """
     section, problem = setup.config.search, setup.problem
-    score = _population_scorer(setup, network.graphdef)
     context = {
         "supernet": tensors.fingerprint((network.params, network.stats)),
         "space": setup.config.space.to_dict(),
@@ -119,9 +118,8 @@ def search_supernet(
         "batch_size": section.batch_size,
     }
     save = processes.is_first()
-    arrays = devices.replicate(setup.mesh, (network.params, network.stats))
     evaluate = search.remember(
-        lambda architectures: score(*arrays, architectures),
+        _path_scorer(setup, network),
         (source or setup.workdir) / "evaluations",
         context,
         chunk=section.chunk,
@@ -179,9 +177,7 @@ def evaluate_paths(
     setup: Setup, network: functional.Network, architectures: Sequence[Array]
 ) -> NDArray[np.float64]:
     """Validation accuracy of P architectures with the supernet's weights, `float64[P]`."""
-    score = _population_scorer(setup, network.graphdef)
-    arrays = devices.replicate(setup.mesh, (network.params, network.stats))
-    return score(*arrays, np.stack(architectures))
+    return _path_scorer(setup, network)(np.stack(architectures))
 
 
 def train_subnet(
@@ -201,9 +197,10 @@ def train_subnet(
     Raises:
       InputError: for an initial model of another network, or see `workspace.prepare`.
     """
-    network, skip = _new_subnet(setup, architecture), "identity"
     identity: dict[str, Any] = {"architecture": architecture.tolist()}
-    if initial is not None:
+    if initial is None:
+        network, skip = _new_subnet(setup, architecture), "identity"
+    else:
         network, skip = _started_from(setup, architecture, initial), initial.skip
         identity["weights"] = tensors.fingerprint((initial.network.params, initial.network.stats))
     score = _subnet_scorer(setup, network.graphdef)
@@ -228,7 +225,7 @@ def train_subnet(
         **evaluate(state),
         **{f"test_{key}": value for key, value in score(state, setup.splits.test).items()},
     }
-    trained = functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
+    trained = _trained_network(network, state)
     if processes.is_first():
         models.save(_as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
     write(directory / "result.json", json.dumps(result, indent=1))
@@ -256,6 +253,20 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
     identity: dict[str, Any] = {key: result[key] for key in keys if key in result}
     state = _load(setup, network, "subnet", _subnet_directory(setup, name), identity)
     return _subnet_scorer(setup, network.graphdef)(state, setup.splits.test)
+
+
+def _trained_network(network: functional.Network, state: steps.TrainState) -> functional.Network:
+    """The network with a state's weights to evaluate with, as plain arrays."""
+    return functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
+
+
+def _path_scorer(
+    setup: Setup, network: functional.Network
+) -> Callable[[Array], NDArray[np.float64]]:
+    """`architectures int32[P, L] -> float64[P]`, validation accuracy with a supernet's weights."""
+    score = _population_scorer(setup, network.graphdef)
+    arrays = devices.replicate(setup.mesh, (network.params, network.stats))
+    return lambda architectures: score(*arrays, architectures)
 
 
 @lru_cache(maxsize=1)  # training and search share one compiled program

@@ -77,3 +77,14 @@ def write_images(folder: Path) -> None:
             for number in range(count):
                 pixels = rng.normal(level, 30, (8, 8)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{number:02}.png")
+
+
+def write_config(path: Path, folder: Path, **search: int) -> None:
+    """A configuration file for a launcher: `config(folder)`, with other settings of the search."""
+    path.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport pathlib, small\n"
+        f"def get_config():\n"
+        f"    config = small.config(pathlib.Path({str(folder)!r}))\n"
+        f"    config.search.update({search!r})\n"
+        "    return config\n"
+    )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import small
-from test_launch import ROOT, finish, start
+from test_launch import finish, start
 
 from launch import benchmark as launcher
 from scarlet_jax import benchmark, benchmark_table, cost, jobs, workspace
@@ -179,10 +179,7 @@ def test_bad_flags_end_before_any_work(flags, message, monkeypatch, capsys):
 def test_the_command_scores_with_the_supernet(trained, tmp_path):
     images = trained.workdir.parent / "images"
     config = tmp_path / "tiny_config.py"
-    config.write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nimport pathlib, small\n"
-        f"get_config = lambda: small.config(pathlib.Path({str(images)!r}))\n"
-    )
+    small.write_config(config, images)
     command = ["benchmark", f"--config={config}", "--arch=all-identity", "--arch=E2K3,1"]
     command += ["--repeats=2", "--batch_size=2", f"--json={tmp_path / 'table.json'}"]
     (code, out, err), (refused, nothing, why) = finish(

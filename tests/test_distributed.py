@@ -44,13 +44,7 @@ def config_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("config")
     small.write_images(folder / "images")
     (folder / "images" / "train" / "dark" / "broken.png").write_bytes(b"not an image")
-    (folder / "tiny_config.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nimport pathlib, small\n"
-        f"def get_config():\n"
-        f"    config = small.config(pathlib.Path({str(folder / 'images')!r}))\n"
-        "    config.search.picks = 1\n"
-        "    return config\n"
-    )
+    small.write_config(folder / "tiny_config.py", folder / "images", picks=1)
     return folder / "tiny_config.py"
 
 

@@ -110,10 +110,7 @@ def command(tmp_path):
     """The main job on a tiny problem, by a configuration file of its own."""
     small.write_images(tmp_path / "images")
     config = tmp_path / "tiny_config.py"
-    config.write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nimport pathlib, small\n"
-        f"get_config = lambda: small.config(pathlib.Path({str(tmp_path / 'images')!r}))\n"
-    )
+    small.write_config(config, tmp_path / "images")
     return ["pipeline", f"--config={config}", "--config.supernet.checkpoint_every=1"]
 
 

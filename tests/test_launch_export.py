@@ -2,7 +2,7 @@
 
 import pytest
 import small
-from test_launch import ROOT, finish, start
+from test_launch import finish, start
 
 from scarlet_jax import models, workspace
 from scarlet_jax.export import job
@@ -13,10 +13,7 @@ def folder(tmp_path_factory):
     """Images, a configuration that names them, and a model for both."""
     folder = tmp_path_factory.mktemp("export")
     small.write_images(folder / "images")
-    (folder / "config.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nimport pathlib, small\n"
-        f"get_config = lambda: small.config(pathlib.Path({str(folder / 'images')!r}))\n"
-    )
+    small.write_config(folder / "config.py", folder / "images")
     space = workspace.make_space(small.config(folder / "images"))
     preprocessing = models.Preprocessing(8, 1, (0.5,), (0.25,), 1.0)
     model = models.create(space, [0, 1], small.CLASSES, preprocessing, skip="els")
