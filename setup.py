@@ -38,6 +38,7 @@ setup(
         "numpy>=2",
         "pillow",
         "protobuf",
+        "pydantic>=2.11,<3",  # 2.11 allows the typing-extensions of litert-converter
         "safetensors>=0.8,<0.9",  # model files
         "scipy",
         "tensorboardX",

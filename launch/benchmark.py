@@ -99,15 +99,15 @@ def make_table(space: spaces.Space, network: dict[str, Any]) -> None:
 if __name__ == "__main__":
     common.define_config()
     flags.DEFINE_multi_string("arch", None, common.ARCH_HELP + " Repeatable.")
-    flags.DEFINE_string(
+    common.define_path(
         "supernet",
         None,
         "A work directory whose supernet, trained by the --config, scores each --arch on the "
         "validation images.",
     )
-    flags.DEFINE_string("csv", None, "Where the rows of an --arch go as CSV.")
-    flags.DEFINE_string("json", None, "Where the rows of an --arch go as JSON.")
-    flags.DEFINE_string(
+    common.define_path("csv", None, "Where the rows of an --arch go as CSV.")
+    common.define_path("json", None, "Where the rows of an --arch go as JSON.")
+    common.define_path(
         "table", None, "Where a table of every block's latency goes. A stopped run starts anew."
     )
     flags.DEFINE_integer(

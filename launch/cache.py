@@ -9,8 +9,12 @@ from absl import logging
 
 def default_directory() -> str:
     """JAX's own setting where there is one, else a folder in the user's cache directory."""
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return os.environ.get("JAX_COMPILATION_CACHE_DIR", str(user / Path("scarlet_jax/compilation")))
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    try:
+        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # nobody's home is known here
+        return given or ""
+    return str(user / "scarlet_jax/compilation") if given is None else given
 
 
 def use(directory: str) -> None:
@@ -20,7 +24,7 @@ def use(directory: str) -> None:
     programs apart by what they compute, its version, XLA's flags and the kind of device or
     processor. Nothing is ever removed.
     """
-    if directory and "://" not in directory and (problem := _problem(Path(directory))):
+    if directory and (problem := _problem(Path(directory))):
         logging.warning("no compilation cache in %s: %s", directory, problem)
         directory = ""
     jax.config.update("jax_compilation_cache_dir", directory)

@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from launch import cache, cores, heap
 from scarlet_jax import processes, workspace
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
+from scarlet_jax.files import local_path
 
 FLAGS = flags.FLAGS
 ARCH_HELP = (
@@ -33,8 +34,25 @@ def define_config() -> None:
         None,
         "Settings, such as configs/mnist.py; one is changed by --config.section.field=value.",
     )
-    flags.DEFINE_string("workdir", None, "Where results go; a stopped run goes on from there.")
+    define_path("workdir", None, "Where results go; a stopped run goes on from there.")
     _show_in_help("config", "workdir")
+
+
+class PathParser(flags.ArgumentParser[str]):
+    """Paths as users write them: `~` is expanded, a URL refused."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        return os.fspath(local_path(argument)) if argument else argument
+
+    def flag_type(self) -> str:
+        return "path"
+
+
+def define_path(name: str, default: str | None, help_: str) -> None:
+    """Defines a flag that names a file or folder."""
+    flags.DEFINE(PathParser(), name, default, help_, serializer=flags.ArgumentSerializer())
 
 
 def prepare() -> workspace.Setup:
@@ -108,7 +126,7 @@ def run(
 def _define_start() -> None:
     heap.define_flag()
     cores.define_flag()
-    flags.DEFINE_string(
+    define_path(
         "compilation_cache",
         cache.default_directory(),
         "Where compiled programs are kept for later runs; nowhere if empty.",

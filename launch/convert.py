@@ -82,12 +82,12 @@ def describe(model: Model, path: Path) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string(
+    common.define_path(
         "from", None, "A PyTorch file of the release; or a model file of ours, or its folder."
     )
-    flags.DEFINE_string("to", None, "The folder of a model of ours; or else a PyTorch file.")
+    common.define_path("to", None, "The folder of a model of ours; or else a PyTorch file.")
     flags.DEFINE_string("arch", None, common.ARCH_HELP + " Of a PyTorch file; inferred by default.")
-    flags.DEFINE_string(
+    common.define_path(
         "labels", None, "A file of class names for a PyTorch file, one a line; numbers by default."
     )
     flags.DEFINE_integer("image_size", 224, "Pixels a side, for a PyTorch file.")

@@ -113,10 +113,10 @@ def _report(path: Path, result: export.Exported) -> None:
 
 if __name__ == "__main__":
     common.define_config()
-    flags.DEFINE_string("weights", None, "A model file, or a folder with one, of a trained subnet.")
+    common.define_path("weights", None, "A model file, or a folder with one, of a trained subnet.")
     flags.DEFINE_string("arch", None, "What --weights must be of. " + common.ARCH_HELP)
     flags.DEFINE_enum("format", None, export.FORMATS, "Of the file.")
-    flags.DEFINE_string("out", None, "The file to write.")
+    common.define_path("out", None, "The file to write.")
     flags.DEFINE_boolean("int8", False, "8-bit weights and activations: onnx and litert.")
     flags.DEFINE_string("batch_size", None, "Images a call, or any; 1 for litert and int8.")
     flags.DEFINE_integer(

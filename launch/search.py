@@ -38,7 +38,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
         "generations", None, "Instead of search.generations; more of them extend a search."
     )
-    flags.DEFINE_string(
+    common.define_path(
         "supernet", None, "The work directory whose supernet is searched, if not --workdir."
     )
     common.run(main, USAGE)

@@ -31,7 +31,7 @@ if __name__ == "__main__":
     common.define_config()
     flags.DEFINE_string("arch", None, common.ARCH_HELP)
     flags.DEFINE_string("name", None, "Its folder under WORKDIR/subnets; the --arch by default.")
-    flags.DEFINE_string(
+    common.define_path(
         "weights", None, "A model file, or a folder with one, to start from; random ones if absent."
     )
     common.run(main, USAGE, required=("config", "workdir", "arch"))

@@ -1,11 +1,43 @@
-"""Files that are written whole or not at all."""
+"""Paths as users give them, and files that are written whole or not at all."""
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from absl import logging
 
 from scarlet_jax.errors import InputError
+
+
+def local_path(text: str | os.PathLike[str]) -> Path:
+    """The path that a user gave, `~` expanded.
+
+    Raises:
+      InputError: for a URL, a home folder that is not known, or what can be no path.
+    """
+    text = os.fspath(text)
+    if "://" in text or "\0" in text:
+        what = "a URL" if "://" in text else "no path"
+        raise InputError(f"{text!r} is {what}; allowed: a path in a file system of this machine")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text!r} cannot be a path: {error}") from error
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Gives an `OSError` of the block the path, where the system did not: of a full disk, say."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager
@@ -20,7 +52,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        yield partial
+        with naming(path):
+            yield partial
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -31,6 +64,41 @@ def replace_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes UTF-8 in the place of a file. Raises `OSError` if it cannot."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def signed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values with a digest of them, as "sha256"."""
+    return {**record, "sha256": _digest(record)}
+
+
+def is_signed(record: Any) -> bool:
+    """Whether JSON values are still what was signed."""
+    if not isinstance(record, dict) or "sha256" not in record:
+        return False
+    return bool(record["sha256"] == _digest({k: v for k, v in record.items() if k != "sha256"}))
+
+
+def write_signed(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes a signed record as JSON. Raises `OSError` if it cannot."""
+    replace_text(path, json.dumps(signed(record), indent=1) + "\n")
+
+
+def read_signed(path: Path) -> dict[str, Any] | None:
+    """The record in a file; None where there is no file, or a damaged one, which is named."""
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        record = None
+    if is_signed(record):
+        return {name: value for name, value in record.items() if name != "sha256"}
+    logging.warning("%s is damaged and passed over", path)
+    return None
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

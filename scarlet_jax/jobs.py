@@ -14,9 +14,10 @@ import os
 import platform
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import lru_cache
+from contextlib import nullcontext
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -27,6 +28,7 @@ from scarlet_jax import (
     data,
     devices,
     evaluation,
+    lock,
     models,
     processes,
     report,
@@ -37,20 +39,41 @@ from scarlet_jax import (
 )
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import read_signed, write_signed
 from scarlet_jax.nn import functional
 from scarlet_jax.progress import Progress, say
 from scarlet_jax.space import Array
-from scarlet_jax.train import checkpoint, loop, metrics
+from scarlet_jax.train import checkpoint, loop
 from scarlet_jax.train import step as steps
 from scarlet_jax.workspace import (
     Setup,
+    data_settings,
     network_size,
     training_settings,
-    without_operational,
     write,
 )
 
+RESULT = "result.json"  # in a subnet's folder
 
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _one_writer(
+    job: Callable[Concatenate[Setup, Arguments], Result],
+) -> Callable[Concatenate[Setup, Arguments], Result]:
+    """Lets a job begin only where its work directory can be written to, and nobody else does."""
+
+    @wraps(job)
+    def alone(setup: Setup, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with lock.hold(setup.workdir) if processes.is_first() else nullcontext():
+            return job(setup, *args, **kwargs)
+
+    return alone
+
+
+@_one_writer
 def run_pipeline(setup: Setup, command: str) -> Path:
     """The main job: supernet, search, retraining of the picks, report. Returns its path."""
     begin = time.monotonic()
@@ -69,6 +92,7 @@ def run_pipeline(setup: Setup, command: str) -> Path:
     return write_report(setup, state, command, seconds)
 
 
+@_one_writer
 def train_supernet(setup: Setup) -> functional.Network:
     """Trains the supernet to the end and returns it with the weights to search with."""
     config, training = setup.config, setup.config.supernet
@@ -97,6 +121,7 @@ def load_supernet(setup: Setup, source: Path | None = None) -> functional.Networ
     return _trained_network(network, state)
 
 
+@_one_writer
 def search_supernet(
     setup: Setup, network: functional.Network, source: Path | None = None
 ) -> search.State:
@@ -110,7 +135,7 @@ def search_supernet(
     context = {
         "supernet": tensors.fingerprint((network.params, network.stats)),
         "space": setup.config.space.to_dict(),
-        "data": without_operational(setup.config.data),
+        "data": data_settings(setup),
         "dtype": setup.config.model.dtype,
         "seed": setup.config.seed,  # of the held-out images
         "statistics": section.statistics,
@@ -124,6 +149,7 @@ def search_supernet(
         context,
         chunk=section.chunk,
         save=save,
+        agree=lambda value: processes.gather(value)[0],
     )
     with Progress("search", section.generations + 1, "generation") as progress:
         state = search.run(
@@ -180,6 +206,7 @@ def evaluate_paths(
     return _path_scorer(setup, network)(np.stack(architectures))
 
 
+@_one_writer
 def train_subnet(
     setup: Setup, architecture: Array, name: str, initial: models.Model | None = None
 ) -> dict[str, Any]:
@@ -228,7 +255,8 @@ def train_subnet(
     trained = _trained_network(network, state)
     if processes.is_first():
         models.save(_as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
-    write(directory / "result.json", json.dumps(result, indent=1))
+    if processes.is_first():
+        write_signed(directory / RESULT, result)
     say(
         f"{name}: test accuracy {result['test_accuracy']:.2%} of {result['test_images']} images, "
         f"{count.macs:,} MACs, {count.params:,} parameters, in {directory}"
@@ -246,7 +274,10 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
     result = _trained(setup, name)
     if result is None:
         trained = sorted(p.parent.name for p in setup.workdir.glob("subnets/*/result.json"))
-        raise InputError(f"no trained subnet {name!r}; there are: {', '.join(trained) or 'none'}")
+        raise InputError(
+            f"no trained subnet {name!r} in {setup.workdir}; there are: "
+            f"{', '.join(trained) or 'none'}"
+        )
     architecture = spaces.validate(setup.space, result["architecture"])
     network = _new_subnet(setup, architecture, result.get("skip", "identity"))
     keys = ("architecture", "weights")
@@ -397,6 +428,7 @@ def _train(
     config, training = setup.config, setup.config[section]
 
     def batches(start: int) -> Generator[data.Batch, None, None]:
+        _examine(setup)
         return data.train_batches(
             setup.splits.train,
             config.data,
@@ -421,6 +453,14 @@ def _train(
     )
 
 
+@lru_cache(maxsize=1)  # once, before the first of several networks is trained
+def _examine(setup: Setup) -> None:
+    """Says what images there are, and looks for those that cannot be used."""
+    say(f"data: {data.describe(setup.splits)}")
+    share = (jax.process_index(), jax.process_count())
+    data.examine(setup.splits, setup.unreadable, *share)
+
+
 def _load(
     setup: Setup,
     network: functional.Network,
@@ -431,14 +471,17 @@ def _load(
     training = setup.config[section]
     state = devices.replicate(setup.mesh, steps.init_state(network, training))
     settings = training_settings(setup, section, identity)
-    with checkpoint.Checkpoints(directory / "checkpoints", settings) as saved:
-        state = saved.restore(state)
-    if int(state.step) < training.steps:
+    saved = checkpoint.restore(directory / checkpoint.DIRECTORY, settings, state)
+    if saved is None:
         raise InputError(
-            f"{directory} has trained {int(state.step)} of {training.steps} steps; "
+            f"there is no checkpoint in {directory}; train one by python -m launch.train_{section}"
+        )
+    if (done := int(saved.state.step)) < training.steps:
+        raise InputError(
+            f"{directory} has trained {done} of {training.steps} steps; "
             f"finish it with python -m launch.train_{section}"
         )
-    return state
+    return saved.state
 
 
 def say_unreadable(setup: Setup) -> None:
@@ -450,10 +493,11 @@ def say_unreadable(setup: Setup) -> None:
 
 def _share_unreadable(setup: Setup) -> None:
     """Adds what the other processes have noted in their parts of the data."""
-    for names in processes.gather(list(setup.unreadable.names)):
-        setup.unreadable.names.update(dict.fromkeys(names))
+    for reasons in processes.gather(setup.unreadable.reasons):
+        setup.unreadable.reasons.update(reasons)
 
 
+@_one_writer
 def write_report(
     setup: Setup, state: search.State, command: str, seconds: Mapping[str, float]
 ) -> Path:
@@ -488,7 +532,7 @@ def _report(
     return report.Report(
         title=f"SCARLET-NAS on {setup.config.data.source}, space {setup.space.name}",
         space=setup.space,
-        supernet_curve=metrics.read(setup.workdir / "supernet"),
+        supernet_curve=_curve(setup.workdir / "supernet"),
         search=_searched(setup.problem, state),
         models=[_model(setup, state, number, pick) for number, pick in enumerate(picks)],
         reproduction=reproduction,
@@ -519,6 +563,12 @@ def _searched(problem: search.Problem, state: search.State) -> report.Search:
     )
 
 
+def _curve(directory: Path) -> Sequence[Mapping[str, float]]:
+    """The metrics of a training, as its latest checkpoint has them."""
+    record = checkpoint.latest_record(directory / checkpoint.DIRECTORY)
+    return list(record.get("metrics", []))
+
+
 def _model_name(setup: Setup, number: int, architecture: Array) -> str:
     """`model-NUMBER`, with a mark of its own where the pick of another search is so called."""
     name = f"model-{number}"
@@ -530,8 +580,7 @@ def _model_name(setup: Setup, number: int, architecture: Array) -> str:
 
 def _trained(setup: Setup, name: str) -> dict[str, Any] | None:
     """The result of a retrained subnet, or None if there is none of that name."""
-    path = _subnet_directory(setup, name) / "result.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_signed(_subnet_directory(setup, name) / RESULT)
 
 
 def _model(setup: Setup, state: search.State, number: int, pick: int) -> report.Model:
@@ -550,5 +599,5 @@ def _model(setup: Setup, state: search.State, number: int, pick: int) -> report.
         validation_accuracy=result.get("validation_accuracy"),
         test_accuracy=result.get("test_accuracy"),
         test_images=result.get("test_images", 0),
-        curve=metrics.read(_subnet_directory(setup, name)) if result else [],
+        curve=_curve(_subnet_directory(setup, name)) if result else [],
     )

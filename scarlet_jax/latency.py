@@ -64,7 +64,7 @@ from flax import nnx
 from numpy.typing import NDArray
 from scipy import stats
 
-from scarlet_jax import benchmark, settings
+from scarlet_jax import benchmark, differences
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
@@ -227,7 +227,7 @@ def load(
         raise InputError(f"latency table {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"latency table {path} is not JSON: {error}") from error
-    expected = settings.flatten(
+    expected = differences.flatten(
         {
             "format": FORMAT,
             "version": VERSION,

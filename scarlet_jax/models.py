@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
-from scarlet_jax import devices, subnet, tensors
+from scarlet_jax import devices, files, subnet, tensors
 from scarlet_jax import space as spaces
 from scarlet_jax.data import augment
 from scarlet_jax.errors import InputError
@@ -28,7 +28,7 @@ from scarlet_jax.nn import functional
 from scarlet_jax.space import Array, Choice, Layer, Space
 
 FILE_NAME = "model.safetensors"  # in the folder of a trained subnet
-FORMAT = "scarlet-jax model 1"
+FORMAT = "scarlet-jax model 2"
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Writes a model file, whole or not at all. Raises `OSError` if it cannot."""
     arrays = tensors.flatten(model.network)
     description = {
+        "arrays": tensors.fingerprint(arrays),
         "format": FORMAT,
         "space": dataclasses.asdict(model.space),
         "architecture": model.architecture.tolist(),
@@ -208,8 +209,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         "class_names": model.class_names,
     }
     with replacing(path) as partial:
-        text = json.dumps(description)
-        header = {"scarlet_jax": text, "sha256": _digest(text, arrays)}
+        # One entry alone: the format does not order them, and equal models are equal files.
+        header = {"scarlet_jax": json.dumps(files.signed(description))}
         partial.write_bytes(safetensors.save(arrays, header))
 
 
@@ -232,20 +233,19 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise InputError(f"{path} cannot be read as a model file: {error}") from error
     if "scarlet_jax" not in header:
         raise InputError(f"{path} is a safetensors file, but not one of a scarlet_jax model")
-    text = header["scarlet_jax"]
-    if header.get("sha256") != _digest(text, arrays):
+    try:
+        description = json.loads(header["scarlet_jax"])
+    except ValueError:
+        description = None
+    signed = files.is_signed(description)
+    if not signed or description["arrays"] != tensors.fingerprint(arrays):
         raise InputError(f"{path} is damaged: it does not hold what was written")
-    description = json.loads(text)
     if description["format"] != FORMAT:
         raise InputError(f"{path} is of format {description['format']!r}; allowed: {FORMAT!r}")
     model = _create_as(description)
     expected = {name: array.shape for name, array in tensors.flatten(model.network).items()}
     tensors.check(str(path), expected, {name: array.shape for name, array in arrays.items()})
     return dataclasses.replace(model, network=tensors.fill(model.network, arrays))
-
-
-def _digest(text: str, arrays: tensors.Arrays) -> str:
-    return tensors.fingerprint({"": np.frombuffer(text.encode(), np.uint8), **arrays})
 
 
 def _create_as(description: dict[str, Any]) -> Model:

@@ -1,8 +1,11 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log."""
+"""What goes to the terminal: a bar or lines of a log for long work, and no libraries' chatter."""
 
+import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from tqdm import tqdm
 
@@ -72,3 +75,22 @@ def say(message: str) -> None:
         return
     tqdm.write(message, file=sys.stdout)
     sys.stdout.flush()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps a library's chatter, its C++ code's too, off the terminal; errors still raise."""
+    with ExitStack() as stack:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, nowhere)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for number in (1, 2):
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            os.dup2(nowhere, number)
+        # What Python has buffered by the end belongs to the block.
+        stack.callback(sys.stderr.flush)
+        stack.callback(sys.stdout.flush)
+        yield

@@ -25,10 +25,10 @@ def flatten(network: functional.Network) -> dict[str, NDArray[np.float32]]:
 
 
 def fingerprint(tree: Any) -> str:
-    """A digest of every array's bytes, in order: SHA-256, in hexadecimal."""
+    """A digest of every array's bytes, in the tree's order: SHA-256, in hexadecimal."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
-        digest.update(np.asarray(leaf).tobytes())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -9,12 +9,11 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import data, devices, evaluation, latency, models, processes, search, supernet
+from scarlet_jax import data, devices, latency, models, processes, search, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import replace_text
+from scarlet_jax.files import local_path, replace_text
 from scarlet_jax.space import Space
-from scarlet_jax.train import step as steps
 
 # Settings that do not change the result, so a run may go on with others.
 OPERATIONAL = {
@@ -46,16 +45,11 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
     Raises:
       InputError: for the first setting that is not allowed.
     """
+    config = settings.check(config)
     space = make_space(config)
     models.check_image_size(space, config.data.image_size)
     for name, section in (("supernet", config.supernet), ("subnet", config.subnet)):
-        steps.check_training(name, section)
         devices.check_batch_size(f"{name}.batch_size", section.batch_size)
-    steps.check_supernet(config.supernet, space)
-    supernet.check_model(config.model.stabilizer, config.model.dtype)
-    evaluation.check_statistics(
-        config.search.statistics, config.search.calibration_batches, config.search.chunk
-    )
     splits = data.load(config.data, config.seed)
     if not len(splits.validation):
         raise InputError(
@@ -64,7 +58,7 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
         )
     return Setup(
         config=config,
-        workdir=Path(workdir),
+        workdir=local_path(workdir),
         space=space,
         splits=splits,
         mesh=devices.make_mesh(),
@@ -102,11 +96,15 @@ def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -
         "seed": config.seed,
         "space": config.space.to_dict(),
         "model": config.model.to_dict(),
-        "data": without_operational(config.data),
+        "data": data_settings(setup),
         section: without_operational(config[section]),
-        "num_classes": setup.num_classes,
         **identity,
     }
+
+
+def data_settings(setup: Setup) -> dict[str, Any]:
+    """What results depend on of the data: how it is read, and which images and classes it has."""
+    return without_operational(setup.config.data) | {"images": setup.splits.identity}
 
 
 def without_operational(section: ConfigDict) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 import functools
 import json
+import logging
+import os
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import small
 
-from scarlet_jax import jobs, subnet, workspace
+from scarlet_jax import jobs, lock, subnet, workspace
 from scarlet_jax.errors import DivergedError, InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.train import checkpoint, loop, metrics
@@ -38,13 +43,10 @@ class Interrupted(Exception):
 
 def weights(directory):
     """Every array of the latest checkpoint, bytes and all."""
-    manager = checkpoint.Checkpoints(directory / "checkpoints", {})._manager
-    step = manager.latest_step()
-    with manager:
-        state = manager.restore(
-            step, args=checkpoint.ocp.args.Composite(state=checkpoint.ocp.args.StandardRestore())
-        ).state
-    return step, jax.tree.leaves(state)
+    folder = directory / checkpoint.DIRECTORY
+    step = checkpoint.steps(folder)[0]
+    with checkpoint.ocp.StandardCheckpointer() as checkpointer:
+        return step, jax.tree.leaves(checkpointer.restore(folder / str(step) / "state"))
 
 
 def test_the_main_job_leaves_what_it_promises(finished):
@@ -61,7 +63,8 @@ def test_the_main_job_leaves_what_it_promises(finished):
         assert ",".join(map(str, model["architecture"])) in page
     assert "broken.png" in page
     assert len(finished.unreadable) == 1
-    records = metrics.read(workdir / "supernet")
+    lines = (workdir / "supernet" / metrics.FILE_NAME).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
     assert [record["step"] for record in records] == [2, 4, 6]
     assert "validation_accuracy" in records[-1]
 
@@ -88,8 +91,11 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, images, tmp_path
         assert step == expected_step == 6
         for a, b in zip(ours, expected, strict=True):
             np.testing.assert_array_equal(a, b)
-    for name in ("front.json", "subnets/model-0/result.json"):
-        assert (tmp_path / name).read_text() == (finished.workdir / name).read_text()
+    for name in (
+        *("front.json", "supernet/metrics.jsonl", "subnets/model-0/metrics.jsonl"),
+        *("subnets/model-0/result.json", "subnets/model-0/model.safetensors"),
+    ):
+        assert (tmp_path / name).read_bytes() == (finished.workdir / name).read_bytes()
 
 
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
@@ -191,14 +197,112 @@ def test_other_settings_are_refused_by_name(finished, images):
         jobs.train_supernet(setup)
 
 
-def test_a_damaged_checkpoint_is_named(finished, images, tmp_path):
-    shutil.copytree(finished.workdir, tmp_path / "copy")
-    for file in (tmp_path / "copy" / "supernet" / "checkpoints" / "6").rglob("*"):
-        if file.is_file() and file.stat().st_size > 100:
-            file.write_bytes(file.read_bytes()[:50])
-    setup = workspace.prepare(small.config(images), tmp_path / "copy")
-    with pytest.raises(InputError, match=r"checkpoints/6 cannot be read .* go on from the one"):
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 16
+    file.write_bytes(content)
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:50])
+
+
+# What Orbax leaves behind it, when a read fails, is collected at any time.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
+    finished, images, tmp_path, caplog, damage
+):
+    shutil.copytree(finished.workdir / "supernet", tmp_path / "supernet")
+    setup = workspace.prepare(small.config(images), tmp_path)
+    folder = tmp_path / "supernet" / checkpoint.DIRECTORY
+    assert checkpoint.steps(folder) == [6, 4]
+    damage(max((folder / "6" / "state").rglob("d/*"), key=lambda file: file.stat().st_size))
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        with pytest.raises(InputError, match=r"has trained 4 of 6 steps"):
+            jobs.load_supernet(setup)  # a reader, which leaves it as it is
         jobs.train_supernet(setup)
+    assert f"checkpoint {folder / '6'} is damaged and passed over" in caplog.text
+    for ours, expected in zip(
+        weights(tmp_path / "supernet")[1], weights(finished.workdir / "supernet")[1], strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+    curve = "supernet/metrics.jsonl"
+    assert (tmp_path / curve).read_bytes() == (finished.workdir / curve).read_bytes()
+
+
+def test_no_checkpoint_that_is_whole_ends_the_job(finished, images, tmp_path):
+    shutil.copytree(finished.workdir / "supernet", tmp_path / "supernet")
+    folder = tmp_path / "supernet" / checkpoint.DIRECTORY
+    for step in checkpoint.steps(folder):
+        cut(folder / str(step) / "record" / "metadata")
+    with pytest.raises(InputError, match=rf"no checkpoint of {folder} is whole; remove \[6, 4\]"):
+        jobs.train_supernet(workspace.prepare(small.config(images), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("rename", r"data.images.classes \(now \['bright', 'dark'\], was \['dark', 'light'\]\)"),
+        ("swap", "data.images.train.sha256"),
+        ("add", r"data.images.train.count \(now 27, was 25\)"),
+    ],
+)
+def test_a_work_directory_does_not_answer_for_other_data(finished, images, tmp_path, change, named):
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    moved = workspace.prepare(small.config(folder), finished.workdir)
+    assert jobs.load_supernet(moved)  # the same images in another place
+    for split in ("train", "test"):
+        dark, light = folder / split / "dark", folder / split / "light"
+        if change == "rename":
+            light.rename(folder / split / "bright")
+        elif change == "swap":
+            dark.rename(folder / "aside")
+            light.rename(dark)
+            (folder / "aside").rename(light)
+            (dark / "00.png").rename(dark / "more.png")
+        elif split == "train":
+            for number in range(2):
+                small.Image.new("L", (8, 8)).save(light / f"more{number}.png")
+    setup = workspace.prepare(small.config(folder), finished.workdir)
+    before = (finished.workdir / "subnets/model-0/model.safetensors").read_bytes()
+    for job in (jobs.load_supernet, lambda setup: jobs.run_pipeline(setup, "")):
+        with pytest.raises(InputError, match=named):
+            job(setup)
+    with pytest.raises(InputError, match=named):
+        jobs.evaluate_subnet(setup, "model-0")
+    assert (finished.workdir / "subnets/model-0/model.safetensors").read_bytes() == before
+
+
+def test_a_damaged_result_is_named_and_made_again(finished, images, tmp_path, caplog):
+    shutil.copytree(finished.workdir, tmp_path / "run")
+    setup = workspace.prepare(small.config(images), tmp_path / "run")
+    result = tmp_path / "run" / "subnets" / "model-0" / "result.json"
+    text = result.read_text()
+    result.write_text(text.replace('"test_images": 10', '"test_images": 11'))
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        jobs.run_pipeline(setup, "")
+    assert f"{result} is damaged and passed over" in caplog.text
+    assert result.read_text() == text
+
+
+def test_one_writer_at_a_time(finished, images, tmp_path):
+    code = (
+        "import sys, pathlib; from scarlet_jax import lock\n"
+        "with lock.hold(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    setup = workspace.prepare(small.config(images), tmp_path)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        expected = rf"{tmp_path} is in use by process {other.pid} on .* since .*20\d\d; wait"
+        with pytest.raises(InputError, match=expected):
+            jobs.train_supernet(setup)
+        other.kill()
+    with lock.hold(tmp_path), lock.hold(tmp_path):  # what it left is no lock
+        assert str(os.getpid()) in (tmp_path / lock.FILE_NAME).read_text()
 
 
 def test_divergence_stops_with_advice(images, tmp_path):
@@ -210,11 +314,11 @@ def test_divergence_stops_with_advice(images, tmp_path):
 
 def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
     setup = workspace.prepare(small.config(images), tmp_path)
-    with pytest.raises(InputError, match=r"0 of 6 steps; .* launch\.train_supernet"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* launch\.train_supernet"):
         jobs.load_supernet(setup)
-    with pytest.raises(InputError, match="no trained subnet 'x'; there are: none"):
+    with pytest.raises(InputError, match=r"no trained subnet 'x' in .*; there are: none"):
         jobs.evaluate_subnet(setup, "x")
-    with pytest.raises(InputError, match="no trained subnet 'x'; there are: model-0"):
+    with pytest.raises(InputError, match=r"no trained subnet 'x' in .*; there are: model-0"):
         jobs.evaluate_subnet(finished, "x")
     with pytest.raises(InputError, match=r"subnet name '\.\./x'; allowed: a plain folder name"):
         jobs.train_subnet(setup, np.array([0, 0], np.int32), "../x")
@@ -226,10 +330,10 @@ def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
         ("search.objectives.macs", "max", 1.0, "macs.max is 1, which no architecture"),
         ("search.objectives.macs", "weight", 0.7, "sum to 1.2"),
         ("search", "latency_table", "/nowhere", "/nowhere"),
-        ("search", "statistics", "mean", "statistics 'mean'"),
-        ("supernet", "sampler", "fair", "sampler 'fair'"),
+        ("search", "statistics", "mean", "search.statistics is 'mean'"),
+        ("supernet", "sampler", "fair", "supernet.sampler is 'fair'"),
         ("supernet", "batch_size", 9, "supernet.batch_size is 9"),
-        ("model", "stabilizer", "els2", "stabilizer 'els2'"),
+        ("model", "stabilizer", "els2", "model.stabilizer is 'els2'"),
         ("data", "num_classes", 3, "3"),
         ("data", "validation", 0.0, "data.validation is 0.0, which holds out no image"),
         ("data", "path", "/nowhere", "/nowhere"),

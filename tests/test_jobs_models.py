@@ -1,13 +1,11 @@
 """Trained subnets as model files, and training from one."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 import small
 
-from scarlet_jax import data, derived, jobs, models, workspace
+from scarlet_jax import data, derived, files, jobs, models, workspace
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import images as exported_images
 from scarlet_jax.train import step as steps
@@ -62,7 +60,7 @@ def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypat
     assert len(result["weights"]) == 64
     scores = jobs.evaluate_subnet(setup, "second")
     assert scores["accuracy"] == pytest.approx(result["test_accuracy"])
-    with pytest.raises(InputError, match=r"is of another configuration: weights"):
+    with pytest.raises(InputError, match=r"is of another configuration or other data: weights"):
         jobs.train_subnet(setup, PATH, "second")
 
 
@@ -117,4 +115,4 @@ def test_images_under_the_stride_are_refused(images, tmp_path):
 
 def test_results_are_json(trained):
     _, result, directory = trained
-    assert json.loads((directory / "result.json").read_text()) == result
+    assert files.read_signed(directory / "result.json") == result

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarlet_jax import cost, models, space, tensors, zoo
+from scarlet_jax import cost, files, models, space, tensors, zoo
 from scarlet_jax.data import augment
 from scarlet_jax.errors import InputError
 from scarlet_jax.models import Preprocessing
@@ -77,8 +77,9 @@ def test_foreign_files_are_named(tmp_path, model):
     path.write_bytes(models.safetensors.save({"a": np.zeros(3)}))
     with pytest.raises(InputError, match="but not one of a scarlet_jax model"):
         models.load(path)
-    arrays, text = {"a": np.zeros(3)}, json.dumps({"format": "scarlet-jax model 9"})
-    header = {"scarlet_jax": text, "sha256": models._digest(text, arrays)}
+    arrays = {"a": np.zeros(3)}
+    about = {"format": "scarlet-jax model 9", "arrays": tensors.fingerprint(arrays)}
+    header = {"scarlet_jax": json.dumps(files.signed(about))}
     path.write_bytes(models.safetensors.save(arrays, header))
     with pytest.raises(InputError, match="is of format 'scarlet-jax model 9'; allowed: 'sca"):
         models.load(path)
@@ -91,8 +92,10 @@ def test_arrays_that_do_not_fit_are_listed(model, tmp_path):
     arrays["params.stem.bn1.scale"] = np.ones(7, np.float32)
     models.save(model, path)
     with models.safe_open(path, framework="numpy") as file:
-        header = file.metadata()
-    header["sha256"] = models._digest(header["scarlet_jax"], arrays)
+        about = json.loads(file.metadata()["scarlet_jax"])
+    del about["sha256"]
+    about["arrays"] = tensors.fingerprint(arrays)
+    header = {"scarlet_jax": json.dumps(files.signed(about))}
     path.write_bytes(models.safetensors.save(arrays, header))
     expected = (
         r"missing: params.head.classifier.bias; extra: more; "

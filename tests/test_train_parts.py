@@ -17,7 +17,7 @@ from configs import base
 from scarlet_jax import progress
 from scarlet_jax.errors import InputError
 from scarlet_jax.space import S1, S2
-from scarlet_jax.train import losses, metrics, optimizer, sampler
+from scarlet_jax.train import loop, losses, metrics, optimizer, sampler
 
 
 @pytest.fixture
@@ -104,36 +104,33 @@ def test_gradient_clipping_and_rmsprop(training):
     np.testing.assert_allclose(updates["kernel"], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"optimizer": "adam"}, "optimizer 'adam'; allowed: sgd, rmsprop"),
-        ({"schedule": "linear"}, "schedule 'linear'; allowed: cosine, step"),
-        ({"steps": 10, "warmup_steps": 10}, "warmup_steps is 10; allowed: 0 to under steps=10"),
-        ({"learning_rate": -1.0}, "learning_rate is -1.0; allowed: 0 or more"),
-    ],
-)
-def test_impossible_optimizers(training, settings, message):
-    training.update(settings)
-    with pytest.raises(InputError, match=message):
-        optimizer.make_optimizer(training)
-
-
-def test_metrics_of_a_killed_run_are_written_again(tmp_path):
-    with metrics.MetricsWriter(tmp_path, 0) as writer:
-        for step in (10, 20, 30):
-            writer.write(step, {"loss": 1.0 / step})
-    with (tmp_path / metrics.FILE_NAME).open("a") as file:
+def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
+    """What a killed run wrote after its last checkpoint is dropped, and written again."""
+    records = [{"step": step, "loss": 1.0 / step} for step in (10, 20, 30)]
+    with metrics.MetricsWriter(tmp_path, [], 0) as writer:
+        for record in records:
+            writer.write(record, rate=5.0)
+    path = tmp_path / metrics.FILE_NAME
+    with path.open("a") as file:
         file.write('{"step": 40, "lo')  # as a kill leaves it
-    with metrics.MetricsWriter(tmp_path, 20) as writer:
-        writer.write(30, {"loss": 5.0})
-    assert metrics.read(tmp_path) == [
-        {"step": 10, "loss": 0.1},
-        {"step": 20, "loss": 0.05},
-        {"step": 30, "loss": 5.0},
-    ]
-    assert json.loads((tmp_path / metrics.FILE_NAME).read_text().splitlines()[0])["step"] == 10
+    with metrics.MetricsWriter(tmp_path, records[:2], 20) as writer:
+        writer.write({"step": 30, "loss": 5.0}, rate=5.0)
+    expected = [*records[:2], {"step": 30, "loss": 5.0}]
+    assert [json.loads(line) for line in path.read_text().splitlines()] == expected
     assert any("tfevents" in path.name for path in tmp_path.iterdir())
+
+
+def test_a_window_goes_on_as_if_it_had_not_been_interrupted():
+    steps = [{"loss": np.float32(value)} for value in (0.1, 0.7, 0.4)]
+    whole, first = loop.Window(8), loop.Window(8)
+    for step in steps:
+        whole.add(step)
+    first.add(steps[0])
+    resumed = loop.Window(8, json.loads(json.dumps(first.values())))
+    for step in steps[1:]:
+        resumed.add(step)
+    assert resumed.summary()[0] == whole.summary()[0]
+    assert whole.values() == []
 
 
 def test_progress_in_a_log_has_rate_and_time_left(capsys, monkeypatch):

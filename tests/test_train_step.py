@@ -185,28 +185,6 @@ def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, 
     assert max(jax.tree.leaves(moved)) > 0
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("steps", 0, "supernet.steps is 0; allowed: 1 or more"),
-        ("ema_decay", 1.0, "supernet.ema_decay is 1.0; allowed: 0 to under 1"),
-        ("statistics_rate", 0.0, "supernet.statistics_rate is 0.0; allowed: above 0 to 1"),
-    ],
-)
-def test_impossible_training(tmp_path, field, value, message):
-    training = config(tmp_path).supernet
-    training[field] = value
-    with pytest.raises(InputError, match=message):
-        steps.check_training("supernet", training)
-
-
-def test_unknown_shared_gradient(tmp_path, tiny):
-    training = config(tmp_path).supernet
-    training.shared_gradient = "max"
-    with pytest.raises(InputError, match="shared_gradient 'max'; allowed: mean, sum"):
-        steps.check_supernet(training, tiny)
-
-
 def test_batches_that_devices_cannot_share():
     with pytest.raises(InputError, match=r"batch_size is 12; .* multiples of the 8 devices"):
         devices.check_batch_size("batch_size", 12)

@@ -1,5 +1,6 @@
 """Images from MNIST, class folders or TFDS preparations, as batches."""
 
+from scarlet_jax.data.examination import describe, examine
 from scarlet_jax.data.pipeline import Batch, Unreadable, eval_batches, train_batches
 from scarlet_jax.data.sources import Example, Source
 from scarlet_jax.data.splits import Splits, load
@@ -10,7 +11,9 @@ __all__ = [
     "Source",
     "Splits",
     "Unreadable",
+    "describe",
     "eval_batches",
+    "examine",
     "load",
     "train_batches",
 ]

@@ -10,29 +10,9 @@ from ml_collections import ConfigDict
 from numpy.typing import NDArray
 from PIL import Image
 
-from scarlet_jax.errors import InputError
-
 Pixels = NDArray[np.uint8]
-CROPS = ("none", "pad", "resized")
 ASPECTS = (3 / 4, 4 / 3)  # width to height of a random resized crop
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's "L"
-
-
-def check(data: ConfigDict) -> None:
-    """Raises `InputError` for an augmentation setting that is out of range."""
-    if data.crop not in CROPS:
-        raise InputError(f"data.crop is {data.crop!r}; allowed: {', '.join(CROPS)}")
-    if data.image_size < 1:
-        raise InputError(f"data.image_size is {data.image_size}; allowed: 1 or more")
-    if data.crop_padding < 0:
-        raise InputError(f"data.crop_padding is {data.crop_padding}; allowed: 0 or more")
-    low, high = data.crop_scale
-    if not 0 < low <= high <= 1:
-        raise InputError(f"data.crop_scale is {data.crop_scale}; allowed: 0 < low <= high <= 1")
-    if not 0 < data.center_crop <= 1:
-        raise InputError(f"data.center_crop is {data.center_crop}; allowed: above 0, up to 1")
-    if not 0 <= data.jitter <= 1:
-        raise InputError(f"data.jitter is {data.jitter}; allowed: 0 to 1")
 
 
 def train_image(image: Pixels, rng: np.random.Generator, data: ConfigDict) -> Pixels:

@@ -38,24 +38,30 @@ class Unreadable:
     """The running record of images that could not be read; one serves many iterators."""
 
     def __init__(self) -> None:
-        self.names: dict[str, None] = {}  # in the order of their first appearance
+        self.reasons: dict[str, str] = {}  # by name, in the order of their first appearance
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.reasons)
 
     def __str__(self) -> str:
-        if not self.names:
+        if not self.reasons:
             return "no unreadable images"
         noun = "image" if len(self) == 1 else "images"
-        return f"{len(self)} unreadable {noun}: {', '.join(self.names)}"
+        listed = (f"{name} ({reason})" for name, reason in self.reasons.items())
+        return f"{len(self)} unreadable {noun}: {', '.join(listed)}"
+
+    def note(self, name: str, reason: str) -> None:
+        """Adds an image, and logs it if it is new."""
+        if name not in self.reasons:
+            self.reasons[name] = reason
+            logging.warning("unreadable image, left out: %s (%s)", name, reason)
 
     def update(self, source: Source, batch: Batch) -> None:
-        """Notes the unreadable images of a batch of `source`, and logs each new one."""
-        for index in batch["index"][(batch["weight"] == 0) & (batch["index"] >= 0)]:
-            name = source.name(int(index))
-            if name not in self.names:
-                self.names[name] = None
-                logging.warning("unreadable image, left out: %s", name)
+        """Notes the unreadable images of a batch of `source`."""
+        for index in batch["index"][(batch["weight"] == 0) & (batch["index"] >= 0)].tolist():
+            name = source.name(index)
+            if name not in self.reasons:
+                self.note(name, _reason(source, index))
 
 
 def train_batches(
@@ -147,6 +153,14 @@ def _eval_example(source: Source, data: ConfigDict, index: int) -> Element:
     except UnreadableImage:
         return _blank(data, index)
     return augment.eval_image(example["image"], data), example["label"], 1.0, index
+
+
+def _reason(source: Source, index: int) -> str:
+    try:
+        source[index]
+    except UnreadableImage as error:
+        return str(error)
+    return "it could not be read at first, and can now"
 
 
 def _blank(data: ConfigDict, index: int) -> Element:

@@ -1,7 +1,7 @@
 """Where images come from: random access by index, the same for every kind of source."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,11 +9,14 @@ from typing import Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from scarlet_jax.data.decode import UnreadableImage, decode_image
+from scarlet_jax.data.decode import UnreadableImage, check_header, decode_image
 from scarlet_jax.errors import InputError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+# Formats of Pillow's that are no pictures, or that other programs would have to draw.
+NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+SHOWN = 5  # names in a message
 MNIST_TEST_IMAGES = 100  # of the 500 of each class
 
 
@@ -39,6 +42,10 @@ class Source(Protocol):
         """The labels of all images, `int32[N]`, without decoding any."""
         ...
 
+    def examine(self, index: int) -> None:
+        """Raises `UnreadableImage` as far as that can be told without decoding the image."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
@@ -60,6 +67,9 @@ class ArraySource:
     def labels(self) -> NDArray[np.int32]:
         return self.classes
 
+    def examine(self, index: int) -> None:
+        pass
+
 
 @dataclass(frozen=True, eq=False)
 class FolderSource:
@@ -69,6 +79,8 @@ class FolderSource:
     files: tuple[str, ...]  # relative to the root
     classes: NDArray[np.int32]  # [N]
     channels: int
+    max_aspect: float
+    left_out: Mapping[str, str]  # files below the root that are no images of it, and why
 
     def __len__(self) -> int:
         return len(self.files)
@@ -78,7 +90,7 @@ class FolderSource:
             encoded = (self.root / self.files[index]).read_bytes()
         except OSError as error:
             raise UnreadableImage(str(error)) from error
-        image = decode_image(encoded, self.channels)
+        image = decode_image(encoded, self.channels, self.max_aspect)
         return {"image": image, "label": int(self.classes[index])}
 
     def name(self, index: int) -> str:
@@ -86,6 +98,9 @@ class FolderSource:
 
     def labels(self) -> NDArray[np.int32]:
         return self.classes
+
+    def examine(self, index: int) -> None:
+        check_header(self.root / self.files[index], self.max_aspect)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +121,9 @@ class Subset:
 
     def labels(self) -> NDArray[np.int32]:
         return self.source.labels()[self.indices]
+
+    def examine(self, index: int) -> None:
+        self.source.examine(int(self.indices[index]))
 
 
 @lru_cache(maxsize=1)
@@ -134,59 +152,147 @@ def mnist(channels: int) -> tuple[Source, Source, tuple[str, ...]]:
 
 
 def folder(
-    path: str, train_split: str, test_split: str, channels: int
-) -> tuple[Source, Source, tuple[str, ...]]:
-    """Class folders of PNG and JPEG files below `path/split/`: train, test and class names.
+    path: str, train_split: str, test_split: str, channels: int, max_aspect: float
+) -> tuple[FolderSource, FolderSource, tuple[str, ...]]:
+    """Class folders of image files below `path/split/`: train, test and class names.
+
+    Images may lie deeper in a class folder. Classes are in the order of their names, as numbers
+    if all are.
 
     Raises:
-      InputError: if the splits are one, a folder is missing or without images, or the splits'
-        classes differ.
+      InputError: if the splits are one or no plain folders, a folder is missing or without images,
+        or the splits' classes differ.
+      OSError: if a folder cannot be read.
     """
+    for name, split in (("train_split", train_split), ("test_split", test_split)):
+        if split in (".", "..") or "/" in split:
+            raise InputError(f"data.{name} is {split!r}; allowed: a folder in data.path")
     if train_split == test_split:
         raise InputError(f"data.train_split and data.test_split are both {train_split!r}")
     root = Path(path)
-    names = _class_names(root, train_split)
-    test_names = _class_names(root, test_split)
-    if names != test_names:
-        only_train = sorted(set(names) - set(test_names))
-        only_test = sorted(set(test_names) - set(names))
+    train, test = (_list_split(root, split) for split in (train_split, test_split))
+    if train.keys() != test.keys():
+        only_train, only_test = (
+            shown(sorted(own - others))
+            for own, others in ((train.keys(), test.keys()), (test.keys(), train.keys()))
+        )
         raise InputError(
             f"{root / test_split} must have the class folders of {root / train_split}; "
             f"only in {train_split}: {only_train}, only in {test_split}: {only_test}"
         )
+    names = in_order(train.keys())
     return (
-        _folder_split(root, train_split, names, channels),
-        _folder_split(root, test_split, names, channels),
+        _folder_source(root, train_split, [train[name] for name in names], channels, max_aspect),
+        _folder_source(root, test_split, [test[name] for name in names], channels, max_aspect),
         names,
     )
 
 
-def _class_names(root: Path, split: str) -> tuple[str, ...]:
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names sorted: as numbers if all are, else as text."""
+    names = list(names)
+    if all(name.isascii() and name.isdecimal() for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
+
+
+@dataclass
+class Files:
+    """What was found in a folder: images, and what was left out with the reason."""
+
+    images: list[str]
+    left_out: dict[str, str]
+
+
+def _list_split(root: Path, split: str) -> dict[str, Files]:
+    """The files of each class. Raises `InputError` for a class without images."""
     directory = root / split
     if not directory.is_dir():
         raise InputError(f"{directory} is not a folder; data.path must hold one for each split")
+    classes: dict[str, Files] = {}
     with os.scandir(directory) as entries:
-        names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    if not names:
+        for entry in entries:
+            if not entry.is_dir() or entry.name.startswith("."):
+                continue
+            if not _is_utf8(entry.name):
+                raise InputError(f"class folder {os.fsencode(entry.path)!r} has no UTF-8 name")
+            classes[entry.name] = _list_files(directory, entry.name, frozenset())
+    if not classes:
         raise InputError(f"{directory} has no class folders; expected one for each class")
-    return tuple(names)
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-
-
-def _folder_split(root: Path, split: str, names: Sequence[str], channels: int) -> FolderSource:
-    files: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        with os.scandir(root / split / name) as entries:
-            images = sorted(e.name for e in entries if _is_image(e.name))
-        if not images:
+    for name, files in classes.items():
+        if not files.images:
+            found = tally(files.left_out) or "nothing"
             raise InputError(
-                f"class folder {root / split / name} has no images; "
-                f"allowed are files ending in {', '.join(IMAGE_SUFFIXES)}"
+                f"class folder {directory / name} has no images, but {found}; allowed are files "
+                f"ending in {', '.join(sorted(image_suffixes()))}"
             )
-        files += [f"{split}/{name}/{image}" for image in images]
-        labels += [label] * len(images)
-    return FolderSource(root, tuple(files), np.array(labels, np.int32), channels)
+    return classes
+
+
+def _list_files(directory: Path, folder: str, above: frozenset[tuple[int, int]]) -> Files:
+    """The files of a folder and of those in it, by their paths in `directory`, sorted."""
+    found = Files([], {})
+    status = os.stat(directory / folder)
+    if (identity := (status.st_dev, status.st_ino)) in above:  # a link to a folder around it
+        return found
+    with os.scandir(directory / folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            name = f"{folder}/{entry.name}"
+            if entry.name.startswith("."):
+                found.left_out[name] = "hidden"
+            elif not _is_utf8(entry.name):
+                found.left_out[repr(os.fsencode(name))[2:-1]] = "a name that is not UTF-8"
+            elif entry.is_dir():
+                below = _list_files(directory, name, above | {identity})
+                found.images += below.images
+                found.left_out |= below.left_out
+            elif (suffix := Path(entry.name).suffix.lower()) not in image_suffixes():
+                found.left_out[name] = f"{suffix or 'no suffix'}"
+            elif not entry.is_file():
+                found.left_out[name] = "no regular file"
+            else:
+                found.images.append(name)
+    return found
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _folder_source(
+    root: Path, split: str, classes: Sequence[Files], channels: int, max_aspect: float
+) -> FolderSource:
+    labels = np.repeat(np.arange(len(classes)), [len(files.images) for files in classes])
+    return FolderSource(
+        root,
+        tuple(f"{split}/{image}" for files in classes for image in files.images),
+        labels.astype(np.int32),
+        channels,
+        max_aspect,
+        {f"{split}/{n}": reason for files in classes for n, reason in files.left_out.items()},
+    )
+
+
+@lru_cache(maxsize=1)
+def image_suffixes() -> frozenset[str]:
+    """The endings of the files that are read: Pillow's, but for films, drawings and science."""
+    Image.init()
+    formats = Image.OPEN.keys() - NO_PICTURES
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in formats)
+
+
+def tally(left_out: Mapping[str, str]) -> str:
+    """Files that were left out, counted by reason, with the first of each."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    return ", ".join(
+        f"{len(names)} {reason} ({names[0]}{', ...' if len(names) > 1 else ''})"
+        for reason, names in by_reason.items()
+    )
+
+
+def shown(names: Sequence[str]) -> str:
+    """A list in a message: its first few, and how many there are."""
+    rest = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return f"{', '.join(map(repr, names[:SHOWN]))}{rest}" if names else "none"

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,6 +56,7 @@ class TfdsSource:
     image_key: str
     label_key: str
     channels: int
+    max_aspect: float
 
     def __len__(self) -> int:
         return len(self.records)
@@ -66,7 +68,7 @@ class TfdsSource:
         if not encoded or not label:
             raise UnreadableImage(f"no {self.image_key!r} or no {self.label_key!r} in the record")
         return {
-            "image": decode_image(encoded[0], self.channels),
+            "image": decode_image(encoded[0], self.channels, self.max_aspect),
             "label": int(label[0]),
         }
 
@@ -74,10 +76,19 @@ class TfdsSource:
         return f"{self.split}[{index}]"
 
     def labels(self) -> NDArray[np.int32]:
-        """As `Source.labels`, but every record is read once; -1 where one is damaged.
+        """As `Source.labels`, but every record is read, the first time; -1 where one is damaged.
 
         That takes about 30 microseconds a record beside the time to read it from the disk.
         """
+        return self._labels
+
+    def examine(self, index: int) -> None:
+        if self._labels[index] == UNKNOWN_LABEL:
+            self._features(index)
+            raise UnreadableImage(f"no {self.label_key!r} in the record")
+
+    @cached_property
+    def _labels(self) -> NDArray[np.int32]:
         labels = np.full(len(self), UNKNOWN_LABEL, np.int32)
         for index in range(len(self)):
             try:
@@ -101,7 +112,7 @@ class TfdsSource:
 
 
 def prepared(
-    path: str, train_split: str, test_split: str, channels: int
+    path: str, train_split: str, test_split: str, channels: int, max_aspect: float
 ) -> tuple[Source, Source, tuple[str, ...]]:
     """Opens the version folder of a preparation: train, test and class names.
 
@@ -124,9 +135,10 @@ def prepared(
         raise InputError(
             f"data.train_split {train_split!r} and data.test_split {test_split!r} share images"
         )
+    how = (image_key, label_key, channels, max_aspect)
     return (
-        TfdsSource(_open(builder.info, train), train_split, image_key, label_key, channels),
-        TfdsSource(_open(builder.info, test), test_split, image_key, label_key, channels),
+        TfdsSource(_open(builder.info, train), train_split, *how),
+        TfdsSource(_open(builder.info, test), test_split, *how),
         tuple(builder.info.features[label_key].names),
     )
 

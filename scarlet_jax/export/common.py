@@ -1,11 +1,8 @@
 """What the formats have in common."""
 
 import json
-import os
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +23,6 @@ def append_description(path: Path, description: Description) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "\n".join(description["class_names"]) + "\n")
         archive.writestr("description.json", json.dumps(description, indent=1) + "\n")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps a library's chatter, its C++ code's too, off the terminal; errors still raise."""
-    with ExitStack() as stack:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        stack.callback(os.close, nowhere)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        for number in (1, 2):
-            kept = os.dup(number)
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, number)
-            os.dup2(nowhere, number)
-        # What Python has buffered by the end belongs to the block.
-        stack.callback(sys.stderr.flush)
-        stack.callback(sys.stdout.flush)
-        yield
 
 
 def in_batches(run: Runner, size: int | None) -> Runner:

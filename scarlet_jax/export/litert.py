@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import stablehlo
-from scarlet_jax.export.common import Runner, append_description, in_batches, quiet
+from scarlet_jax.export.common import Runner, append_description, in_batches
+from scarlet_jax.progress import quiet
 from scarlet_jax.subnet import Subnet
 
 SIGNATURE, INPUT, OUTPUT = "serving_default", "image", "logits"

@@ -3,7 +3,6 @@
 Everything is checked here, before any architecture is evaluated.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_jax import settings
 from scarlet_jax.errors import InputError
 from scarlet_jax.search.objective import Objective, check_objectives
 from scarlet_jax.space import Array
-
-CROSSOVERS = ("uniform", "one-point")
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,11 @@ class Problem:
     pick_max: float
 
     def __post_init__(self) -> None:
-        _check_settings(self)
+        if self.depth < 1 or self.num_choices < 2:
+            raise InputError(
+                f"architectures have {self.depth} layers of {self.num_choices} choices; allowed: "
+                "at least one layer and two choices, or there is nothing to search"
+            )
         check_objectives(self.objectives)
         _check_picks(self)
 
@@ -138,52 +140,16 @@ def make_problem(
     objectives: Sequence[Objective],
     search: Mapping[str, Any],
 ) -> Problem:
-    """Builds a problem with the settings of `config.search`; others of that section are ignored.
+    """Builds a problem with settings of `config.search`; those that are absent have its defaults.
 
     Raises:
-      InputError: for a setting that is absent or out of range, or a bound that no architecture
-        can meet.
+      InputError: for a setting that is out of range, or a bound that no architecture can meet.
     """
+    section = settings.check_section(settings.Search, search, "search")
     own = {"depth", "num_choices", "objectives"}
     names = [field.name for field in fields(Problem) if field.name not in own]
-    absent = [name for name in names if name not in search]
-    if absent:
-        raise InputError(f"search settings lack {', '.join(absent)}")
-    return Problem(depth, num_choices, tuple(objectives), **{name: search[name] for name in names})
-
-
-def _check_settings(problem: Problem) -> None:
-    for name, least in (
-        ("population", 2),
-        ("generations", 0),
-        ("controller_memory", 2),
-        ("max_tries", 1),
-        ("picks", 1),
-    ):
-        value = getattr(problem, name)
-        if not isinstance(value, int) or value < least:
-            raise InputError(f"search.{name} is {value!r}; allowed: an integer of {least} or more")
-    for name in (
-        *("mutation_ratio", "p_random", "p_reinforced", "p_prior", "p_evaluated"),
-        *("reinforced_whole", "rare"),
-    ):
-        value = getattr(problem, name)
-        if not 0 <= value <= 1:
-            raise InputError(f"search.{name} is {value!r}; allowed: 0 to 1")
-    if not math.isclose(total := sum(problem.mutation_probabilities), 1):
-        raise InputError(
-            f"search.p_random + p_reinforced + p_prior is {total:g} "
-            f"({' + '.join(f'{p:g}' for p in problem.mutation_probabilities)}); allowed: 1"
-        )
-    if problem.crossover not in CROSSOVERS:
-        raise InputError(
-            f"search.crossover is {problem.crossover!r}; allowed: {', '.join(CROSSOVERS)}"
-        )
-    if problem.depth < 1 or problem.num_choices < 2:
-        raise InputError(
-            f"architectures have {problem.depth} layers of {problem.num_choices} choices; allowed: "
-            "at least one layer and two choices, or there is nothing to search"
-        )
+    chosen = {name: getattr(section, name) for name in names}
+    return Problem(depth, num_choices, tuple(objectives), **chosen)
 
 
 def _check_picks(problem: Problem) -> None:

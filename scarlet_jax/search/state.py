@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_jax.differences import describe, differences
 from scarlet_jax.errors import InputError
 from scarlet_jax.search import storage
-from scarlet_jax.settings import describe, differences
 from scarlet_jax.space import Array
 
 FILE_NAME = "search.npz"

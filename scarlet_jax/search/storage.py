@@ -6,8 +6,6 @@ beside it, and used where the last one cannot be read.
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 from absl import logging
 from numpy.typing import NDArray
 
-from scarlet_jax.errors import InputError
+from scarlet_jax.files import naming
 
 CHECKSUM = "checksum"
 
@@ -26,41 +24,36 @@ def write(path: Path, arrays: Mapping[str, Any]) -> None:
     stored: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     stored[CHECKSUM] = np.array(_checksum(stored))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    partial = _beside(path, "partial")
+    with naming(partial), open(partial, "wb") as file:
         np.savez(file, **stored)
         file.flush()
         os.fsync(file.fileno())
     if path.exists():
-        os.replace(path, _previous(path))
+        os.replace(path, _beside(path, "previous"))
     os.replace(partial, path)
 
 
 def read(path: Path) -> dict[str, NDArray[Any]] | None:
     """The arrays of the file, of the one before it if that is damaged, or None without any.
 
-    Raises:
-      InputError: if there are files, but none can be read.
+    Between the two comes one that was written whole, but had no time to take its place.
+
+    What is damaged is named and passed over: all that is kept so can be computed again.
     """
-    damaged = []
-    for candidate in (path, _previous(path)):
-        if not candidate.exists():
-            continue
+    for candidate in (path, _beside(path, "partial"), _beside(path, "previous")):
         try:
-            arrays = _read(candidate)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            damaged.append(f"{candidate} cannot be read ({error})")
+            return _read(candidate)
+        except FileNotFoundError:
             continue
-        if damaged:
-            logging.warning("%s; going on from %s", damaged[0], candidate)
-        return arrays
-    if damaged:
-        raise InputError(f"{' and '.join(damaged)}; remove {'them' if damaged[1:] else 'it'}")
+        except Exception as error:  # damage makes zipfile and NumPy raise anything
+            reason = str(error) or type(error).__name__
+            logging.warning("%s is damaged and passed over: %s", candidate, reason)
     return None
 
 
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".previous")
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.name}.{what}")
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

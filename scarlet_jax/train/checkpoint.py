@@ -1,20 +1,59 @@
-"""Orbax checkpoints of a training state, each with the settings it was trained with."""
+"""Orbax checkpoints of a training state, each with what it was trained by and a digest of all.
+
+A checkpoint is a folder named after its step. Beside the state it holds a record, as JSON:
+
+  settings   what the weights depend on
+  metrics    all records up to this step
+  window     the metrics of the steps since the last of them
+  arrays     a digest of the state's arrays
+  sha256     a digest of the record itself
+"""
 
 import dataclasses
-from collections.abc import Mapping
+import errno
+import gc
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
-from scarlet_jax import settings as settings_lib
+from scarlet_jax import devices, files, processes, tensors
+from scarlet_jax.differences import describe, differences
 from scarlet_jax.errors import InputError
+from scarlet_jax.progress import quiet
 from scarlet_jax.train.step import TrainState
 
+DIRECTORY = "checkpoints"
+Metrics = Mapping[str, float]
 
-class Checkpoints:
-    """The checkpoints of one directory. A save that is killed leaves the one before intact.
+
+class Damaged(Exception):
+    """A file does not hold what was written; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is: its state, and the metrics up to there.
+
+    Attributes:
+      state: after so many steps.
+      metrics: the records of `metrics.jsonl`.
+      window: the metrics of every step since the last record.
+    """
+
+    state: TrainState
+    metrics: Sequence[Metrics] = ()
+    window: Sequence[Metrics] = ()
+
+
+class Writer:
+    """Saves checkpoints to a folder. A save that is killed leaves the one before intact.
 
     Args:
       directory: created if absent.
@@ -22,61 +61,133 @@ class Checkpoints:
       keep: how many of the latest checkpoints stay.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, Any], keep: int = 1):
-        self.directory = directory.absolute()
-        self.settings = settings
+    def __init__(self, directory: Path, settings: Mapping[str, Any], keep: int):
+        self.directory, self.settings = directory, settings
         self._manager = ocp.CheckpointManager(
-            self.directory,
+            directory.absolute(),
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True),
         )
 
-    def __enter__(self) -> "Checkpoints":
+    def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        with self._naming():
+            self._manager.close()
 
-    @property
-    def latest_step(self) -> int | None:
-        return self._manager.latest_step()
-
-    def save(self, state: TrainState) -> None:
+    def save(self, progress: Progress) -> None:
         """Saves in the background; the state may be donated at once."""
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_tree(state)), settings=ocp.args.JsonSave(self.settings)
-            ),
+        record = {
+            "settings": self.settings,
+            "metrics": list(progress.metrics),
+            "window": list(progress.window),
+            "arrays": _fingerprint(progress.state),
+        }
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(_tree(progress.state)),
+            record=ocp.args.JsonSave(files.signed(record)),
         )
+        with self._naming():
+            self._manager.save(int(progress.state.step), args=items)
 
-    def restore(self, state: TrainState) -> TrainState:
-        """The latest checkpoint, placed as `state` is; `state` itself where there is none.
-
-        Raises:
-          InputError: if the checkpoint cannot be read, or is of other settings: every field
-            that differs is named.
-        """
-        step = self.latest_step
-        if step is None:
-            return state
-        saved = self._read(step, settings=ocp.args.JsonRestore()).settings
-        differing = settings_lib.differences(saved, self.settings)
-        if differing:
-            raise InputError(
-                f"checkpoint {self.directory / str(step)} is of another configuration: "
-                f"{settings_lib.describe(differing)}; take the same one or another --workdir"
-            )
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _tree(state))
-        return TrainState(**self._read(step, state=ocp.args.StandardRestore(target)).state)
-
-    def _read(self, step: int, **items: Any) -> Any:
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Makes one `OSError` of what Orbax and TensorStore raise where nothing can be written."""
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except (OSError, ValueError, KeyError) as error:
+            yield
+        except Exception as error:
+            raise OSError(errno.EIO, _first_line(error), str(self.directory)) from error
+
+
+def steps(directory: Path) -> list[int]:
+    """The steps that have a checkpoint in a folder, the latest first."""
+    if not directory.is_dir():
+        return []
+    names = (path.name for path in directory.iterdir() if path.is_dir())
+    return sorted(
+        (int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True
+    )
+
+
+def restore(directory: Path, settings: Mapping[str, Any], state: TrainState) -> Progress | None:
+    """The latest checkpoint that is whole, placed as `state` is; None where there is none at all.
+
+    Reads only. A damaged checkpoint is named, and the one before it is used.
+
+    Raises:
+      InputError: if it is of other settings, naming every field that differs, or all are damaged.
+    """
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _tree(state))
+    to_state = ocp.args.StandardRestore(target)
+    for path, record in _records(directory):
+        if differing := differences(record["settings"], settings):
             raise InputError(
-                f"checkpoint {self.directory / str(step)} cannot be read "
-                f"({str(error).splitlines()[0]}); remove it to go on from the one before"
-            ) from error
+                f"checkpoint {path} is of another configuration or other data: "
+                f"{describe(differing)}; take the same one or another --workdir"
+            )
+        try:
+            found = TrainState(**_read(path / "state", ocp.StandardCheckpointHandler(), to_state))
+            if _fingerprint(found) != record["arrays"]:
+                raise Damaged("its arrays do not fit their digest")
+        except Damaged as damage:
+            _warn(path, damage)
+        else:
+            return Progress(found, record["metrics"], record["window"])
+    if latest := steps(directory):
+        raise InputError(f"no checkpoint of {directory} is whole; remove {latest} to start anew")
+    return None
+
+
+def discard(directory: Path, after: int) -> None:
+    """Removes the checkpoints of later steps, which are damaged; the first process does."""
+    for step in steps(directory):
+        if step > after and processes.is_first():
+            shutil.rmtree(directory / str(step))
+
+
+def latest_record(directory: Path) -> Mapping[str, Any]:
+    """The record of the latest checkpoint that has one, without its arrays; empty without any."""
+    return next((record for _, record in _records(directory)), {})
+
+
+def _records(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Checkpoints with a record that is whole, the latest first."""
+    for step in steps(directory):
+        path = directory / str(step)
+        try:
+            record = _read(path / "record", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
+            if not files.is_signed(record):
+                raise Damaged("its record does not fit its digest")
+        except Damaged as damage:
+            _warn(path, damage)
+        else:
+            yield path, record
+
+
+def _read(path: Path, handler: ocp.CheckpointHandler, how: ocp.args.CheckpointArgs) -> Any:
+    """What Orbax finds. Raises `Damaged` for whatever it raises, and keeps its tracebacks quiet."""
+    with quiet():
+        try:
+            with ocp.Checkpointer(handler) as checkpointer:
+                return checkpointer.restore(path.absolute(), args=how)
+        except Exception as error:
+            raise Damaged(_first_line(error)) from None
+        finally:
+            gc.collect()  # what failed says so when it is collected, if not here
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, without the specification that TensorStore appends."""
+    line = str(error).partition("\n")[0].partition(" [tensorstore_spec")[0]
+    return line or type(error).__name__
+
+
+def _warn(path: Path, damage: Damaged) -> None:
+    logging.warning("checkpoint %s is damaged and passed over: %s", path, damage)
+
+
+def _fingerprint(state: TrainState) -> str:
+    return tensors.fingerprint(devices.local(_tree(state)))
 
 
 def _tree(state: TrainState) -> dict[str, Any]:

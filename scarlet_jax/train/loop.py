@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from ml_collections import ConfigDict
 from scarlet_jax import devices, processes
 from scarlet_jax.errors import DivergedError
 from scarlet_jax.progress import Progress
-from scarlet_jax.train.checkpoint import Checkpoints
-from scarlet_jax.train.metrics import MetricsWriter
+from scarlet_jax.train import checkpoint, metrics
 from scarlet_jax.train.step import TrainState
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
@@ -45,7 +44,7 @@ def train(
       training: a training section of the configuration.
       mesh: the devices.
       directory: gets `checkpoints/`, and from the first process `metrics.jsonl` and TensorBoard
-        events.
+        events. What it holds of an earlier run is trusted by the digests of its checkpoints.
       settings: what the weights depend on; a checkpoint of others is refused.
       label: for the progress display.
       evaluate: scores the state every `eval_every` steps and at the end, into the metrics.
@@ -54,67 +53,87 @@ def train(
       The state after the last step.
 
     Raises:
-      InputError: for a checkpoint that cannot be read or is of other settings.
+      InputError: for checkpoints that are all damaged, or one that is of other settings.
       DivergedError: when the loss or the gradient is not finite.
     """
+    saved_in = directory / checkpoint.DIRECTORY
+    saved = checkpoint.restore(saved_in, settings, state) or checkpoint.Progress(state)
+    state, start = saved.state, int(saved.state.step)
+    if start >= training.steps:
+        if processes.is_first():
+            metrics.write(directory, saved.metrics)
+        return state
+    source = batches(start)
+    checkpoint.discard(saved_in, after=start)
     with ExitStack() as stack:
+        stack.enter_context(closing(source))
         checkpoints = stack.enter_context(
-            Checkpoints(directory / "checkpoints", settings, training.keep_checkpoints)
+            checkpoint.Writer(saved_in, settings, training.keep_checkpoints)
         )
-        state = checkpoints.restore(state)
-        start = int(state.step)
-        if start >= training.steps:
-            return state
-        writer = (
-            stack.enter_context(MetricsWriter(directory, start)) if processes.is_first() else None
-        )
+        writer = None
+        if processes.is_first():
+            writer = stack.enter_context(metrics.MetricsWriter(directory, saved.metrics, start))
         progress = stack.enter_context(Progress(label, training.steps, "step", start))
-        source = stack.enter_context(closing(batches(start)))
-        window, previous = Window(training.batch_size), None
+        window, records, previous = (
+            Window(training.batch_size, saved.window),
+            [*saved.metrics],
+            None,
+        )
         for done in range(start + 1, training.steps + 1):
-            state, metrics = step(state, devices.shard(mesh, computed_part(next(source))))
+            state, scores = step(state, devices.shard(mesh, computed_part(next(source))))
             if previous is not None:  # checked only now, so that the device is never idle
-                _check_finite(previous, done - 1, checkpoints)
-            previous = metrics
-            window.add(metrics)
+                _check_finite(previous, done - 1, saved_in)
+            previous = scores
+            window.add(scores)
 
             def is_due(every: int, done: int = done) -> bool:
                 return done == training.steps or bool(every and done % every == 0)
 
-            if is_due(training.checkpoint_every):
-                _check_finite(metrics, done, checkpoints)
-                checkpoints.save(state)
-            record = window.summary() if is_due(training.log_every) else {}
+            record, rate = window.summary() if is_due(training.log_every) else ({}, 0.0)
             if is_due(training.eval_every):
                 with window.paused():
                     record |= evaluate(state)
-            if record and writer is not None:
-                writer.write(done, record)
+            if record:
+                records.append({"step": done, **record})
+                if writer is not None:
+                    writer.write(records[-1], rate)
+            # After the record, which a run that goes on from here has to find in it.
+            if is_due(training.checkpoint_every):
+                _check_finite(scores, done, saved_in)
+                with window.paused():
+                    checkpoints.save(checkpoint.Progress(state, records, window.values()))
             progress.update(done, _detail(record))
     return state
 
 
 class Window:
-    """The metrics since the last summary, and the time spent on them."""
+    """The metrics since the last summary, and the time spent on them.
 
-    def __init__(self, batch_size: int):
+    Args:
+      batch_size: images a step.
+      before: the metrics of steps that an earlier run has done.
+    """
+
+    def __init__(self, batch_size: int, before: Sequence[Mapping[str, float]] = ()):
         self.batch_size = batch_size
-        self.metrics: list[dict[str, jax.Array]] = []
-        self.begin = time.monotonic()
+        self.metrics: list[Mapping[str, Any]] = list(before)
+        self.begin, self.steps = time.monotonic(), 0
 
-    def add(self, metrics: dict[str, jax.Array]) -> None:
+    def add(self, metrics: Mapping[str, jax.Array]) -> None:
         self.metrics.append(metrics)
+        self.steps += 1
 
-    def summary(self) -> dict[str, float]:
-        """Means, and the rate; starts a new window."""
-        record = {
-            name: float(np.mean([float(metrics[name]) for metrics in self.metrics]))
-            for name in self.metrics[0]
-        }
-        seconds = time.monotonic() - self.begin
-        record["images_per_second"] = len(self.metrics) * self.batch_size / seconds
-        self.metrics, self.begin = [], time.monotonic()
-        return record
+    def values(self) -> list[dict[str, float]]:
+        """The metrics of each step, read from the device."""
+        return [{name: float(value) for name, value in step.items()} for step in self.metrics]
+
+    def summary(self) -> tuple[dict[str, float], float]:
+        """Means, and images a second; starts a new window."""
+        values = self.values()
+        record = {name: float(np.mean([step[name] for step in values])) for name in values[0]}
+        rate = self.steps * self.batch_size / (time.monotonic() - self.begin)
+        self.metrics, self.begin, self.steps = [], time.monotonic(), 0
+        return record, rate
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -139,12 +158,12 @@ def computed_part(batch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: batch[name] for name in ("image", "label", "weight")}
 
 
-def _check_finite(metrics: Mapping[str, jax.Array], step: int, checkpoints: Checkpoints) -> None:
+def _check_finite(metrics: Mapping[str, jax.Array], step: int, saved_in: Path) -> None:
     for name in ("loss", "gradient_norm"):
         if not math.isfinite(value := float(metrics[name])):
-            latest = checkpoints.latest_step
-            saved = f"step {latest} is the last checkpoint" if latest else "nothing was saved yet"
+            saved = checkpoint.steps(saved_in)
+            last = f"step {saved[0]} is the last checkpoint" if saved else "nothing was saved yet"
             raise DivergedError(
-                f"{name} is {value} at step {step}; {saved} in {checkpoints.directory}. "
+                f"{name} is {value} at step {step}; {last} in {saved_in}. "
                 "Try a lower learning_rate, a longer warmup_steps or a clip_norm."
             )

@@ -1,10 +1,16 @@
 """Metrics by step: a JSON-lines file for programs, TensorBoard events for people."""
 
 import json
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from scarlet_jax.files import replace_text
 
 FILE_NAME = "metrics.jsonl"
 
@@ -14,17 +20,17 @@ class MetricsWriter:
 
     Args:
       directory: where `metrics.jsonl` and the events go; created if absent.
-      start_step: where training goes on; later records, of a run that was killed after its last
-        checkpoint, are dropped, since they will be written again.
+      records: those up to the step where training goes on. The file is written anew with them, so
+        that later ones, of a run that was killed after its last checkpoint, are dropped.
     """
 
-    def __init__(self, directory: Path, start_step: int):
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / FILE_NAME
-        kept = [record for record in read(directory) if record["step"] <= start_step]
-        path.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        self._file = path.open("a")
-        self._events = SummaryWriter(str(directory), purge_step=start_step + 1)
+    def __init__(self, directory: Path, records: Sequence[Mapping[str, float]], start_step: int):
+        write(directory, records)
+        self._file = (directory / FILE_NAME).open("a", encoding="utf-8")
+        # Written at once, in this thread: tensorboardX's own would die in silence on a full disk.
+        self._events = EventsWriter(str(directory / "events"), f".{os.getpid()}")
+        start = SessionLog(status=SessionLog.START)
+        self._add(Event(step=start_step + 1, session_log=start))  # hides what is dropped
 
     def __enter__(self) -> "MetricsWriter":
         return self
@@ -33,15 +39,30 @@ class MetricsWriter:
         self._file.close()
         self._events.close()
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+    def write(self, record: Mapping[str, float], rate: float) -> None:
+        """Appends a record, its "step" included.
+
+        Args:
+          record: what a run with the same settings repeats to the last digit.
+          rate: images a second, which goes to TensorBoard alone.
+        """
+        self._file.write(_line(record))
         self._file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        values = {name: value for name, value in record.items() if name != "step"}
+        for name, value in (values | {"images_per_second": rate}).items():
+            self._add(Event(step=int(record["step"]), summary=scalar(name, value)))
+        self._events.flush()
+
+    def _add(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._events.write_event(event)
 
 
-def read(directory: Path) -> list[dict[str, float]]:
-    """The records of a directory, in order; a last line that a kill cut short is left out."""
-    path = directory / FILE_NAME
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+def write(directory: Path, records: Sequence[Mapping[str, float]]) -> None:
+    """Replaces the directory's file. Raises `OSError` if it cannot."""
+    directory.mkdir(parents=True, exist_ok=True)
+    replace_text(directory / FILE_NAME, "".join(map(_line, records)))
+
+
+def _line(record: Mapping[str, float]) -> str:
+    return json.dumps(record) + "\n"

@@ -15,15 +15,12 @@ from ml_collections import ConfigDict
 
 from scarlet_jax import stacks, supernet
 from scarlet_jax.devices import DATA, normalise
-from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.space import Space
 from scarlet_jax.train import losses
 from scarlet_jax.train.optimizer import make_optimizer, make_schedule
 from scarlet_jax.train.sampler import paths_per_step, sample_paths
 
-SHARED_GRADIENTS = ("mean", "sum")
 Batch = Mapping[str, jax.Array]
 
 
@@ -65,35 +62,9 @@ class Task:
     shared_scale: float = 1.0
 
 
-def check_training(name: str, training: ConfigDict) -> None:
-    """Raises `InputError` for a setting of a training section that is out of range."""
-    lowest = {"steps": 1, "log_every": 1, "eval_every": 0}
-    lowest |= {"checkpoint_every": 1, "keep_checkpoints": 1}
-    for field, low in lowest.items():
-        if training[field] < low:
-            raise InputError(f"{name}.{field} is {training[field]}; allowed: {low} or more")
-    for field in ("ema_decay", "label_smoothing"):
-        if not 0 <= training[field] < 1:
-            raise InputError(f"{name}.{field} is {training[field]}; allowed: 0 to under 1")
-    if not 0 < training.statistics_rate <= 1:
-        raise InputError(
-            f"{name}.statistics_rate is {training.statistics_rate}; allowed: above 0 to 1"
-        )
-    make_optimizer(training)
-
-
-def check_supernet(training: ConfigDict, space: Space) -> int:
-    """The paths of a step. Raises `InputError` for an unknown sampler or shared gradient."""
-    if training.shared_gradient not in SHARED_GRADIENTS:
-        raise InputError(
-            f"shared_gradient {training.shared_gradient!r}; allowed: {', '.join(SHARED_GRADIENTS)}"
-        )
-    return paths_per_step(training.sampler, space)
-
-
 def supernet_task(plan: supernet.Plan, training: ConfigDict) -> Task:
     """Trains shared weights along sampled paths."""
-    paths = check_supernet(training, plan.space)
+    paths = paths_per_step(training.sampler, plan.space)
 
     def forward(
         params: Any, stats: Any, images: jax.Array, architecture: jax.Array, batch: Any, _: Any
