@@ -68,9 +68,14 @@ def prepare() -> workspace.Setup:
     return workspace.prepare(config, FLAGS.workdir)
 
 
-def command(name: str) -> str:
-    """How launcher `name` was called, for a report."""
-    return shlex.join(["python", "-m", f"launch.{name}", *sys.argv[1:]])
+def command(name: str, without: Sequence[str] = ()) -> str:
+    """Launcher `name` called as this one was, but for the flags `without`, for a report."""
+    left_out = flags.FlagValues()
+    left_out.set_gnu_getopt()  # whatever stands between them
+    for flag in without:
+        left_out[flag] = FLAGS[flag]
+    arguments = left_out(sys.argv, known_only=True)[1:]
+    return shlex.join(["python", "-m", f"launch.{name}", *arguments])
 
 
 def run(

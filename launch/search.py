@@ -15,6 +15,7 @@ from scarlet_jax import jobs
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.search --config=configs/mnist.py --workdir=runs/mnist"
+OWN_FLAGS = ("resume", "generations", "supernet")
 
 
 def main() -> None:
@@ -28,7 +29,8 @@ def main() -> None:
     begin = time.monotonic()
     state = jobs.search_supernet(setup, network, source)
     seconds = {"search": time.monotonic() - begin}
-    jobs.write_report(setup, state, common.command("search"), seconds)
+    retrain = common.command("train_subnet", without=OWN_FLAGS)
+    jobs.write_report(setup, state, common.command("search"), seconds, retrain)
     jobs.say_unreadable(setup)
 
 

@@ -10,8 +10,6 @@ Each goes on where an earlier run in the same work directory stopped, and leaves
 """
 
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import nullcontext
@@ -34,12 +32,13 @@ from scarlet_jax import (
     report,
     search,
     subnet,
+    summary,
     supernet,
     tensors,
 )
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import read_signed, write_signed
+from scarlet_jax.files import write_signed
 from scarlet_jax.nn import functional
 from scarlet_jax.progress import Progress, say
 from scarlet_jax.space import Array
@@ -52,9 +51,6 @@ from scarlet_jax.workspace import (
     training_settings,
     write,
 )
-
-RESULT = "result.json"  # in a subnet's folder
-
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -83,7 +79,7 @@ def run_pipeline(setup: Setup, command: str) -> Path:
     searched = time.monotonic()
     for number, pick in enumerate(search.pick_indices(setup.problem, state)):
         architecture = state.architectures[pick]
-        train_subnet(setup, architecture, _model_name(setup, number, architecture))
+        train_subnet(setup, architecture, summary.model_name(setup, number, architecture))
     seconds = {
         "supernet": trained - begin,
         "search": searched - trained,
@@ -246,6 +242,7 @@ def train_subnet(
         "name": name,
         **identity,
         "skip": skip,
+        "settings": training_settings(setup, "subnet", identity),
         "blocks": spaces.to_names(setup.space, architecture),
         "macs": count.macs,
         "params": count.params,
@@ -256,7 +253,7 @@ def train_subnet(
     if processes.is_first():
         models.save(_as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
     if processes.is_first():
-        write_signed(directory / RESULT, result)
+        write_signed(directory / summary.RESULT, result)
     say(
         f"{name}: test accuracy {result['test_accuracy']:.2%} of {result['test_images']} images, "
         f"{count.macs:,} MACs, {count.params:,} parameters, in {directory}"
@@ -271,13 +268,13 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
       InputError: if there is none of that name, its training is not finished, or its settings
         differ.
     """
-    result = _trained(setup, name)
-    if result is None:
-        trained = sorted(p.parent.name for p in setup.workdir.glob("subnets/*/result.json"))
+    trained = summary.results(setup.workdir)
+    if name not in trained:
         raise InputError(
             f"no trained subnet {name!r} in {setup.workdir}; there are: "
             f"{', '.join(trained) or 'none'}"
         )
+    result = trained[name]
     architecture = spaces.validate(setup.space, result["architecture"])
     network = _new_subnet(setup, architecture, result.get("skip", "identity"))
     keys = ("architecture", "weights")
@@ -499,7 +496,11 @@ def _share_unreadable(setup: Setup) -> None:
 
 @_one_writer
 def write_report(
-    setup: Setup, state: search.State, command: str, seconds: Mapping[str, float]
+    setup: Setup,
+    state: search.State,
+    command: str,
+    seconds: Mapping[str, float],
+    retrain: str = "python -m launch.train_subnet",
 ) -> Path:
     """Writes `report.html` of what the work directory holds. Returns its path.
 
@@ -508,96 +509,12 @@ def write_report(
       state: the search.
       command: what was run.
       seconds: what each job of it took.
+      retrain: what trains a subnet in this work directory, but for `--arch` and `--name`.
     """
     path = setup.workdir / "report.html"
     _share_unreadable(setup)
     if processes.is_first():
-        report.write_report(_report(setup, state, command, seconds), path)
+        contents = summary.make_report(setup, state, command, seconds, retrain)
+        report.write_report(contents, path)
     say(f"report: {path}")
     return path
-
-
-def _report(
-    setup: Setup, state: search.State, command: str, seconds: Mapping[str, float]
-) -> report.Report:
-    picks = search.pick_indices(setup.problem, state)
-    reproduction = {
-        "command": command,
-        "seed": str(setup.config.seed),
-        **devices.describe(),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
-        **{f"{name}, seconds in this run": f"{value:.0f}" for name, value in seconds.items()},
-    }
-    return report.Report(
-        title=f"SCARLET-NAS on {setup.config.data.source}, space {setup.space.name}",
-        space=setup.space,
-        supernet_curve=_curve(setup.workdir / "supernet"),
-        search=_searched(setup.problem, state),
-        models=[_model(setup, state, number, pick) for number, pick in enumerate(picks)],
-        reproduction=reproduction,
-        config=setup.config.to_yaml(),
-        notes=[str(setup.unreadable)] if len(setup.unreadable) else [],
-    )
-
-
-def _searched(problem: search.Problem, state: search.State) -> report.Search:
-    """The search as the report shows it: what is evaluated over what is computed."""
-    columns = dict(zip(problem.names, state.values.T, strict=True))
-    ranked = sorted(problem.objectives, key=lambda objective: objective.goal == "none")
-    upwards = next((o for o in ranked if o.is_evaluated), ranked[0])
-    others = [o for o in ranked if o is not upwards] or [upwards]
-    across = next((o for o in others if o.name == problem.pick_by), others[0])
-    front = search.front_indices(problem, state)
-    return report.Search(
-        architectures=state.architectures,
-        columns=columns,
-        axes=(across.name, upwards.name),
-        maximize=(across.goal == "max", upwards.goal == "max"),
-        feasible=problem.feasible(state.values),
-        born=state.born,
-        origin=[search.ORIGINS[code] for code in state.origin],
-        generations=[row[row >= 0] for row in state.survivors],
-        front=front[np.argsort(columns[across.name][front], kind="stable")],
-        hypervolume=search.hypervolume_curve(problem, state),
-    )
-
-
-def _curve(directory: Path) -> Sequence[Mapping[str, float]]:
-    """The metrics of a training, as its latest checkpoint has them."""
-    record = checkpoint.latest_record(directory / checkpoint.DIRECTORY)
-    return list(record.get("metrics", []))
-
-
-def _model_name(setup: Setup, number: int, architecture: Array) -> str:
-    """`model-NUMBER`, with a mark of its own where the pick of another search is so called."""
-    name = f"model-{number}"
-    result = _trained(setup, name)
-    if result is None or result["architecture"] == architecture.tolist():
-        return name
-    return f"{name}-{tensors.fingerprint(architecture)[:6]}"
-
-
-def _trained(setup: Setup, name: str) -> dict[str, Any] | None:
-    """The result of a retrained subnet, or None if there is none of that name."""
-    return read_signed(_subnet_directory(setup, name) / RESULT)
-
-
-def _model(setup: Setup, state: search.State, number: int, pick: int) -> report.Model:
-    """A picked model, with its scores where it has been retrained."""
-    architecture = state.architectures[pick]
-    name = _model_name(setup, number, architecture)
-    result = _trained(setup, name) or {}
-    counts = cost.costs(setup.space, architecture, **network_size(setup.config, setup.num_classes))
-    return report.Model(
-        name=name,
-        index=int(pick),
-        architecture=architecture.tolist(),
-        supernet_accuracy=float(state.values[pick, setup.problem.names.index("accuracy")]),
-        macs=int(counts[0]),
-        params=int(counts[1]),
-        validation_accuracy=result.get("validation_accuracy"),
-        test_accuracy=result.get("test_accuracy"),
-        test_images=result.get("test_images", 0),
-        curve=_curve(_subnet_directory(setup, name)) if result else [],
-    )

@@ -61,6 +61,8 @@ def test_the_main_job_leaves_what_it_promises(finished):
         assert result["test_images"] == 10
         assert result["macs"] == model["macs"]
         assert ",".join(map(str, model["architecture"])) in page
+    assert "trained model" in page
+    assert "not retrained yet" not in page
     assert "broken.png" in page
     assert len(finished.unreadable) == 1
     lines = (workdir / "supernet" / metrics.FILE_NAME).read_text().splitlines()
@@ -147,25 +149,15 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
     assert new | known >= {tuple(row) for row in state.architectures.tolist()}
     assert set(source.rglob("*")) - before <= set((source / "evaluations").iterdir())
     jobs.write_report(setup, state, "python -m launch.search", {})
-    assert "model-0" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "None of the picked models has been retrained yet." in page
+    assert "python -m launch.train_subnet --arch=" in page
     # Extended, it asks for nothing that it knows either.
     config.search.generations = 3
     asked.clear()
     longer = jobs.search_supernet(workspace.prepare(config, tmp_path), network, source)
     np.testing.assert_array_equal(longer.architectures[: len(state.born)], state.architectures)
     assert sum(map(len, asked)) <= len(longer.born) - len(state.born)
-
-
-def test_picks_of_a_longer_search_do_not_clash_with_those_before(finished):
-    setup, result = (
-        finished,
-        json.loads((finished.workdir / "subnets/model-0/result.json").read_text()),
-    )
-    same = np.array(result["architecture"], np.int32)
-    assert jobs._model_name(setup, 0, same) == "model-0"
-    other = (same + 1) % setup.space.num_choices
-    assert re.fullmatch("model-0-[0-9a-f]{6}", jobs._model_name(setup, 0, other))
-    assert jobs._model_name(setup, 9, other) == "model-9"
 
 
 def test_a_supernet_of_another_space_is_refused(finished, images, tmp_path):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 import jax
 import pytest
 import small
+from absl import flags
 
 import launch
-from launch import cache, cores, heap
+from launch import cache, common, cores, heap, search
 from scarlet_jax import workspace
 
 ROOT = Path(__file__).parent.parent
@@ -172,6 +174,31 @@ def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, 
     config.search.latency_table = str(table)
     config.search.latency_device = "cpu"
     workspace.prepare(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--config=c.py --workdir=w --resume --generations=40", "--config=c.py --workdir=w"),
+        ("--noresume --config c.py --generations 4 --workdir w", "--config c.py --workdir w"),
+        ("-supernet=s -config=c.py -workdir=w", "-config=c.py -workdir=w"),
+        ("--workdir='a b' --config.search.picks=2", "'--workdir=a b' --config.search.picks=2"),
+        ("--config.data.mean '(0.5,)' --supernet s --seed", "--config.data.mean '(0.5,)' --seed"),
+    ],
+)
+def test_another_launcher_is_called_without_the_flags_it_does_not_take(
+    arguments, expected, monkeypatch
+):
+    own = flags.FlagValues()
+    flags.DEFINE_boolean("resume", False, "", flag_values=own)
+    flags.DEFINE_integer("generations", None, "", flag_values=own)
+    flags.DEFINE_string("supernet", None, "", flag_values=own)
+    monkeypatch.setattr(common, "FLAGS", own)
+    monkeypatch.setattr(sys, "argv", ["search", *shlex.split(arguments)])
+    whole = common.command("search")
+    assert shlex.split(whole)[3:] == shlex.split(arguments)
+    other = common.command("train_subnet", without=search.OWN_FLAGS)
+    assert other == f"python -m launch.train_subnet {expected}"
 
 
 ASK = """import os

@@ -26,6 +26,7 @@ from scarlet_jax.report import (
     front,
     page,
     pieces,
+    style,
     tallies,
     write_report,
 )
@@ -68,13 +69,16 @@ def make_search(generations: int, size: int) -> Search:
 SEARCH = make_search(generations=3, size=10)
 
 
+VALUES = {"accuracy": 0.7, "macs": 1_234_567, "params": 45_678}
+UNTRAINED = {"validation_accuracy": None, "test_accuracy": None, "test_images": 0, "curve": ()}
+
+
 def make_model(name: str, **fields: object) -> Model:
     values = {
         "architecture": (0, 11, 12, 4),
         "index": None,
-        "supernet_accuracy": 0.7,
-        "macs": 1_234_567,
-        "params": 45_678,
+        "is_picked": True,
+        "values": VALUES,
         "validation_accuracy": 0.9,
         "test_accuracy": 0.875,
         "test_images": 1000,
@@ -87,7 +91,7 @@ def make_models(
     supernet: list[float], test: list[float | None], curve: contents.Curve = ()
 ) -> list[Model]:
     return [
-        make_model(f"model-{i}", supernet_accuracy=s, test_accuracy=t, curve=curve)
+        make_model(f"model-{i}", values=VALUES | {"accuracy": s}, test_accuracy=t, curve=curve)
         for i, (s, t) in enumerate(zip(supernet, test, strict=True))
     ]
 
@@ -104,6 +108,7 @@ def report() -> Report:
         supernet_curve=CURVE,
         search=SEARCH,
         models=models,
+        retrain=[],
         reproduction={"command": "python -m launch.pipeline", "seed": "17"},
         config="seed: 17\n",
         notes=["2 unreadable images: a.png, b.png"],
@@ -112,7 +117,7 @@ def report() -> Report:
 
 @pytest.fixture
 def empty() -> Report:
-    return Report("Empty", SPACE, [], None, [], {}, "", [])
+    return Report("Empty", SPACE, [], None, [], [], {}, "", [])
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +181,82 @@ def test_page_has_every_number(text: str) -> None:
 def test_headline_is_the_best_by_validation_accuracy() -> None:
     models = [
         make_model("high-test", validation_accuracy=0.90, test_accuracy=0.99),
-        make_model("dear", validation_accuracy=0.95, macs=2_000_000, test_accuracy=0.92),
-        make_model("cheap", validation_accuracy=0.95, macs=1_000_000, test_accuracy=0.93),
+        make_model("dear", validation_accuracy=0.95, values={"macs": 2e6}, test_accuracy=0.92),
+        make_model("cheap", validation_accuracy=0.95, values={"macs": 1e6}, test_accuracy=0.93),
+        make_model("untrained", values=VALUES | {"accuracy": 0.99}, **UNTRAINED),
     ]
     best = contents.best_model(models)
     assert best is not None
     assert (best[0].name, best[1]) == ("cheap", "validation accuracy")
     assert contents.best_model([]) is None
+
+
+def headline(text: str) -> str:
+    return text[text.index("</header>") : text.index("<h2>")]
+
+
+def test_what_is_not_retrained_is_said_with_the_commands_for_it(empty: Report) -> None:
+    models = [
+        make_model("new", values=VALUES | {"accuracy": 0.99}, **UNTRAINED),
+        make_model("old", values=VALUES | {"accuracy": 0.6}, is_picked=False, curve=()),
+    ]
+    commands = ["train --arch=1 --name=new", "search 'a & b'"]
+    text = page.render(replace(empty, models=models, retrain=commands))
+    assert "<b>old</b> is the only trained model: it scores 60.00% on" in headline(text)
+    listed = re.findall(r"not retrained yet: (.*?)\. These commands", text)
+    assert [re.sub("<.*?>", "", names) for names in listed] == ["● new"]
+    assert ">train --arch=1 --name=new\nsearch &#x27;a &amp; b&#x27;</pre>" in headline(text)
+    cards = re.findall(r"<article.*?</header>", text)
+    assert ["not retrained yet" in card for card in cards] == [True, False]
+    assert [">not picked<" in card for card in cards] == [False, True]
+    done = page.render(replace(empty, models=[make_model("a", curve=()), *models[1:]]))
+    assert "<b>a</b> is the best of 2 trained models, chosen by validation accuracy" in done
+    assert "retrained yet" not in headline(done)
+
+
+def test_if_nothing_is_retrained_the_headline_says_so(empty: Report) -> None:
+    models = [
+        make_model(f"m{i}", values=VALUES | {"accuracy": accuracy}, **UNTRAINED)
+        for i, accuracy in enumerate([0.6, 0.8, float("nan")])
+    ]
+    text = headline(page.render(replace(empty, models=models)))
+    nothing = "None of the picked models has been retrained yet."
+    assert f"{nothing} By supernet accuracy, <b>m1</b> is the best of them: it scores 80" in text
+    assert "has not been tested on held-out test images yet" in text
+    unknown = replace(empty, models=models[2:])
+    assert f'<p class="lead">{nothing}</p>' in page.render(unknown)
+
+
+def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None:
+    searched = {"accuracy": 0.7, "latency": 3.14159, "a<b": 0.123456, "macs": 1_234_567}
+    models = [
+        make_model("both", values=searched, curve=()),
+        make_model("outside", values=searched | {"accuracy": np.nan, "a<b": np.nan}, curve=()),
+    ]
+    text = page.render(replace(empty, models=models))
+    tiles = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text))
+    assert tiles == {
+        "test accuracy": "87.50%",
+        "validation accuracy": "90.00%",
+        "accuracy on the supernet": "70.00%",
+        "latency": "3.14\u202fms",
+        "a&lt;b": "0.1235",
+        "MACs": "1.23\u202fM",
+    }
+    assert "it scores 70.00% on the supernet, runs in 3.14\u202fms, takes 1.23\u202fM" in text
+    cards = re.findall(r"<article.*?</header>", text)
+    assert [re.findall(r"<span>latency <b>(.*?)</b>", card) for card in cards] == [
+        ["3.14\u202fms"]
+    ] * 2
+    assert "<span>a&lt;b <b>–</b></span>" in cards[1]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", text)]
+    assert ["87.50%", "1,000", "90.00%", "70.00%", "3.14\u202fms", "0.1235", "1,234,567"] in rows
+    assert ["87.50%", "1,000", "90.00%", "–", "3.14\u202fms", "–", "1,234,567"] in rows
+
+
+def test_marks_of_many_models_are_all_different() -> None:
+    assert len(set(style.marks(100))) == 100
+    assert len(style.marks(250)) == 250
 
 
 def test_best_row_alone_is_bold(empty: Report) -> None:
@@ -209,20 +283,21 @@ def test_kendall_tau_by_hand(empty: Report) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 5))),
+        st.tuples(*[st.one_of(st.none(), st.integers(0, 5))] * 2),
         min_size=0,
         max_size=8,
     )
 )
 @settings(deadline=None, max_examples=50)
 def test_kendall_tau_is_tau_b_of_the_models_that_have_both(
-    scores: list[tuple[int, int | None]],
+    scores: list[tuple[int | None, int | None]],
 ) -> None:
     models = make_models(
-        [s / 5 for s, _ in scores], [None if t is None else t / 5 for _, t in scores]
+        [np.nan if s is None else s / 5 for s, _ in scores],
+        [None if t is None else t / 5 for _, t in scores],
     )
     tau, count = contents.kendall_tau(models, "test_accuracy")
-    pairs = [(s, t) for s, t in scores if t is not None]
+    pairs = [(s, t) for s, t in scores if s is not None and t is not None]
     assert count == len(pairs)
     # tau-b from its definition: concordant minus discordant, over the pairs that are not tied.
     signs = [
@@ -380,7 +455,7 @@ def test_empty_states_are_said_in_words(empty: Report) -> None:
 
 
 def test_partial_runs_are_drawn(report: Report, empty: Report) -> None:
-    unfinished = make_model("model-0", validation_accuracy=None, test_accuracy=None, curve=[])
+    unfinished = make_model("model-0", **UNTRAINED)
     text = page.render(
         replace(
             report,
@@ -444,6 +519,7 @@ def test_figures_leave_global_settings_alone(report: Report) -> None:
     [
         ({"models": [make_model("bad", architecture=(0, 1))]}, r"shape \[2\]"),
         ({"models": [make_model("bad", test_accuracy=97.5)]}, r"bad has accuracy 97.5; allowed"),
+        ({"models": [make_model("bad", values={"accuracy": 1.5})]}, r"bad has accuracy 1.5; all"),
         ({"models": [make_model("bad", index=30)]}, r"bad's index is \[30\]; .* the 30 evaluated"),
         ({"models": [make_model("bad", index=2)]}, "bad is not number 2 of the history"),
         ({"models": [make_model("bad", index=2)], "search": None}, "the 0 evaluated"),

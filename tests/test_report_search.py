@@ -34,7 +34,14 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_report(searched: Search | None, **fields: object) -> Report:
-    values = {"models": [], "supernet_curve": [], "reproduction": {}, "config": "", "notes": []}
+    values = {
+        "models": [],
+        "supernet_curve": [],
+        "retrain": [],
+        "reproduction": {},
+        "config": "",
+        "notes": [],
+    }
     return Report(title="A run", space=SPACE, search=searched, **(values | fields))  # type: ignore[arg-type]
 
 
@@ -206,6 +213,21 @@ def test_data_are_the_history(by_hand: Search) -> None:
     assert data["front"] == [0, 6, 4]
     assert data["names"] == {"4": "a</script>b"}
     assert data["choices"] == spaces.choice_names(SPACE)
+
+
+def test_models_of_one_architecture_share_its_place(by_hand: Search) -> None:
+    same = {"index": 4, "architecture": (12, 1, 2, 3)}
+    unmeasured = make_model("unmeasured", index=5, architecture=(12, 1, 2, 3))
+    models = [make_model("a", **same), make_model("b", **same), unmeasured, make_model("outside")]
+    text = search.section(make_report(by_hand, models=models))
+    assert data_of(text)["names"] == {"4": "a, b"}
+    svg = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
+    texts = [e.text for e in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    assert {"a", "b"} < set(texts)
+    assert not {"unmeasured", "outside"} & set(texts)
+    listing = text[text.index("<details") : text.index("</details>")]
+    (row,) = re.findall(r'<th scope="row">5 (.*?)</th>', listing)
+    assert re.sub("<.*?>", "", row) == "● a ■ b"
 
 
 def parts(root: ElementTree.Element, shift: float = 0) -> list[tuple]:

@@ -23,18 +23,26 @@ VALIDATION = {"loss": "validation_loss", "accuracy": "validation_accuracy"}
 
 @dataclass(frozen=True)
 class Model:
-    """One picked architecture. Accuracies are in [0, 1], or None where not measured (yet)."""
+    """An architecture that is picked or trained. Accuracies are in [0, 1], None if not measured."""
 
     name: str
     architecture: Sequence[int]
     index: int | None  # into the search's history; None: not marked on the front
-    supernet_accuracy: float
-    macs: int
-    params: int
+    is_picked: bool  # by the search as it is now
+    values: Mapping[str, float]  # macs, params, and what was searched; NaN where not known
     validation_accuracy: float | None  # retrained, on held-out training images
     test_accuracy: float | None  # retrained
     test_images: int
     curve: Curve
+
+    @property
+    def is_trained(self) -> bool:
+        return self.validation_accuracy is not None or self.test_accuracy is not None
+
+    @property
+    def supernet_accuracy(self) -> float | None:
+        accuracy = self.values.get("accuracy", math.nan)
+        return None if math.isnan(accuracy) else accuracy
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Report:
     supernet_curve: Curve
     search: Search | None
     models: Sequence[Model]
+    retrain: Sequence[str]  # commands that train the models which are not, and renew the page
     reproduction: Mapping[str, str]  # command, seed, versions, device, wall times
     config: str  # YAML
     notes: Sequence[str]
@@ -131,12 +140,14 @@ def best_model(models: Sequence[Model]) -> tuple[Model, str] | None:
     """The best model and the name of the score that chose it; of equals the one of fewest MACs.
 
     Validation accuracy decides, so that the test images take no part in the choice; test
-    accuracy, then the supernet's, where no model has been validated.
+    accuracy, then the supernet's, where no model has been validated. So the best is a trained
+    one, if any is.
     """
     for score in ("validation_accuracy", "test_accuracy", "supernet_accuracy"):
         scored = [model for model in models if getattr(model, score) is not None]
         if scored:
-            return max(scored, key=lambda m: (getattr(m, score), -m.macs)), score.replace("_", " ")
+            best = max(scored, key=lambda model: (getattr(model, score), -model.values["macs"]))
+            return best, score.replace("_", " ")
     return None
 
 
@@ -144,7 +155,7 @@ def kendall_tau(models: Sequence[Model], score: str) -> tuple[float | None, int]
     """Kendall's tau-b of the supernet's accuracies against `score` of the retrained models.
 
     Args:
-      models: the picked models; those without the score are left out.
+      models: those without one of the two are left out.
       score: `validation_accuracy` or `test_accuracy`.
 
     Returns:
@@ -154,7 +165,7 @@ def kendall_tau(models: Sequence[Model], score: str) -> tuple[float | None, int]
     pairs = [
         (model.supernet_accuracy, getattr(model, score))
         for model in models
-        if getattr(model, score) is not None
+        if None not in (model.supernet_accuracy, getattr(model, score))
     ]
     if len(pairs) < 2:
         return None, len(pairs)

@@ -81,7 +81,11 @@ def explorer_data(
         "architecture": [spaces.to_text(row) for row in search.architectures[shown]],
         "choices": spaces.choice_names(space),
         "front": [place_of[index] for index in search.front.tolist() if index in place_of],
-        "names": {place_of[m.index]: m.name for m in models if m.index in place_of},
+        "names": {
+            place: ", ".join(names)
+            for index, place in place_of.items()
+            if (names := [model.name for model in models if model.index == index])
+        },
     }
 
 

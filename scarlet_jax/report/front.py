@@ -38,14 +38,15 @@ class FrontFigure:
 def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
     """The search on its two axes.
 
-    All that was evaluated, the survivors and fronts by generation, the final front and the
-    picked models.
+    All that was evaluated, the survivors and fronts by generation, the final front and those
+    models that are in the history.
     """
     points = search.points()
+    named = sum(model.index is not None for model in models)
     label = (
         f"Scatter plot of {quantity(search.axes[1]).label} against "
         f"{quantity(search.axes[0]).label}: {len(points)} architectures evaluated, the survivors "
-        f"of each generation, {len(search.front)} on the final front, {len(models)} picked"
+        f"of each generation, {len(search.front)} on the final front, {named} models named"
     )
     with matplotlib.rc_context(figures.SETTINGS):
         figure = Figure(figsize=SIZE, layout="constrained")

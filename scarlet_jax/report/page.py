@@ -1,5 +1,6 @@
 """The report as one self-contained HTML page: nothing is loaded, and no script is needed."""
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -13,8 +14,8 @@ from scarlet_jax.report.pieces import (
     mark_span,
     model_marks,
     percent,
+    quantity,
     scientific,
-    short,
     table,
 )
 from scarlet_jax.report.style import MARKS, STYLE, marks
@@ -43,7 +44,7 @@ def render(report: Report) -> str:
             f"<header><h1>{title}</h1>{_space_line(report)}</header>",
             _headline(report),
             _section("Search", search.section(report)),
-            _section("Picked architectures", _architectures(report)),
+            _section("Models", _architectures(report)),
             _section("Supernet score against retrained accuracy", _scores(report.models)),
             _section("Supernet training", _supernet_curves(report.supernet_curve)),
             _section("Retraining", _model_curves(report.models)),
@@ -73,34 +74,71 @@ def _space_line(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    best = contents.best_model(report.models)
-    if best is None:
+    if not report.models:
         return empty("No model has been picked yet.")
+    return _best(report.models) + _not_retrained(report)
+
+
+def _best(models: Sequence[Model]) -> str:
+    """The best model's numbers, large, and a sentence about it."""
+    count = sum(model.is_trained for model in models)
+    best = contents.best_model(models)
+    nothing = "None of the picked models has been retrained yet."
+    if best is None:
+        return f'<p class="lead">{nothing}</p>\n'
     model, score = best
-    headline, result = _result(model)
-    tiles = (headline, ("MACs", short(model.macs)), ("parameters", short(model.params)))
-    count = len(report.models)
-    among = "the only picked model"
-    if count > 1:
-        among = f"the best of {count} picked models, chosen by {score}"
-    items = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in tiles)
+    name = f"<b>{escape(model.name)}</b>"
+    among = f"{name} is the best of {count} trained models, chosen by {score}"
+    if count == 1:
+        among = f"{name} is the only trained model"
+    if count == 0:
+        among = f"{nothing} By {score}, {name} is the best of them"
+    tiles = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in _numbers(model))
+    clauses = [quantity(name).words(value) for name, value in model.values.items()]
+    does = ", ".join(filter(None, clauses))
     return (
-        f'<dl class="tiles">{items}</dl>\n'
-        f'<p class="lead"><b>{escape(model.name)}</b> is {among}: it takes {short(model.macs)} '
-        f"multiply-adds an image, has {short(model.params)} parameters and {result}.</p>"
+        f'<dl class="tiles">{tiles}</dl>\n'
+        f'<p class="lead">{among}: it {does} and {_tested(model)}.</p>\n'
     )
 
 
-def _result(model: Model) -> tuple[tuple[str, str], str]:
-    """The best-founded accuracy of a model as name and value, and in words."""
-    if model.test_accuracy is not None:
-        accuracy = percent(model.test_accuracy)
-        words = f"gets {accuracy} of {model.test_images:,} held-out test images right"
-        return ("test accuracy", accuracy), words
-    untested = "has not been tested on held-out test images yet"
-    if model.validation_accuracy is not None:
-        return ("validation accuracy", percent(model.validation_accuracy)), untested
-    return ("accuracy on the supernet", percent(model.supernet_accuracy)), untested
+def _tested(model: Model) -> str:
+    if model.test_accuracy is None:
+        return "has not been tested on held-out test images yet"
+    accuracy = percent(model.test_accuracy)
+    return f"gets {accuracy} of {model.test_images:,} held-out test images right"
+
+
+def _numbers(model: Model) -> list[tuple[str, str]]:
+    """Everything measured of a model, as names and values in HTML."""
+    retrained = [
+        ("test accuracy", percent(model.test_accuracy)),
+        ("validation accuracy", percent(model.validation_accuracy)),
+    ]
+    return [
+        *(retrained if model.is_trained else []),
+        *(
+            (escape(quantity(name).label), escape(quantity(name).text(value)))
+            for name, value in model.values.items()
+        ),
+    ]
+
+
+def _not_retrained(report: Report) -> str:
+    """Which models are not, and the commands for it."""
+    names = [
+        f"{mark} {escape(model.name)}"
+        for model, mark in zip(report.models, model_marks(report.models), strict=True)
+        if not model.is_trained
+    ]
+    if not names:
+        return ""
+    commands = escape("\n".join(report.retrain))
+    return (
+        f"<p>Picked, but not retrained yet: {', '.join(names)}. These commands retrain what is "
+        "not, and write this page anew:</p>\n"
+        f'<pre class="copy" title="one click selects them">{commands}</pre>'
+    )
 
 
 def _architectures(report: Report) -> str:
@@ -119,14 +157,9 @@ def _architectures(report: Report) -> str:
 
 def _card(report: Report, model: Model, mark: str) -> str:
     name = escape(model.name)
-    facts = [
-        ("test", percent(model.test_accuracy)),
-        ("validation", percent(model.validation_accuracy)),
-        ("on the supernet", percent(model.supernet_accuracy)),
-        ("MACs", short(model.macs)),
-        ("parameters", short(model.params)),
-    ]
-    spans = "".join(f"<span>{key} <b>{value}</b></span>" for key, value in facts)
+    status = "picked" if model.is_picked else "not picked"
+    spans = f"<span>{status}{'' if model.is_trained else ', not retrained yet'}</span>"
+    spans += "".join(f"<span>{key} <b>{value}</b></span>" for key, value in _numbers(model))
     drawing = diagram.block_diagram(report.space, model.architecture, model.name)
     return (
         f'<article class="model"><header><h3>{mark} {name}</h3>{spans}</header>\n'
@@ -138,35 +171,35 @@ def _card(report: Report, model: Model, mark: str) -> str:
 
 
 def _scores(models: Sequence[Model]) -> str:
-    best = contents.best_model(models)
-    if best is None:
+    if not models:
         return empty("No model has been picked yet.")
-    head = ("model", "supernet", "validation", "test", "test images", "MACs", "parameters")
+    best = contents.best_model(models)
+    names = list(dict.fromkeys(name for model in models for name in model.values))
+    labels = [escape(quantity(name).label) for name in names]
+    head = ("model", "test", "test images", "validation", *labels)
     rows = [
-        _score_row(model, mark, model is best[0])
+        _score_row(model, mark, names, best is not None and model is best[0])
         for model, mark in zip(models, model_marks(models), strict=True)
     ]
+    caption = "Accuracies and costs of the picked models, then of the others that are trained"
+    chosen = f" Bold: the best, chosen by {best[1]}." if best else ""
     sentences = [_tau_sentence(models, score) for score in ("validation_accuracy", "test_accuracy")]
     return (
-        table("Scores of the models", "Accuracies and costs of the picked models", head, rows)
-        + '<p class="muted">Supernet: with the supernet\'s weights, on validation images. '
-        f"Validation and test: retrained. Bold: the best, chosen by {best[1]}.</p>\n"
+        table("Scores of the models", caption, head, rows)
+        + '<p class="muted">On the supernet: with its weights, on validation images. '
+        f"Validation and test: retrained.{chosen}</p>\n"
         f"<p>{' '.join(sentences)} The fewer the models, the weaker it is as evidence.</p>"
     )
 
 
-def _score_row(model: Model, mark: str, is_best: bool) -> str:
-    cells = "".join(
-        f"<td>{cell}</td>"
-        for cell in (
-            percent(model.supernet_accuracy),
-            percent(model.validation_accuracy),
-            percent(model.test_accuracy),
-            "–" if model.test_accuracy is None else f"{model.test_images:,}",
-            f"{model.macs:,}",
-            f"{model.params:,}",
-        )
+def _score_row(model: Model, mark: str, names: Sequence[str], is_best: bool) -> str:
+    retrained = (
+        percent(model.test_accuracy),
+        "–" if model.test_accuracy is None else f"{model.test_images:,}",
+        percent(model.validation_accuracy),
     )
+    searched = [quantity(name).exact(model.values.get(name, math.nan)) for name in names]
+    cells = "".join(f"<td>{cell}</td>" for cell in (*retrained, *map(escape, searched)))
     kind = ' class="best"' if is_best else ""
     return f'<tr{kind}><th scope="row">{mark} {escape(model.name)}</th>{cells}</tr>'
 
@@ -205,7 +238,7 @@ def _model_curves(models: Sequence[Model]) -> str:
             for line in _lines(model.curve, metric, color, (color, marker))
         ]
         plots.append(_curve_plot(lines, metric, "models", "Retrained models"))
-    names = [(mark, model.name) for mark, model in zip(own, models, strict=True)]
+    names = [(mark, model.name) for mark, model in zip(own, models, strict=True) if model.curve]
     return _legend(names) + "<p>Thin lines: training. Marked: validation.</p>" + _pair(plots)
 
 

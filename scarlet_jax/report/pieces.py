@@ -38,17 +38,27 @@ class Quantity:
     label: str
     unit: str  # for the label of an axis; empty where the numbers say it
     write: Callable[[float], str]
+    clause: str = ""  # what a model does, with {} for the value
 
     def text(self, value: float) -> str:
         """A value with its unit; a dash for NaN."""
         return "–" if math.isnan(value) else self.write(value)
 
+    def exact(self, value: float) -> str:
+        """The same, but a count with all of its digits."""
+        is_count = self.write is short and not math.isnan(value)
+        return f"{value:,.0f}" if is_count else self.text(value)
+
+    def words(self, value: float) -> str:
+        """What a model does; empty for NaN, and where no clause says it."""
+        return "" if math.isnan(value) else self.clause.format(self.text(value))
+
 
 QUANTITIES = {
-    "accuracy": Quantity("accuracy on the supernet", "", percent),
-    "macs": Quantity("MACs", "", short),
-    "params": Quantity("parameters", "", short),
-    "latency": Quantity("latency", "ms", lambda value: f"{value:.3g}\u202fms"),
+    "accuracy": Quantity("accuracy on the supernet", "", percent, "scores {} on the supernet"),
+    "macs": Quantity("MACs", "", short, "takes {} multiply-adds an image"),
+    "params": Quantity("parameters", "", short, "has {} parameters"),
+    "latency": Quantity("latency", "ms", lambda value: f"{value:.3g}\u202fms", "runs in {}"),
 }
 
 

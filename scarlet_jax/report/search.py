@@ -1,5 +1,6 @@
 """The page's section on the search: its front, its progress, its choices and its mutations."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
 
@@ -48,7 +49,7 @@ def _front_caption(search: Search) -> str:
     return (
         f"Grey: all {count:,} architectures evaluated.{crosses} Coloured: the survivors, by the "
         f"generation that first kept them, with the front of {drawn} as a line. Bold line: "
-        f"the final front. Named: the picked models.{pointed}"
+        f"the final front. Named: the picked and the trained models.{pointed}"
     )
 
 
@@ -57,13 +58,12 @@ def _front(space: Space, search: Search, models: Sequence[Model]) -> str:
     if not size:
         return empty("No feasible architecture has been found yet.")
     listed = search.front[tallies.spread(size, FRONT_ROWS)].tolist()
-    names = {
-        model.index: f" {mark} {escape(model.name)}"
-        for model, mark in zip(models, model_marks(models), strict=True)
-    }
+    names: defaultdict[int | None, str] = defaultdict(str)
+    for model, mark in zip(models, model_marks(models), strict=True):
+        names[model.index] += f" {mark} {escape(model.name)}"
     labels = [escape(quantity(name).label) for name in search.columns]
     head = ["architecture", *labels, "generation", "origin", "choices"]
-    rows = [_member_row(space, search, index, names.get(index, "")) for index in listed]
+    rows = [_member_row(space, search, index, names[index]) for index in listed]
     what = "the final front" if size == len(listed) else f"{len(listed)} of the final front"
     listing = table("The final front", f"The members of {what}, as a list", head, rows)
     summary = f"The final front: {size:,} architecture{'' if size == 1 else 's'}"

@@ -58,7 +58,7 @@ p { margin: .4rem 0 .9rem; max-width: 46rem; }
 .lead { font-size: 1.05rem; }
 .muted, figcaption, .empty { color: var(--muted); }
 .empty { font-style: italic; }
-.tiles { display: flex; flex-wrap: wrap; gap: 12px 44px; margin: 1.5rem 0 .9rem; }
+.tiles { display: flex; flex-wrap: wrap; gap: 12px 32px; margin: 1.5rem 0 .9rem; }
 .tiles div { display: flex; flex-direction: column-reverse; }
 .tiles dt { color: var(--muted); font-size: .85rem; }
 .tiles dd {
@@ -153,6 +153,7 @@ code.copy {
   border: 1px solid var(--grid); user-select: all; white-space: nowrap; overflow-x: auto;
 }
 pre { background: var(--panel); padding: 14px 18px; border-radius: 8px; overflow-x: auto; }
+pre.copy { user-select: all; }
 summary { cursor: pointer; }
 @media (max-width: 600px) {
   main { padding: 24px 16px 48px; }
@@ -164,5 +165,9 @@ summary { cursor: pointer; }
 
 
 def marks(count: int) -> list[tuple[str, str, str]]:
-    """Colour, Matplotlib marker and character of the first `count` models."""
-    return [MARKS[i % len(MARKS)] for i in range(count)]
+    """Colour, Matplotlib marker and character of the first `count` models.
+
+    The next ten have the same colours with other marks, and so on: 100 are all different.
+    """
+    turns = [divmod(i, len(MARKS)) for i in range(count)]
+    return [(MARKS[i][0], *MARKS[(i + turn) % len(MARKS)][1:]) for turn, i in turns]

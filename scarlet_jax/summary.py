@@ -1,0 +1,168 @@
+"""What a work directory has to report: its search, and every model that is picked or trained."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scarlet_jax import cost, devices, report, search, tensors
+from scarlet_jax import space as spaces
+from scarlet_jax.differences import differences
+from scarlet_jax.files import read_signed
+from scarlet_jax.report.contents import Curve
+from scarlet_jax.space import Array
+from scarlet_jax.train import checkpoint
+from scarlet_jax.workspace import Setup, data_settings, network_size
+
+RESULT = "result.json"  # in a subnet's folder
+Result = dict[str, Any]  # what `jobs.train_subnet` returns
+
+
+def results(workdir: Path) -> dict[str, Result]:
+    """The result of every trained subnet by its name, in the order of the names."""
+    found = {p.parent.name: read_signed(p) for p in sorted(workdir.glob(f"subnets/*/{RESULT}"))}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def _curve(directory: Path) -> Curve:
+    return list(_record(directory).get("metrics", []))
+
+
+def _record(directory: Path) -> Mapping[str, Any]:
+    return checkpoint.latest_record(directory / checkpoint.DIRECTORY)
+
+
+def model_name(setup: Setup, number: int, architecture: Array) -> str:
+    """What pick NUMBER is called: as it was trained by the main job, or `model-NUMBER`.
+
+    With a mark of its own where the pick of another search is so called.
+    """
+    name = f"model-{number}"
+    own = sorted(setup.workdir.glob("subnets/model-*"))
+    begun = {path.name: _record(path).get("settings", {}) for path in own}
+    ended = {known: result["settings"] for known, result in results(setup.workdir).items()}
+    trained = {
+        known: settings.get("architecture")
+        for known, settings in {**begun, **ended}.items()
+        if known in begun
+    }
+    for known in (name, *trained):
+        if trained.get(known) == architecture.tolist():
+            return known
+    return f"{name}-{tensors.fingerprint(architecture)[:6]}" if name in trained else name
+
+
+def make_report(
+    setup: Setup, state: search.State, command: str, seconds: Mapping[str, float], retrain: str
+) -> report.Report:
+    """The report of a work directory; see `jobs.write_report` for the arguments."""
+    reproduction = {
+        "command": command,
+        "seed": str(setup.config.seed),
+        **devices.describe(),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
+        **{f"{name}, seconds in this run": f"{value:.0f}" for name, value in seconds.items()},
+    }
+    found = results(setup.workdir)
+    trained = {name: result for name, result in found.items() if _is_of(setup, result)}
+    foreign = ", ".join(name for name in found if name not in trained)
+    notes = [f"Subnets of another space or other data are not shown: {foreign}"] if foreign else []
+    models = _models(setup, state, trained)
+    commands = [
+        f"{retrain} --arch={spaces.to_text(model.architecture)} --name={model.name}"
+        for model in models
+        if not model.is_trained
+    ]
+    return report.Report(
+        title=f"SCARLET-NAS on {setup.config.data.source}, space {setup.space.name}",
+        space=setup.space,
+        supernet_curve=_curve(setup.workdir / "supernet"),
+        search=_searched(setup.problem, state),
+        models=models,
+        retrain=[*commands, command] if commands else [],
+        reproduction=reproduction,
+        config=setup.config.to_yaml(),
+        notes=[*notes, str(setup.unreadable)] if len(setup.unreadable) else notes,
+    )
+
+
+def _is_of(setup: Setup, result: Result) -> bool:
+    """Whether a subnet was trained in the setup's space, on its data."""
+    own = {"space": setup.config.space.to_dict(), "data": data_settings(setup)}
+    return not differences({part: result["settings"][part] for part in own}, own)
+
+
+def _models(setup: Setup, state: search.State, trained: Mapping[str, Result]) -> list[report.Model]:
+    """Those of the picks in the picks' order, then the other trained ones by name."""
+    picks = state.architectures[search.pick_indices(setup.problem, state)].tolist()
+    done = [result["architecture"] for result in trained.values()]
+    todo = {
+        model_name(setup, number, np.array(pick, np.int32)): {"architecture": pick}
+        for number, pick in enumerate(picks)
+        if pick not in done
+    }
+
+    def place(model: report.Model) -> tuple[int, str]:
+        return picks.index(model.architecture) if model.is_picked else len(picks), model.name
+
+    models = [
+        _model(setup, state, name, result, result["architecture"] in picks)
+        for name, result in {**trained, **todo}.items()
+    ]
+    return sorted(models, key=place)
+
+
+def _model(
+    setup: Setup, state: search.State, name: str, result: Result, is_picked: bool
+) -> report.Model:
+    """A model with all that is known of it: by the search, by its architecture, by training.
+
+    Of one that is not trained, the result has the architecture alone.
+    """
+    path = np.array(result["architecture"], np.int32)
+    places = np.flatnonzero((state.architectures == path).all(axis=1))
+    index = int(places[0]) if len(places) else None
+    row = setup.problem.computed_values(path[None])[0] if index is None else state.values[index]
+    counts = cost.costs(setup.space, path, **network_size(setup.config, setup.num_classes))
+    macs, params = counts.tolist()  # of skips that are identities; training may have had others
+    return report.Model(
+        name=name,
+        architecture=result["architecture"],
+        index=index,
+        is_picked=is_picked,
+        values={
+            **dict(zip(setup.problem.names, row.tolist(), strict=True)),
+            "macs": result.get("macs", macs),
+            "params": result.get("params", params),
+        },
+        validation_accuracy=result.get("validation_accuracy"),
+        test_accuracy=result.get("test_accuracy"),
+        test_images=result.get("test_images", 0),
+        curve=_curve(setup.workdir / "subnets" / name) if "test_accuracy" in result else [],
+    )
+
+
+def _searched(problem: search.Problem, state: search.State) -> report.Search:
+    """The search as the report shows it: what is evaluated over what is computed."""
+    columns = dict(zip(problem.names, state.values.T, strict=True))
+    ranked = sorted(problem.objectives, key=lambda objective: objective.goal == "none")
+    upwards = next((o for o in ranked if o.is_evaluated), ranked[0])
+    others = [o for o in ranked if o is not upwards] or [upwards]
+    across = next((o for o in others if o.name == problem.pick_by), others[0])
+    front = search.front_indices(problem, state)
+    return report.Search(
+        architectures=state.architectures,
+        columns=columns,
+        axes=(across.name, upwards.name),
+        maximize=(across.goal == "max", upwards.goal == "max"),
+        feasible=problem.feasible(state.values),
+        born=state.born,
+        origin=[search.ORIGINS[code] for code in state.origin],
+        generations=[row[row >= 0] for row in state.survivors],
+        front=front[np.argsort(columns[across.name][front], kind="stable")],
+        hypervolume=search.hypervolume_curve(problem, state),
+    )

@@ -1,0 +1,218 @@
+"""What a report tells of a work directory: nothing that is picked or trained is left out.
+
+Results are written by hand, and scores are made up: nothing is trained.
+"""
+
+import dataclasses
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from scarlet_jax import cost, files, jobs, search, summary, workspace
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+from scarlet_jax.train import checkpoint
+from scarlet_jax.train.step import TrainState
+from scarlet_jax.workspace import network_size, training_settings
+
+COMMAND = "python -m launch.search --config=c.py --workdir=w --resume"
+RETRAIN = "python -m launch.train_subnet --config=c.py --workdir=w"
+# By the number of blocks, which are equal: all of a front where more blocks are more accurate.
+EARLY = [[0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0]]
+LATE = [[0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 1, 1, 1]]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    small.write_images(folder)
+    return folder
+
+
+@pytest.fixture
+def setup(images, tmp_path):
+    config = small.config(images)
+    config.space.update({"widths": (8,) * 5, "strides": (2, 1, 1, 1, 1), "kernels": (3, 5)})
+    config.search.update({"population": 8, "picks": 3})
+    return workspace.prepare(config, tmp_path)
+
+
+def searched(setup, architectures, accuracies=None):
+    """A search that has evaluated just these architectures."""
+    paths = np.array(architectures, np.int32)
+    scores = np.linspace(0.5, 0.9, len(paths)) if accuracies is None else np.array(accuracies)
+    state = search.init(setup.problem, seed=0)
+    batch = search.ask(setup.problem, state)
+    origin = np.zeros(len(paths), np.int8)
+    batch = dataclasses.replace(batch, architectures=paths, origin=origin)
+    columns = np.stack([scores] * len(setup.problem.evaluated), axis=1)
+    return search.tell(setup.problem, state, batch, columns)
+
+
+def write_result(setup, name, path, **fields):
+    """As training leaves it, but for the weights."""
+    directory = setup.workdir / "subnets" / name
+    directory.mkdir(parents=True)
+    result = {
+        "name": name,
+        "architecture": path,
+        "settings": training_settings(setup, "subnet", {"architecture": path}),
+        "blocks": spaces.to_names(setup.space, path),
+        "validation_accuracy": 0.8,
+        "test_accuracy": 0.75,
+        "test_images": 10,
+        **fields,
+    }
+    files.write_signed(directory / summary.RESULT, result)
+
+
+def report_of(setup, state):
+    return summary.make_report(setup, state, COMMAND, {}, RETRAIN)
+
+
+def test_a_longer_search_forgets_nothing_that_is_trained(setup):
+    for number, architecture in enumerate(EARLY):
+        write_result(setup, f"model-{number}", architecture)
+    write_result(setup, "best", [0] * 5, validation_accuracy=0.9)
+    longer = searched(setup, EARLY + LATE, [0.5, 0.6, 0.7, 0.55, 0.65, 0.75])
+    report = report_of(setup, longer)
+    picks, others = report.models[:3], report.models[3:]
+    assert [model.architecture for model in picks] == LATE
+    assert [model.index for model in picks] == [3, 4, 5]
+    assert [model.name for model in others] == ["best", "model-0", "model-1", "model-2"]
+    assert [model.index for model in others] == [None, 0, 1, 2]
+    for model in report.models:
+        assert model.is_picked == (model in picks)
+        assert model.is_trained == (model in others)
+    lines = [
+        f"{RETRAIN} --arch={spaces.to_text(model.architecture)} --name={model.name}"
+        for model in picks
+    ]
+    assert report.retrain == [*lines, COMMAND]
+    jobs.write_report(setup, longer, COMMAND, {}, RETRAIN)
+    page = (setup.workdir / "report.html").read_text()
+    assert "<b>best</b> is the best of 4 trained models, chosen by validation accuracy" in page
+    assert "\n".join(report.retrain) in page
+    assert all(f"{model.name}</h3>" in page for model in report.models)
+
+
+def test_once_all_is_trained_there_is_nothing_to_run(setup):
+    for number, architecture in enumerate(EARLY):
+        write_result(setup, f"model-{number}", architecture)
+    report = report_of(setup, searched(setup, EARLY))
+    assert [model.name for model in report.models] == ["model-0", "model-1", "model-2"]
+    assert report.retrain == []
+
+
+def test_a_pick_keeps_its_trained_model_whatever_its_number_is_now(setup):
+    first, second, third = np.array(EARLY, np.int32)
+    write_result(setup, "model-0", second.tolist())
+    assert summary.model_name(setup, 1, second) == "model-0"
+    assert re.fullmatch("model-0-[0-9a-f]{6}", summary.model_name(setup, 0, first))
+    assert summary.model_name(setup, 2, third) == "model-2"
+    report = report_of(setup, searched(setup, EARLY))
+    assert [model.is_trained for model in report.models] == [False, True, False]
+    write_result(setup, "model-1", second.tolist())
+    assert summary.model_name(setup, 1, second) == "model-1"
+
+
+def test_a_pick_that_a_user_trained_is_trained_and_the_main_job_trains_its_own(setup):
+    """The user's may be of other settings, with which the main job could not go on."""
+    write_result(setup, "mine", EARLY[0])
+    report = report_of(setup, searched(setup, EARLY))
+    assert [model.name for model in report.models] == ["mine", "model-1", "model-2"]
+    assert [model.is_picked for model in report.models] == [True] * 3
+    assert len(report.retrain) == 3
+    assert summary.model_name(setup, 0, np.array(EARLY[0], np.int32)) == "model-0"
+
+
+def test_of_a_model_outside_of_the_history_all_is_told_that_can_be_computed(setup):
+    accuracy, macs = setup.problem.objectives
+    objectives = (
+        accuracy,
+        search.Objective("latency", "min", compute=lambda paths: paths.sum(axis=1) / 4),
+        dataclasses.replace(macs, weight=0.0),
+        search.Objective("robustness", "max", weight=0.5),
+    )
+    problem = dataclasses.replace(setup.problem, objectives=objectives)
+    setup = dataclasses.replace(setup, problem=problem)
+    state = searched(setup, EARLY)
+    write_result(setup, "outside", LATE[2])
+    *inside, outside = report_of(setup, state).models
+    size = network_size(setup.config, setup.num_classes)
+    macs, params = cost.costs(setup.space, np.array(LATE[2]), **size)
+    computed = {"latency": 0.75, "macs": macs, "params": params}
+    unknown = {"accuracy": np.nan, "robustness": np.nan}
+    assert outside.values == pytest.approx({**computed, **unknown}, nan_ok=True)
+    assert list(outside.values) == [*problem.names, "params"]
+    for model, row in zip(inside, state.values, strict=True):
+        assert list(model.values.values())[:4] == row.tolist()
+
+
+def test_a_search_by_latency_shows_latency(setup):
+    section, size = setup.config.search, network_size(setup.config, setup.num_classes)
+    section.objectives.update({"macs": {"goal": "none", "weight": 0.0, "max": np.inf}})
+    section.objectives.update({"latency": {"goal": "min", "weight": 0.5}})
+    section.pick_by = "latency"
+    macs = cost.tables(setup.space, **size).macs
+    table = dataclasses.replace(macs, stem=1.0, layers=macs.layers * 1e-3, head=macs.head * 0.0)
+    objectives = search.built_in(setup.space, section.objectives, latency=table, **size)
+    problem = search.make_problem(5, setup.space.num_choices, objectives, section)
+    setup = dataclasses.replace(setup, problem=problem)
+    state = searched(setup, EARLY)
+    write_result(setup, "outside", LATE[2])
+    jobs.write_report(setup, state, COMMAND, {})
+    page = (setup.workdir / "report.html").read_text()
+    *inside, took = [
+        f"{value:.3g}\u202fms" for value in table(np.array([*EARLY, LATE[2]], np.int32))
+    ]
+    assert f"<dt>latency</dt><dd>{took}</dd>" in page
+    assert f"runs in {took}" in page
+    assert re.findall(r"<span>latency <b>(.*?)</b>", page) == [*inside, took]  # the cards
+
+
+def test_counts_are_those_of_the_network_that_was_trained(setup):
+    write_result(setup, "folded", LATE[0], macs=123_456, params=7_890, skip="folded")
+    model = report_of(setup, searched(setup, EARLY)).models[-1]
+    assert (model.values["macs"], model.values["params"]) == (123_456, 7_890)
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [("space", "kernels", (5, 3)), ("space", "widths", (8,)), ("data", "image_size", 9)],
+)
+def test_subnets_of_another_space_or_other_data_are_named_and_not_shown(
+    setup, section, field, value
+):
+    settings = training_settings(setup, "subnet", {"architecture": LATE[0]})
+    settings[section] = {**settings[section], field: value}
+    write_result(setup, "other", LATE[0], settings=settings)
+    report = report_of(setup, searched(setup, EARLY))
+    assert "other" not in [model.name for model in report.models]
+    assert report.notes == ["Subnets of another space or other data are not shown: other"]
+
+
+def test_a_pick_does_not_take_the_name_of_a_training_that_was_not_finished(setup):
+    folder = setup.workdir / "subnets" / "model-0" / checkpoint.DIRECTORY
+    settings = training_settings(setup, "subnet", {"architecture": LATE[0]})
+    state = TrainState(jnp.int32(2), jnp.zeros(2), None, None, None)
+    with checkpoint.Writer(folder, settings, keep=1) as writer:
+        writer.save(checkpoint.Progress(state))
+    assert summary.model_name(setup, 0, np.array(LATE[0], np.int32)) == "model-0"
+    other = summary.model_name(setup, 0, np.array(EARLY[0], np.int32))
+    assert re.fullmatch("model-0-[0-9a-f]{6}", other)
+
+
+def test_results_are_by_name(setup):
+    assert summary.results(setup.workdir) == {}
+    for name in ("b", "a"):
+        write_result(setup, name, LATE[0])
+    assert [(k, v["name"]) for k, v in summary.results(setup.workdir).items()] == [
+        ("a", "a"),
+        ("b", "b"),
+    ]
+    with pytest.raises(InputError, match=r"no trained subnet 'x' in .*; there are: a, b"):
+        jobs.evaluate_subnet(setup, "x")
