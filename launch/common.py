@@ -110,15 +110,15 @@ def run(
             jax.config.update("jax_exec_time_optimization_effort", FLAGS.compile_effort)
             heap.collect_rarely()
             main()
-        except (InputError, DivergedError, MismatchError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            processes.leave(2)
         except KeyboardInterrupt:
             kept = "workdir" in FLAGS and FLAGS.workdir
             advice = "; the same command goes on from the last checkpoint" if kept else ""
             print(f"\nstopped{advice}", file=sys.stderr)
             processes.leave(130)
-        except Exception:
+        except Exception as error:
+            if line := _explained(error):
+                print(f"error: {line}", file=sys.stderr)
+                processes.leave(2)
             if FLAGS.coordinator:
                 traceback.print_exc()
                 processes.leave(1)
@@ -126,6 +126,18 @@ def run(
 
     _define_start()
     app.run(guarded, flags_parser=_parse)
+
+
+def _explained(error: Exception) -> str:
+    """What is wrong with the input or the machine; nothing for a fault of the program."""
+    if isinstance(error, InputError | DivergedError | MismatchError):
+        return str(error)
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+        return f"{os.fspath(error.filename)}: {reason}" if error.filename else reason
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"out of memory ({_one_line(str(error))[:200]}); try smaller batches or images"
+    return ""
 
 
 def _define_start() -> None:
@@ -173,7 +185,7 @@ def _parse(argv: list[str]) -> list[str]:
         fail(f"--config cannot be read: {_one_line(str(error.__cause__ or error))}")
     except KeyError as error:
         fail(f"--config has no setting {_one_line(str(error.args[0]))}")
-    except (flags.Error, AttributeError, TypeError, ValueError) as error:
+    except (flags.Error, AttributeError, TypeError, ValueError, ArithmeticError) as error:
         fail(_one_line(str(error)))
     return remaining
 

@@ -34,6 +34,8 @@ def hold(directory: Path) -> Iterator[None]:
       InputError: if another process writes there, saying which.
       OSError: if nothing can be written there.
     """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; allowed: a folder, or a name that is free")
     directory.mkdir(parents=True, exist_ok=True)
     path = directory.resolve() / FILE_NAME
     if path in _held:

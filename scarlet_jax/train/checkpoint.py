@@ -12,6 +12,7 @@ A checkpoint is a folder named after its step. Beside the state it holds a recor
 import dataclasses
 import errno
 import gc
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from scarlet_jax.progress import quiet
 from scarlet_jax.train.step import TrainState
 
 DIRECTORY = "checkpoints"
+ROOM = 2**20  # bytes that a checkpoint takes beside its arrays, at most
 Metrics = Mapping[str, float]
 
 
@@ -87,6 +89,7 @@ class Writer:
             state=ocp.args.StandardSave(_tree(progress.state)),
             record=ocp.args.JsonSave(files.signed(record)),
         )
+        check_room(self.directory, progress.state)
         with self._naming():
             self._manager.save(int(progress.state.step), args=items)
 
@@ -97,6 +100,15 @@ class Writer:
             yield
         except Exception as error:
             raise OSError(errno.EIO, _first_line(error), str(self.directory)) from error
+
+
+def check_room(directory: Path, state: TrainState) -> None:
+    """Raises `OSError` if a folder's disk has no room: libraries would not say it so well."""
+    needed = ROOM + sum(leaf.nbytes for leaf in jax.tree.leaves(_tree(state)))
+    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    if (free := shutil.disk_usage(nearest).free) < needed:
+        reason = f"a checkpoint needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(directory))
 
 
 def steps(directory: Path) -> list[int]:
