@@ -25,6 +25,14 @@ ARCH_HELP = (
 
 # Ours. A strict-fair step of S2 takes a TPU's compiler a third as long, and moves fewer bytes.
 COMPILE_EFFORT = -1.0
+# Whatever the environment says: the same seed is to give the same result.
+NUMERICS = {
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+}
 
 
 def define_config() -> None:
@@ -107,6 +115,8 @@ def run(
             elif FLAGS.num_processes is not None or FLAGS.process_id is not None:
                 raise InputError("--num_processes and --process_id go with --coordinator")
             cache.use(FLAGS.compilation_cache)
+            for name, value in NUMERICS.items():
+                jax.config.update(name, value)
             jax.config.update("jax_exec_time_optimization_effort", FLAGS.compile_effort)
             heap.collect_rarely()
             main()

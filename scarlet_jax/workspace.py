@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -50,6 +51,9 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
     models.check_image_size(space, config.data.image_size)
     for name, section in (("supernet", config.supernet), ("subnet", config.subnet)):
         devices.check_batch_size(f"{name}.batch_size", section.batch_size)
+    own = config.supernet.batch_size, config.subnet.batch_size
+    part = max(*own, config.search.batch_size * jax.process_count()) // jax.process_count()
+    data.check_shared_memory(config.data, part)
     splits = data.load(config.data, config.seed)
     if not len(splits.validation):
         raise InputError(

@@ -1,7 +1,13 @@
 """Images from MNIST, class folders or TFDS preparations, as batches."""
 
 from scarlet_jax.data.examination import describe, examine
-from scarlet_jax.data.pipeline import Batch, Unreadable, eval_batches, train_batches
+from scarlet_jax.data.pipeline import (
+    Batch,
+    Unreadable,
+    check_shared_memory,
+    eval_batches,
+    train_batches,
+)
 from scarlet_jax.data.sources import Example, Source
 from scarlet_jax.data.splits import Splits, load
 
@@ -11,6 +17,7 @@ __all__ = [
     "Source",
     "Splits",
     "Unreadable",
+    "check_shared_memory",
     "describe",
     "eval_batches",
     "examine",

@@ -6,9 +6,11 @@ or the step at which reading began.
 
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Generator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypedDict
 
 import grain.python as grain
@@ -22,6 +24,9 @@ from scarlet_jax.data.decode import UnreadableImage
 from scarlet_jax.data.sources import Source
 from scarlet_jax.errors import InputError
 
+SHARED_MEMORY = Path("/dev/shm")  # of Linux; other systems set no limit
+BATCHES_A_WORKER = 3  # being filled, waiting, and taken
+BYTES_BESIDE = 12  # an image's label, weight and index
 GREY = 128  # every pixel of an image that stands for an unreadable one or for padding
 
 Element = tuple[NDArray[np.uint8], int, float, int]  # image, label, weight, index
@@ -120,6 +125,23 @@ def eval_batches(
     examples = grain.MapDataset.range(padded).map(partial(_eval_example, source, data))
     batches = examples.batch(part, batch_fn=_stack)[process_index::process_count]
     return _read(batches, source, data, unreadable)
+
+
+def check_shared_memory(data: ConfigDict, batch_size: int) -> None:
+    """Raises `InputError` where reader processes have no room to hand over batches of such a size.
+
+    While training batches are waiting, an evaluation has readers of its own.
+    """
+    if not data.workers or not SHARED_MEMORY.is_dir():
+        return
+    size = batch_size * (data.image_size**2 * data.channels + BYTES_BESIDE)
+    needed = 2 * (data.workers * BATCHES_A_WORKER + 1) * size
+    if (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
+        raise InputError(
+            f"data.workers is {data.workers}, whose batches take {needed / 1e6:,.1f} MB of "
+            f"{SHARED_MEMORY}, and {free / 1e6:,.1f} MB are free; allowed: fewer workers, 0 for "
+            "none, or more shared memory (docker run --shm-size)"
+        )
 
 
 def _part(batch_size: int, process_count: int) -> int:
