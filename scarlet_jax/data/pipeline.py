@@ -25,8 +25,8 @@ from scarlet_jax.data.sources import Source
 from scarlet_jax.errors import InputError
 
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; other systems set no limit
-BATCHES_A_WORKER = 3  # being filled, waiting, and taken
-BYTES_BESIDE = 12  # an image's label, weight and index
+BATCHES_A_WORKER = 5  # that Grain has there at once, measured
+BATCH_OVERHEAD = 4 * 4096  # bytes: every array is rounded up to a page
 GREY = 128  # every pixel of an image that stands for an unreadable one or for padding
 
 Element = tuple[NDArray[np.uint8], int, float, int]  # image, label, weight, index
@@ -134,7 +134,7 @@ def check_shared_memory(data: ConfigDict, batch_size: int) -> None:
     """
     if not data.workers or not SHARED_MEMORY.is_dir():
         return
-    size = batch_size * (data.image_size**2 * data.channels + BYTES_BESIDE)
+    size = batch_size * data.image_size**2 * data.channels + BATCH_OVERHEAD
     needed = 2 * (data.workers * BATCHES_A_WORKER + 1) * size
     if (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
         raise InputError(
@@ -242,5 +242,12 @@ def _read(
         for batch in iterator:
             unreadable.update(source, batch)
             yield batch
+    except RuntimeError as error:
+        if "Worker process was terminated" not in str(error):
+            raise
+        raise InputError(
+            f"a reader process of data.workers={data.workers} was ended by the system, as when "
+            f"memory or {SHARED_MEMORY} is full; allowed: fewer workers, or 0 for none"
+        ) from error
     finally:
         iterator.close()
