@@ -64,6 +64,7 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
         (weights, "--format=coreml", out): "value should be one of <stablehlo|onnx|litert>",
         (f"--weights={tmp_path}", "--format=onnx", out): "there is no model file",
         (weights, "--format=onnx", "--out=/nonexistent/m"): "/nonexistent/m cannot be written",
+        (weights, "--format=onnx", f"--out={folder}"): "not in the place of a folder",
         (weights, "--format=onnx", out, "--batch_size=some"): "--batch_size is 'some'; allowed: an",
         (
             weights,

@@ -17,16 +17,24 @@ from absl import logging
 from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import check_replaceable
 
 CHECKSUM = "checksum"
 
 
 def write(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Replaces the file in one step; the one before becomes `NAME.previous`."""
+    """Replaces the file in one step; the one before becomes `NAME.previous`.
+
+    Raises:
+      InputError: if something else than a file is in the place of one.
+      OSError: if the file cannot be written.
+    """
     stored: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     stored[CHECKSUM] = np.array(_checksum(stored))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    for place in (path, _previous(path), partial):
+        check_replaceable(place)
     with open(partial, "wb") as file:
         np.savez(file, **stored)
         file.flush()
