@@ -12,6 +12,7 @@ Each goes on where an earlier run in the same work directory stopped, and leaves
 import json
 import os
 import platform
+import reprlib
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import lru_cache
@@ -49,6 +50,8 @@ from scarlet_jax.workspace import (
     without_operational,
     write,
 )
+
+LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 
 
 def run_pipeline(setup: Setup, command: str) -> Path:
@@ -195,8 +198,10 @@ def train_subnet(
         the classifier starts anew.
 
     Raises:
-      InputError: for an initial model of another network, or see `workspace.prepare`.
+      InputError: for a name that is no folder's, an initial model of another network, or see
+        `workspace.prepare`.
     """
+    directory = _subnet_directory(setup, name)
     identity: dict[str, Any] = {"architecture": architecture.tolist()}
     if initial is None:
         network, skip = _new_subnet(setup, architecture), "identity"
@@ -209,7 +214,6 @@ def train_subnet(
         scores = score(state, setup.splits.validation)
         return {f"validation_{key}": scores[key] for key in ("accuracy", "loss")}
 
-    directory = _subnet_directory(setup, name)
     task = steps.subnet_task(network.graphdef)
     state = _train(setup, network, task, "subnet", name, directory, identity, evaluate)
     count = cost.of_network(
@@ -379,8 +383,12 @@ def _as_model(
 
 
 def _subnet_directory(setup: Setup, name: str) -> Path:
-    if not name or Path(name).name != name:
-        raise InputError(f"subnet name {name!r}; allowed: a plain folder name")
+    is_plain = name.isprintable() and not set(name) & set("/\\") and name.strip(". ")
+    if not is_plain or len(name.encode()) > LONGEST_NAME:
+        raise InputError(
+            f"subnet name {reprlib.repr(name)}; allowed: a plain folder name, printable and of at "
+            f"most {LONGEST_NAME} bytes"
+        )
     return setup.workdir / "subnets" / name
 
 
