@@ -359,12 +359,16 @@ def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> f
             f"data.channels is {channels}"
         )
     names = setup.splits.class_names
-    if not models.has_classes(initial, names):
+    start = models.arrange_classifier(initial, names)
+    if start is None:
         before, now = initial.num_classes, setup.num_classes
         say(f"a new classifier: {before} classes before, {now} others now")
-        initial = models.replace_classifier(initial, names, seed=setup.config.seed)
-    network = _new_subnet(setup, architecture, initial.skip)
-    return network._replace(params=initial.network.params, stats=initial.network.stats)
+        start = models.replace_classifier(initial, names, seed=setup.config.seed)
+    elif initial.class_names != names:
+        by = "name" if set(initial.class_names) == set(names) else "number"
+        say(f"the classifier's outputs in the order of the data's classes, matched by {by}")
+    network = _new_subnet(setup, architecture, start.skip)
+    return network._replace(params=start.network.params, stats=start.network.stats)
 
 
 def _as_model(

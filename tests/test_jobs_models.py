@@ -1,5 +1,6 @@
 """Trained subnets as model files, and training from one."""
 
+import dataclasses
 import json
 
 import jax
@@ -94,6 +95,21 @@ def test_other_classes_get_a_new_classifier(trained, images, tmp_path, monkeypat
         model.network.params["head"]["convolution"]["kernel"],
     )
     assert start["head"]["classifier"]["kernel"].shape == (16, 2)
+
+
+@pytest.mark.parametrize("by", ["name", "number"])
+def test_the_same_classes_in_another_order_keep_their_outputs(
+    by, trained, images, tmp_path, monkeypatch, capsys
+):
+    model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
+    other = models.arrange_classifier(model, model.class_names[::-1])
+    if by == "number":
+        other = dataclasses.replace(model, class_names=models.number_names(2))
+    setup = workspace.prepare(small.config(images), tmp_path)
+    jobs.train_subnet(setup, PATH, "fourth", other)
+    assert f"in the order of the data's classes, matched by {by}\n" in capsys.readouterr().out
+    assert jax.tree.all(jax.tree.map(np.array_equal, seen[0][1:], model.network[1:]))
+    assert models.load(tmp_path / "subnets" / "fourth").class_names == small.CLASSES
 
 
 def test_weights_of_another_network_are_refused(trained, images, tmp_path):
