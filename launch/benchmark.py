@@ -43,7 +43,7 @@ def main() -> None:
     _describe(space, network)
     benchmark_table.run(
         space,
-        list(zip(FLAGS.arch, architectures, strict=True)),
+        list(zip(map(spaces.label, FLAGS.arch, architectures), architectures, strict=True)),
         network,
         accuracies=accuracies,
         csv_path=FLAGS.csv,

@@ -20,7 +20,7 @@ from scarlet_jax.files import local_path
 FLAGS = flags.FLAGS
 ARCH_HELP = (
     "An architecture: a preset (scarlet-a, scarlet-b, scarlet-c, all-identity, all-k7e6) or "
-    "comma-separated choices, as indices or names."
+    "comma-separated choices, as indices or names; or as JSON, such as front.json has."
 )
 
 # Ours. A strict-fair step of S2 takes a TPU's compiler a third as long, and moves fewer bytes.

@@ -21,7 +21,7 @@ USAGE = (
     "python -m launch.convert --from=ScarletA.pth.tar --to=models/scarlet-a\n"
     "  python -m launch.convert --from=models/scarlet-a --to=ScarletA.pth"
 )
-OURS = ("arch", "labels", "image_size")  # what a model file has
+OF_THEIRS = ("arch", "labels", "image_size", "state")  # flags of a PyTorch file alone
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def from_release(source: Path, target: Path) -> Model:
     architecture = spaces.parse(S2, FLAGS.arch) if FLAGS.arch else None
     names = release.read_names(FLAGS.labels) if FLAGS.labels else None
     model = release.to_model(
-        torch_file.read(source),
+        torch_file.read(source, FLAGS.state),
         source=str(source),
         architecture=architecture,
         class_names=names,
@@ -54,7 +54,7 @@ def from_release(source: Path, target: Path) -> Model:
 
 
 def to_release(source: Path, target: Path) -> Model:
-    given = [f"--{name}" for name in OURS if FLAGS[name].present]
+    given = [f"--{name}" for name in OF_THEIRS if FLAGS[name].present]
     if given:
         raise InputError(f"{' and '.join(given)} given, but {source} is a model file with its own")
     files.check_writable(target)
@@ -89,6 +89,12 @@ if __name__ == "__main__":
     flags.DEFINE_string("arch", None, common.ARCH_HELP + " Of a PyTorch file; inferred by default.")
     common.define_path(
         "labels", None, "A file of class names for a PyTorch file, one a line; numbers by default."
+    )
+    flags.DEFINE_string(
+        "state",
+        "",
+        "The key of the weights in a PyTorch file that holds several states, such as state_dict "
+        "beside state_dict_ema.",
     )
     flags.DEFINE_integer("image_size", 224, "Pixels a side, for a PyTorch file.")
     common.run(main, USAGE, required=("from", "to"))

@@ -32,11 +32,11 @@ def main() -> None:
         say(f"{FLAGS.subnet}: {text} on {images:.0f} test images")
         return
     network = jobs.load_supernet(setup)
-    for text, accuracy in zip(
-        FLAGS.arch, jobs.evaluate_paths(setup, network, architectures), strict=True
-    ):
+    names = map(spaces.label, FLAGS.arch, architectures)
+    accuracies = jobs.evaluate_paths(setup, network, architectures)
+    for name, accuracy in zip(names, accuracies, strict=True):
         say(
-            f"{text}: supernet accuracy {accuracy:.4f} on {len(setup.splits.validation)} "
+            f"{name}: supernet accuracy {accuracy:.4f} on {len(setup.splits.validation)} "
             "validation images"
         )
 

@@ -75,15 +75,15 @@ def _images(model: models.Model, unreadable: data.Unreadable) -> tuple[images.Ba
         return images.random(model, FLAGS.images or NOISE_IMAGES), []
     section = images.fitted(FLAGS.config.data, model)
     splits = data.load(section, FLAGS.config.seed)
-    images.check_classes(model, splits.class_names)
+    outputs = images.check_classes(model, splits.class_names)
 
     def read(label: str, source: data.Source, count: int, batch_size: int) -> images.Batches:
         total = min(count or len(source), len(source))
         with Progress(label, total, "image") as progress:
             done = 0
-            for batch in images.read(source, section, count, batch_size, unreadable):
-                yield batch
-                done += len(batch[1])
+            for pixels, labels in images.read(source, section, count, batch_size, unreadable):
+                yield pixels, outputs[labels]
+                done += len(labels)
                 progress.update(done)
 
     calibration = (

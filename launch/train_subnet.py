@@ -23,7 +23,8 @@ def main() -> None:
     architecture = spaces.parse(workspace.make_space(FLAGS.config), FLAGS.arch)
     setup = common.prepare()
     initial = models.load(FLAGS.weights) if FLAGS.weights else None
-    jobs.train_subnet(setup, architecture, FLAGS.name or FLAGS.arch, initial)
+    name = FLAGS.name or spaces.label(FLAGS.arch, architecture)
+    jobs.train_subnet(setup, architecture, name, initial)
     jobs.say_unreadable(setup)
 
 

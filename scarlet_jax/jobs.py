@@ -10,6 +10,7 @@ Each goes on where an earlier run in the same work directory stopped, and leaves
 """
 
 import json
+import reprlib
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import nullcontext
@@ -52,6 +53,7 @@ from scarlet_jax.workspace import (
     write,
 )
 
+LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -218,8 +220,10 @@ def train_subnet(
         the classifier starts anew.
 
     Raises:
-      InputError: for an initial model of another network, or see `workspace.prepare`.
+      InputError: for a name that is no folder's, an initial model of another network, or see
+        `workspace.prepare`.
     """
+    directory = _subnet_directory(setup, name)
     identity: dict[str, Any] = {"architecture": architecture.tolist()}
     if initial is None:
         network, skip = _new_subnet(setup, architecture), "identity"
@@ -232,7 +236,6 @@ def train_subnet(
         scores = score(state, setup.splits.validation)
         return {f"validation_{key}": scores[key] for key in ("accuracy", "loss")}
 
-    directory = _subnet_directory(setup, name)
     task = steps.subnet_task(network.graphdef)
     state = _train(setup, network, task, "subnet", name, directory, identity, evaluate)
     count = cost.of_network(
@@ -383,12 +386,16 @@ def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> f
             f"data.channels is {channels}"
         )
     names = setup.splits.class_names
-    if not models.has_classes(initial, names):
+    start = models.arrange_classifier(initial, names)
+    if start is None:
         before, now = initial.num_classes, setup.num_classes
         say(f"a new classifier: {before} classes before, {now} others now")
-        initial = models.replace_classifier(initial, names, seed=setup.config.seed)
-    network = _new_subnet(setup, architecture, initial.skip)
-    return network._replace(params=initial.network.params, stats=initial.network.stats)
+        start = models.replace_classifier(initial, names, seed=setup.config.seed)
+    elif initial.class_names != names:
+        by = "name" if set(initial.class_names) == set(names) else "number"
+        say(f"the classifier's outputs in the order of the data's classes, matched by {by}")
+    network = _new_subnet(setup, architecture, start.skip)
+    return network._replace(params=start.network.params, stats=start.network.stats)
 
 
 def _as_model(
@@ -407,8 +414,12 @@ def _as_model(
 
 
 def _subnet_directory(setup: Setup, name: str) -> Path:
-    if not name or Path(name).name != name:
-        raise InputError(f"subnet name {name!r}; allowed: a plain folder name")
+    is_plain = name.isprintable() and not set(name) & set("/\\") and name.strip(". ")
+    if not is_plain or len(name.encode()) > LONGEST_NAME:
+        raise InputError(
+            f"subnet name {reprlib.repr(name)}; allowed: a plain folder name, printable and of at "
+            f"most {LONGEST_NAME} bytes"
+        )
     return setup.workdir / "subnets" / name
 
 

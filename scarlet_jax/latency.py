@@ -21,6 +21,7 @@ negative: of each layer by choice and by the channels of its input; of the head 
 its input; and as `stem` what a network takes beyond them: stem, separable block, the call itself.
 As identities keep their channels, a layer's input is as wide as the output of any layer before it,
 or of the separable block; in a space without identities, only as that of the layer before it.
+Other widths of the space may be there for a layer, and are passed over.
 
 Also there, if `measure_table` made it, and not read:
   dtype, batch_size: of the computation; times are of the whole batch.
@@ -219,13 +220,15 @@ def load(
 
     Raises:
       InputError: if it cannot be read, is no latency table of the known version, is of another
-        space, size or device, or lacks a time.
+        space, size or device, lacks a time, or has a layer, choice or width that is none of the
+        space.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8-sig")
+        record = json.loads(text, object_pairs_hook=_unique)
     except OSError as error:
         raise InputError(f"latency table {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"latency table {path} is not JSON: {error}") from error
     expected = differences.flatten(
         {
@@ -400,7 +403,20 @@ def _agreement(
 
 
 def _path_table(space: Space, record: Any, where: str) -> PathTable:
-    """The table's times by layer, choice and source; raises `InputError` for one that lacks."""
+    """The table's times by layer, choice and source.
+
+    Raises:
+      InputError: for a time that lacks, and for a layer, choice or width that is none of the space.
+    """
+
+    def check_no_more(known: Iterable[Any], *keys: Any) -> None:
+        allowed = list(dict.fromkeys(map(str, known)))
+        for name in _find(record, *keys):
+            if name not in allowed:
+                raise InputError(
+                    f"{where} has {name!r} at {'.'.join(map(str, keys))}; allowed there: "
+                    f"{', '.join(allowed)}"
+                )
 
     def time_of(*keys: Any) -> float:
         value = _find(record, *keys)
@@ -415,14 +431,33 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
     layers = np.zeros((space.depth, space.num_choices, space.depth + 1))
     head = np.zeros(space.depth + 1)
     *inputs, last = _input_widths(space)
+    space_widths = [space.separable_width, *(layer.width for layer in space.layers)]
     for layer, widths in enumerate(inputs):
         for index, choice in enumerate(space.choices):
             for source, width in widths.items():
                 layers[layer, index, source] = time_of("layers", layer, choice.name, str(width))
+            check_no_more(space_widths, "layers", layer, choice.name)
+        check_no_more(spaces.choice_names(space), "layers", layer)
     for source, width in last.items():
         head[source] = time_of("head", str(width))
+    check_no_more(space_widths, "head")
+    if len(record["layers"]) > space.depth:
+        raise InputError(
+            f"{where} has {len(record['layers'])} layers; allowed: {space.depth}, as many as space "
+            f"{space.name!r} has"
+        )
     is_skip = np.array([choice.is_skip for choice in space.choices])
     return PathTable(time_of("stem"), layers, head, is_skip)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, where Python would take the last of two values of one name."""
+    record: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in record:
+            raise ValueError(f"{name!r} is twice in one object")
+        record[name] = value
+    return record
 
 
 def _find(record: Any, *keys: Any) -> Any:

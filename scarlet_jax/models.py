@@ -7,7 +7,8 @@ space, the architecture, what its skips are, how images become its input, and th
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from scarlet_jax.space import Array, Choice, Layer, Space
 
 FILE_NAME = "model.safetensors"  # in the folder of a trained subnet
 FORMAT = "scarlet-jax model 2"
+NUMBER = re.compile("[+-]?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,42 @@ def number_names(num_classes: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(num_classes))
 
 
-def has_classes(model: Model, class_names: Sequence[str]) -> bool:
-    """Whether these are the model's classes: by name, or by number if it knows no names."""
-    unnamed = model.class_names == number_names(model.num_classes)
-    if unnamed:
-        return len(class_names) == model.num_classes
-    return tuple(class_names) == model.class_names
+def class_outputs(model: Model, class_names: Sequence[str]) -> NDArray[np.int32] | None:
+    """The model's output for each of these classes, `int32[C]`, or None if it has others.
+
+    Classes are matched by name. Where the model knows only numbers, they are matched by position,
+    or if they are numbers too, by these: folders 1 to 12 are not the classes 0 to 11.
+    """
+    own, count = model.class_names, len(class_names)
+    output_of = {name: output for output, name in enumerate(own)}
+    found: Sequence[int]
+    if tuple(class_names) == own:
+        found = range(count)
+    elif len(output_of) == len(own) == count and set(class_names) == output_of.keys():
+        found = [output_of[name] for name in class_names]
+    elif own != number_names(count):
+        return None
+    elif all(NUMBER.fullmatch(name) for name in class_names):
+        found = [int(name) for name in class_names]
+        if sorted(found) != list(range(count)):
+            return None
+    else:
+        found = range(count)
+    return np.array(found, np.int32)
+
+
+def arrange_classifier(model: Model, class_names: Sequence[str]) -> Model | None:
+    """The model with its outputs in the order of these classes, or None if it has others."""
+    outputs = class_outputs(model, class_names)
+    if outputs is None:
+        return None
+
+    def arrange(leaf: jax.Array) -> jax.Array:
+        return jax.device_put(np.asarray(leaf)[..., outputs])
+
+    params = _map_classifier(arrange, model.network.params)
+    network = model.network._replace(params=params)
+    return dataclasses.replace(model, network=network, class_names=tuple(class_names))
 
 
 def replace_classifier(model: Model, class_names: Sequence[str], seed: int = 0) -> Model:
@@ -164,13 +196,19 @@ def replace_classifier(model: Model, class_names: Sequence[str], seed: int = 0) 
         skip=model.skip,
         seed=seed,
     )
-
-    def choose(keypath: Any, old: jax.Array, new: jax.Array) -> jax.Array:
-        return new if tensors.name_of(keypath).startswith("head.classifier.") else old
-
-    params = jax.tree_util.tree_map_with_path(choose, model.network.params, shell.network.params)
+    params = _map_classifier(lambda _, new: new, model.network.params, shell.network.params)
     network = shell.network._replace(params=params, stats=model.network.stats)
     return dataclasses.replace(model, network=network, class_names=tuple(class_names))
+
+
+def _map_classifier(change: Callable[..., jax.Array], params: Any, *others: Any) -> Any:
+    """Parameters with those of the classifier changed."""
+
+    def choose(keypath: Any, leaf: jax.Array, *rest: jax.Array) -> jax.Array:
+        is_classifier = tensors.name_of(keypath).startswith("head.classifier.")
+        return change(leaf, *rest) if is_classifier else leaf
+
+    return jax.tree_util.tree_map_with_path(choose, params, *others)
 
 
 def feature_layers(space: Space) -> dict[int, int]:

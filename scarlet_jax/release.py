@@ -166,12 +166,28 @@ def infer(arrays: Arrays, source: str = "the state") -> Array:
 
 
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The class names in a UTF-8 file, one a line. Raises `InputError` if it cannot be read."""
+    """The class names in a UTF-8 file, one a line, with or without a byte-order mark.
+
+    Raises:
+      InputError: if it cannot be read, holds none, or one twice.
+    """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as class names: {error}") from error
-    return tuple(line.strip() for line in lines if line.strip())
+    line_of: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        name = line.strip()
+        if name in line_of:
+            raise InputError(
+                f"{path} has the class {name!r} twice, in lines {line_of[name]} and {number}; "
+                "allowed: each once, as classes are told apart by name"
+            )
+        if name:
+            line_of[name] = number
+    if not line_of:
+        raise InputError(f"{path} holds no class names; allowed: one a line")
+    return tuple(line_of)
 
 
 def _to_release(ours: str, array: NDArray[np.float32]) -> NDArray[np.float32]:

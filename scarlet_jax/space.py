@@ -5,6 +5,7 @@ S1 and S2 are those of SCARLET-NAS (arXiv 1908.06022, supplementary section 3.1)
 """
 
 import json
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import gcd
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scarlet_jax.errors import InputError
 
 Array = NDArray[np.int32]
+MOST_DIGITS = 9  # of an index
 
 
 @dataclass(frozen=True)
@@ -250,14 +252,17 @@ def to_text(architecture: Iterable[int]) -> str:
 
 
 def parse(space: Space, text: str) -> Array:
-    """Reads an architecture `int32[L]` from text: a preset's name, or a comma-separated
-    list of choice indices or choice names (`0,3,12,...`, `E3K3,E6K5_SE,identity,...`).
+    """Reads an architecture `int32[L]` from text: a preset's name, a comma-separated list of
+    choice indices or choice names (`0,3,12,...`, `E3K3,E6K5_SE,identity,...`), or the JSON that
+    `from_json` reads.
 
     Raises:
       InputError: naming the preset, choice or length that does not fit the space.
     """
     text = text.strip()
     preset = text.lower()
+    if _is_json(text):
+        return from_json(space, text)
     if preset in UNIFORM_PRESETS:
         return _from_words(space, [UNIFORM_PRESETS[preset]] * space.depth)
     if preset in PRESETS:
@@ -265,10 +270,15 @@ def parse(space: Space, text: str) -> Array:
     if "," not in text and space.depth > 1:
         allowed = ", ".join([*PRESETS, *UNIFORM_PRESETS])
         raise InputError(
-            f"no architecture is called {text!r}; allowed: {allowed}, "
+            f"no architecture is called {reprlib.repr(text)}; allowed: {allowed}, "
             f"or {space.depth} comma-separated choices"
         )
     return _from_words(space, [word.strip() for word in text.split(",")])
+
+
+def label(text: str, architecture: Iterable[int]) -> str:
+    """What to call an architecture read from text: that, or the short form of what has no name."""
+    return text if text.isprintable() and not _is_json(text) else to_text(architecture)
 
 
 def to_json(space: Space, architecture: Any) -> str:
@@ -279,37 +289,64 @@ def to_json(space: Space, architecture: Any) -> str:
 
 
 def from_json(space: Space, text: str) -> Array:
-    """Reads what `to_json` wrote, or a bare JSON list of indices or names, as `int32[L]`.
+    """Reads what `to_json` wrote, a model of `front.json`, or a list of indices or names.
+
+    An object may lack the space, and either the architecture or its blocks, but what it has must
+    fit together.
+
+    Returns:
+      The architecture, `int32[L]`.
 
     Raises:
       InputError: for JSON that is neither, of another space, or with unknown choices.
     """
     try:
         record = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"architecture is not JSON: {error}") from error
-    if isinstance(record, dict):
-        if record.get("space") != space.name:
-            raise InputError(
-                f"architecture of space {record.get('space')!r}; expected {space.name!r}"
-            )
-        record = record.get("architecture")
-    if not isinstance(record, list):
-        raise InputError(f"architecture JSON holds {type(record).__name__}; expected a list")
-    return _from_words(space, [str(word) for word in record])
+    if not isinstance(record, dict):
+        return _from_json_list(space, record)
+    if record.get("space", space.name) != space.name:
+        raise InputError(
+            f"architecture of space {reprlib.repr(record['space'])}; expected {space.name!r}"
+        )
+    lists = [record[name] for name in ("architecture", "blocks") if name in record]
+    if not lists:
+        raise InputError(
+            f"architecture JSON has {reprlib.repr(list(record))}; expected architecture or blocks"
+        )
+    first, *others = [_from_json_list(space, found) for found in lists]
+    if any((first != other).any() for other in others):
+        raise InputError(
+            f"architecture {to_text(first)} has other blocks than its JSON says; its space is "
+            f"another {space.name!r}"
+        )
+    return first
 
 
-def _from_words(space: Space, words: Sequence[str]) -> Array:
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith(("[", "{"))
+
+
+def _from_json_list(space: Space, found: object) -> Array:
+    if not isinstance(found, list):
+        raise InputError(f"architecture JSON holds {type(found).__name__}; expected a list")
+    return _from_words(space, found)
+
+
+def _from_words(space: Space, words: Sequence[object]) -> Array:
+    """Choices by index, as a number or its digits, or by name."""
     index_of = {name.lower(): i for i, name in enumerate(choice_names(space))}
     indices = []
     for layer, word in enumerate(words):
-        if word.lstrip("-").isdigit():
-            indices.append(int(word))
-        elif word.lower() in index_of:
-            indices.append(index_of[word.lower()])
+        known = str(word).lower() if type(word) in (int, str) else ""
+        if known in index_of:
+            indices.append(index_of[known])
+        elif known.isascii() and known.isdecimal() and len(known) <= MOST_DIGITS:
+            indices.append(int(known))
         else:
             raise InputError(
-                f"unknown choice {word!r} at layer {layer}; space {space.name!r} allows "
-                f"{', '.join(choice_names(space))}"
+                f"unknown choice {reprlib.repr(word)} at layer {layer}; space {space.name!r} "
+                f"allows {', '.join(choice_names(space))}, or 0 to {space.num_choices - 1}"
             )
     return validate(space, np.array(indices, dtype=np.int64))

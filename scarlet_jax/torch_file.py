@@ -25,8 +25,12 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.files import replacing
 from scarlet_jax.tensors import Arrays
 
-WRAPPERS = ("model_state", "state_dict", "model")  # where a state dict may be
-PARALLEL = "module."  # before every name of a module in DataParallel
+WRAPPERS = ("model_state", "state_dict", "model")  # what a state dict is mostly under
+ITSELF = "."  # the name of the state that is the file's object, not under a key of it
+PARALLEL = "module."  # before every name of a module in DataParallel, or in AveragedModel
+AVERAGED = "n_averaged"  # beside the names of a module in AveragedModel
+MOST_WRAPPINGS = 4  # of a module in such modules
+COMPILED = "_orig_mod"  # before the names of a module in torch.compile, whatever it is part of
 
 ZIP_START = b"PK\x03\x04"
 OLD_START = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # pickled in the first bytes
@@ -78,39 +82,36 @@ class Tensor:
 Find = Callable[[Storage], NDArray[Any]]
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """All tensors of the state dict in a file that `torch.save` wrote.
+def read(path: str | os.PathLike[str], state: str = "") -> dict[str, NDArray[Any]]:
+    """All tensors of a state dict in a file that `torch.save` wrote.
 
-    The state is the file's object itself, or lies in it under one of `WRAPPERS`. Names lose the
-    prefix of DataParallel.
+    The state is the file's object itself, or lies in it under a key such as `WRAPPERS`. Names are
+    those of the plain module, whether it was in DataParallel, AveragedModel or torch.compile.
+
+    Args:
+      path: of the file.
+      state: the key, or `ITSELF`; needed where the file holds several states, such as averages
+        beside the weights.
 
     Returns:
       Read-only arrays by name, of the dtypes in `DTYPES`.
 
     Raises:
-      InputError: for a file that is missing, damaged, of another kind, or without such tensors.
+      InputError: for a file that is missing, damaged, of another kind, without such tensors, or
+        with several states of which none is named.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
         found, find = _open(path.read_bytes())
-        arrays = {
-            name: _view(name, tensor, find)
-            for name, tensor in _state(found).items()
-            if isinstance(tensor, Tensor)
-        }
+        chosen = _choose(_states(found), state, path)
+        return {name: _view(name, tensor, find) for name, tensor in chosen.items()}
+    except InputError:
+        raise
     except Exception as error:  # damage can make the parsers raise anything
         reason = error if isinstance(error, ValueError) else repr(error)
         raise InputError(f"{path} cannot be read as a file of PyTorch: {reason}") from error
-    if not arrays:
-        raise InputError(
-            f"{path} holds no tensors by name; allowed: a state dict, or a dict with one under "
-            f"{', '.join(WRAPPERS)}"
-        )
-    if all(name.startswith(PARALLEL) for name in arrays):
-        return {name.removeprefix(PARALLEL): array for name, array in arrays.items()}
-    return arrays
 
 
 def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
@@ -193,11 +194,48 @@ def _dtype(storage: Storage) -> np.dtype[Any]:
     return DTYPES[name]
 
 
-def _state(found: Any) -> dict[str, Any]:
+def _states(found: Any) -> dict[str, dict[str, Tensor]]:
+    """The state dicts of a file's object by key. Those of modules alone, where there are some:
+    their names have dots, unlike those of a loss or of what is counted in tensors."""
     if not isinstance(found, dict):
         return {}
-    inner = [found[key] for key in WRAPPERS if isinstance(found.get(key), dict)]
-    return inner[0] if inner else found
+    inner = {key: value for key, value in found.items() if isinstance(value, dict)}
+    states = {key: _tensors(value) for key, value in {ITSELF: found, **inner}.items()}
+    of_modules = {key: state for key, state in states.items() if any("." in name for name in state)}
+    return of_modules or {key: state for key, state in states.items() if state}
+
+
+def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict by their names in the plain module."""
+    found = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    plain = {
+        ".".join(part for part in name.split(".") if part != COMPILED): tensor
+        for name, tensor in found.items()
+    }
+    if len(plain) < len(found):
+        raise ValueError(f"it has two tensors of one name, with and without {COMPILED}")
+    for _ in range(MOST_WRAPPINGS):
+        own = [name for name in plain if name != AVERAGED]
+        if own and all(name.startswith(PARALLEL) for name in own):
+            plain = {name.removeprefix(PARALLEL): plain[name] for name in own}
+    return plain
+
+
+def _choose(states: dict[str, dict[str, Tensor]], key: str, path: Path) -> dict[str, Tensor]:
+    names = ", ".join(states)
+    if not states:
+        raise InputError(
+            f"{path} holds no tensors by name; allowed: a state dict, or a dict with one under "
+            f"{', '.join(WRAPPERS)}"
+        )
+    if key and key not in states:
+        raise InputError(f"{path} holds no state {key!r}; allowed: {names}")
+    if not key and len(states) > 1:
+        raise InputError(
+            f"{path} holds several states: {names}; allowed: one, named as in "
+            f"--state={next(iter(states))}"
+        )
+    return states[key] if key else next(iter(states.values()))
 
 
 def _view(name: str, tensor: Tensor, find: Find) -> NDArray[Any]:

@@ -196,4 +196,4 @@ def test_the_command_scores_with_the_supernet(trained, tmp_path):
     assert description.startswith("space small, 8 pixels, batch 2, float32, ")
     assert last == f"2 of 2 rows: {tmp_path / 'table.json'}"
     assert (refused, nothing) == (2, "")
-    assert "none/supernet has trained 0 of 6 steps; finish it with" in why
+    assert "none/supernet; train one by python -m launch.train_supernet" in why

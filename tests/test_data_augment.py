@@ -1,6 +1,10 @@
+import itertools
+import json
+
 import numpy as np
 import pytest
 from data_images import data_config
+from golden import torchvision_center
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
@@ -162,19 +166,40 @@ def test_evaluation_of_an_image_that_fits_is_the_identity():
     np.testing.assert_array_equal(augment.eval_image(image, data_config()), image)
 
 
-@pytest.mark.parametrize(("height", "width"), [(12, 8), (8, 13)])
-def test_evaluation_crops_the_middle(height, width):
+@pytest.mark.parametrize(
+    ("height", "width", "top", "left"), [(12, 8, 2, 0), (8, 13, 0, 2), (15, 8, 4, 0), (8, 9, 0, 0)]
+)
+def test_evaluation_crops_the_middle_or_the_even_pixel_beside_it(height, width, top, left):
     image = random_image((height, width, 3))
-    top, left = (height - 8) // 2, (width - 8) // 2
     expected = image[top : top + 8, left : left + 8]
     np.testing.assert_array_equal(augment.eval_image(image, data_config()), expected)
 
 
 def test_evaluation_resizes_the_shorter_side_and_crops():
-    image = random_image((20, 30, 3))
+    image = random_image((20, 31, 3))
     result = augment.eval_image(image, data_config(center_crop=0.8))  # 8 / 0.8 = 10
     resized = Image.fromarray(image).resize((15, 10), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(result, np.asarray(resized)[1:9, 3:11])
+    np.testing.assert_array_equal(result, np.asarray(resized)[1:9, 4:12])
+
+
+TORCHVISION = json.loads(torchvision_center.GOLDEN.read_text())
+
+
+def test_evaluation_has_torchvisions_geometry():
+    for case in TORCHVISION["cases"]:
+        found = augment.center_geometry(case["height"], case["width"], case["size"], case["share"])
+        assert found == (tuple(case["resized"]), tuple(case["crop"])), case
+
+
+def test_evaluation_has_torchvisions_pixels():
+    versions = TORCHVISION["versions"]
+    cases = [case for case in TORCHVISION["cases"] if "sha256" in case]
+    shape = lambda case: (case["height"], case["width"], case["channels"])  # noqa: E731
+    for image_shape, crops in itertools.groupby(cases, shape):
+        image = torchvision_center.picture(*image_shape)
+        for case in crops:
+            result = augment.center(image, case["size"], case["share"])
+            assert torchvision_center.digest(result) == case["sha256"], (versions, case)
 
 
 @settings(deadline=None)

@@ -228,6 +228,11 @@ def test_data_must_have_the_models_classes(derived_model, tmp_path):
         InputError, match=r"the data has the 2 classes dark, light, \.\.\., the model the 5"
     ):
         images.check_classes(derived_model, small.CLASSES)
+    renamed = (*derived_model.class_names[:4], "owl")
+    with pytest.raises(InputError, match=r"has the 5 classes owl, \.\.\., the model the 5 classes"):
+        images.check_classes(derived_model, renamed)
+    backwards = images.check_classes(derived_model, derived_model.class_names[::-1])
+    assert backwards.tolist() == [4, 3, 2, 1, 0]
     section = images.fitted(small.config(tmp_path).data, derived_model)
     assert (section.image_size, section.channels, section.crop) == (11, 3, "pad")
     noise, labels = next(images.random(derived_model, 6))

@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 import small
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scarlet_jax import jobs, lock, subnet, workspace
 from scarlet_jax.errors import DivergedError, InputError
@@ -314,6 +317,38 @@ def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
         jobs.evaluate_subnet(finished, "x")
     with pytest.raises(InputError, match=r"subnet name '\.\./x'; allowed: a plain folder name"):
         jobs.train_subnet(setup, np.array([0, 0], np.int32), "../x")
+
+
+NAMES = st.one_of(
+    st.text(st.characters(), max_size=300),
+    st.text(st.sampled_from("./\\ a\0\n\udcff"), max_size=4),
+    st.integers(80, 130).map(lambda count: "ä€"[count % 2] * count),
+)
+
+
+@given(name=NAMES)
+def test_a_subnet_is_a_folder_of_its_own_or_refused_in_a_line(name, tmp_path_factory):
+    setup = SimpleNamespace(workdir=tmp_path_factory.mktemp("names"))
+    try:
+        directory = jobs._subnet_directory(setup, name)
+    except InputError as error:
+        message = str(error)
+        assert message.isprintable()
+        assert len(message) < 200
+    else:
+        directory.mkdir(parents=True)
+        assert [path.name for path in (setup.workdir / "subnets").iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "...", " ", "a/b", "/a", "a/", "a\\b", "a\0", "a\nb", "a\udcff", "ä" * 128],
+)
+def test_what_is_no_folders_name(name):
+    with pytest.raises(
+        InputError, match=r"subnet name .*; allowed: a plain folder name, printable"
+    ):
+        jobs._subnet_directory(SimpleNamespace(workdir=Path("run")), name)
 
 
 @pytest.mark.parametrize(

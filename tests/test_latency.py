@@ -181,6 +181,41 @@ def test_a_table_of_something_else_is_refused(keys, value, message, path):
     assert f"latency table {path} {message}" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (
+            ("layers", 2),
+            {"E2K3": {"12": 1}},
+            "has 3 layers; allowed: 2, as many as space 'hand' has",
+        ),
+        (("layers", 1, "E2K5"), {"8": 1}, "has 'E2K5' at layers.1; allowed there: E2K3, identity"),
+        (("layers", 0, "E2K3", "16"), 1, "has '16' at layers.0.E2K3; allowed there: 8, 12"),
+        (("layers", 0, "E2K3", "08"), 1, "has '08' at layers.0.E2K3; allowed there: 8, 12"),
+        (("head", "16"), 1, "has '16' at head; allowed there: 8, 12"),
+    ],
+)
+def test_a_table_with_more_than_the_space_is_refused(keys, value, message, path):
+    table = copy.deepcopy(TABLE)
+    *outer, last = keys
+    place = table
+    for key in outer:
+        place = place[key]
+    if isinstance(place, list):
+        place.append(value)
+    else:
+        place[last] = value
+    latency.write(path, table)
+    with pytest.raises(InputError) as error:
+        latency.load(path, SPACE, **SIZE)
+    assert str(error.value) == f"latency table {path} {message}"
+
+
+def test_a_byte_order_mark_is_passed_over(path):
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(TABLE).encode())
+    assert latency.load(path, SPACE, **SIZE).stem == TABLE["stem"]
+
+
 def test_any_device_will_do_where_none_is_named(path):
     latency.write(path, replaced(TABLE, ("device",), None))
     assert latency.load(path, SPACE, **SIZE).stem == TABLE["stem"]
@@ -192,6 +227,8 @@ def test_any_device_will_do_where_none_is_named(path):
         (None, "cannot be read: No such file or directory"),
         (b"{", "is not JSON: Expecting"),
         (b"\xff\xfe", "is not JSON: "),
+        (b'{"head": {"8": 1, "8": 2}}', "is not JSON: '8' is twice in one object"),
+        (b"[" * 100_000, "is not JSON: maximum recursion depth"),
         (b"[1, 2]", "has nothing at format; allowed here: 'scarlet-jax latency table'"),
     ],
 )

@@ -89,6 +89,7 @@ BAD = {
     ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
     ("benchmark", "--arch=scarlet-a", "--table=t.json"): "--arch or --table, not both, must be giv",
     ("benchmark", "--table=/nonexistent/t.json"): "/nonexistent/t.json cannot be written; allowed",
+    ("benchmark", "--arch=scarlet-a", "--csv=/dev/null"): "in the place of a device",
     ("benchmark", "--arch=scarlet-a", "--supernet=x"): "--supernet=x needs --config=FILE",
     ("evaluate", *MNIST): "give either --arch or --subnet",
     (

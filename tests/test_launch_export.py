@@ -1,5 +1,7 @@
 """Model files on the command line: trained further, exported, and bad input."""
 
+import zipfile
+
 import pytest
 import small
 from test_launch import finish, start
@@ -56,6 +58,25 @@ def test_a_model_is_exported_run_and_timed(folder, tmp_path):
     assert job.check("litert", out, 1, False).load(tmp_path / "model.tflite")
 
 
+def test_a_model_is_scored_by_the_names_of_its_classes(folder, tmp_path):
+    """One that is always wrong stays so when its outputs change places, and keeps their order."""
+    loaded = models.load(folder)
+    wrong = models.create(loaded.space, [0, 1], small.CLASSES, loaded.preprocessing, seed=1)
+    models.save(
+        models.arrange_classifier(wrong, small.CLASSES[::-1]), tmp_path / "wrong.safetensors"
+    )
+    out = tmp_path / "model.stablehlo"
+    ((code, printed, err),) = finish(
+        start(
+            *("export", f"--weights={tmp_path / 'wrong.safetensors'}", "--format=stablehlo"),
+            *(f"--out={out}", f"--config={folder / 'config.py'}", "--repeats=1"),
+        )
+    )
+    assert code == 0, err
+    assert "accuracy on these test images: 0.00%, in JAX 0.00%" in printed
+    assert zipfile.ZipFile(out).read("labels.txt").decode().split() == ["light", "dark"]
+
+
 def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
     weights, out = f"--weights={folder}", f"--out={tmp_path / 'model'}"
     config = f"--config={folder / 'config.py'}"
@@ -64,6 +85,7 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
         (weights, "--format=coreml", out): "value should be one of <stablehlo|onnx|litert>",
         (f"--weights={tmp_path}", "--format=onnx", out): "there is no model file",
         (weights, "--format=onnx", "--out=/nonexistent/m"): "/nonexistent/m cannot be written",
+        (weights, "--format=onnx", f"--out={folder}"): "not in the place of a folder",
         (weights, "--format=onnx", out, "--batch_size=some"): "--batch_size is 'some'; allowed: an",
         (
             weights,

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from conftest import randomised
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,12 +106,51 @@ def test_arrays_that_do_not_fit_are_listed(model, tmp_path):
         models.load(path)
 
 
-def test_classes_are_the_same_by_name_where_there_are_names(model):
-    assert models.has_classes(model, ("cat", "dog", "eel"))
-    assert not models.has_classes(model, ("cat", "eel", "dog"))
-    assert not models.has_classes(model, ("cat", "dog"))
-    unnamed = dataclasses.replace(model, class_names=models.number_names(3))
-    assert models.has_classes(unnamed, ("cat", "eel", "dog"))
+@pytest.mark.parametrize(
+    ("own", "asked", "outputs"),
+    [
+        ("cat dog eel", "cat dog eel", [0, 1, 2]),
+        ("cat dog eel", "eel cat dog", [2, 0, 1]),
+        ("cat dog eel", "cat dog", None),
+        ("cat dog eel", "cat dog emu", None),
+        ("cat dog eel", "0 1 2", None),
+        ("0 1 2", "eel cat dog", [0, 1, 2]),
+        ("0 1 2", "2 0 1", [2, 0, 1]),
+        ("0 1 2", "00 02 01", [0, 2, 1]),
+        ("0 1 2", "1 2 3", None),
+        ("0 1 2", "-1 0 1", None),
+        ("0 1 2", "1 01 2", None),
+        ("0 1 2", "1 2 background", [0, 1, 2]),
+        ("0 1 2", "cat dog", None),
+        ("1 2 3", "1 3 2", [0, 2, 1]),
+        ("1 2 3", "cat dog eel", None),
+        ("cat cat dog", "cat cat dog", [0, 1, 2]),
+        ("cat cat dog", "cat dog cat", None),
+        ("cat cat dog", "cat dog dog", None),
+    ],
+)
+def test_classes_are_matched_by_name_or_by_number(model, own, asked, outputs):
+    named = dataclasses.replace(model, class_names=tuple(own.split()))
+    found = models.class_outputs(named, asked.split())
+    assert outputs == (found if found is None else found.tolist())
+
+
+def test_a_thousand_numbers_are_matched_in_the_order_of_text(model):
+    numbered = dataclasses.replace(model, class_names=models.number_names(1000))
+    in_text = sorted(numbered.class_names)
+    assert models.class_outputs(numbered, in_text).tolist() == [int(name) for name in in_text]
+
+
+def test_an_arranged_classifier_answers_in_another_order(model):
+    images = np.random.default_rng(0).standard_normal((2, 9, 9, 1)).astype(np.float32)
+    trained = dataclasses.replace(model, network=randomised(model.network))
+    arranged = models.arrange_classifier(trained, ["eel", "cat", "dog"])
+    assert arranged.class_names == ("eel", "cat", "dog")
+    np.testing.assert_allclose(arranged(images), trained(images)[:, [2, 0, 1]], rtol=1e-6)
+    before, after = tensors.flatten(trained.network), tensors.flatten(arranged.network)
+    differing = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert differing == {"params.head.classifier.kernel", "params.head.classifier.bias"}
+    assert models.arrange_classifier(model, ["eel", "cat"]) is None
 
 
 def test_another_classifier_leaves_all_else(model):

@@ -130,17 +130,38 @@ def test_what_tells_no_network_is_refused(name):
         release.to_model(state)
 
 
-def test_class_names_fit_the_classifier(tmp_path):
-    (tmp_path / "names.txt").write_text("tench\nähre\n\n", encoding="utf-8")
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_class_names_are_lines(tmp_path, start, end):
+    lines = ["tench", "ähre", "", " great white shark ", "one\x85name", ""]
+    (tmp_path / "names.txt").write_bytes(start + end.join(lines).encode())
     names = release.read_names(tmp_path / "names.txt")
-    assert names == ("tench", "ähre")
+    assert names == ("tench", "ähre", "great white shark", "one\x85name")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "holds no class names; allowed: one a line"),
+        (b"\xef\xbb\xbf\r\n \n", "holds no class names"),
+        (b"crane\neel\ncrane\n", "has the class 'crane' twice, in lines 1 and 3; allowed: each o"),
+        (b"\xff\xfet\0e\0", "cannot be read as class names: 'utf-8' codec can't decode"),
+    ],
+    ids=["empty", "blank", "twice", "UTF-16"],
+)
+def test_what_are_no_class_names(tmp_path, content, problem):
+    (tmp_path / "names.txt").write_bytes(content)
+    with pytest.raises(InputError, match=f"{tmp_path / 'names.txt'} {problem}"):
+        release.read_names(tmp_path / "names.txt")
+    with pytest.raises(InputError, match=r"none\.txt cannot be read as class names"):
+        release.read_names(tmp_path / "none.txt")
+
+
+def test_class_names_fit_the_classifier():
+    names = ("tench", "ähre")
     assert release.to_model(random_state(BLOCKS, 2, 0), class_names=names).class_names == names
     with pytest.raises(InputError, match=r"2 class names, but a\.pth has 10 classes; allowed: one"):
         release.to_model(STATE, source="a.pth", class_names=names)
-    (tmp_path / "names.txt").write_bytes(b"\xff\xfe")
-    for path in (tmp_path / "names.txt", tmp_path / "none.txt"):
-        with pytest.raises(InputError, match=f"{path} cannot be read as class names"):
-            release.read_names(path)
 
 
 def test_only_what_the_release_has_goes_back():
@@ -180,10 +201,14 @@ def convert(*commands):
 
 
 def test_the_launcher_makes_a_model_of_a_pytorch_file(tmp_path):
-    (tmp_path / "theirs.pth.tar").write_bytes(torch_pickles.state(STATE))
+    averages = {f"module.{name}": array for name, array in STATE.items()}
+    weights_alone = {name: np.zeros_like(array) for name, array in STATE.items()}
+    saved = {"state_dict": weights_alone, "state_dict_ema": averages}
+    (tmp_path / "theirs.pth.tar").write_bytes(torch_pickles.states(saved))
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
     ours, names = tmp_path / "models" / "new", f"--labels={tmp_path / 'names.txt'}"
-    command = [f"--from={tmp_path / 'theirs.pth.tar'}", f"--to={ours}", names]
+    source = f"--from={tmp_path / 'theirs.pth.tar'}"
+    command = [source, f"--to={ours}", names, "--state=state_dict_ema"]
     [(code, out, err)] = convert(command)
     assert (code, out) == (0, f"wrote {ours / models.FILE_NAME}: {LINE}"), err
     model = models.load(ours)
@@ -203,11 +228,15 @@ def test_the_launcher_makes_a_pytorch_file_of_a_model(tmp_path):
 def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
     theirs, ours = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
     theirs.write_bytes(torch_pickles.state(STATE))
+    several = tmp_path / "several.pth"
+    several.write_bytes(torch_pickles.states({"model": STATE, "model_ema": STATE}))
     ours.write_bytes(b"damaged")
     new, inside = tmp_path / "new", theirs / "new"
     bad = {
         (f"--from={theirs}",): "error: --to must be given, for example\n  python -m launch.convert",
         (f"--from={theirs}", f"--to={new}", "--arch=scarlet-a"): "missing: mb_module.1.bn1.bias,",
+        (f"--from={several}", f"--to={new}"): "holds several states: model, model_ema; allowed: on",
+        (f"--from={theirs}", f"--to={new}", "--state=ema"): "no state 'ema'; allowed: .",
         (f"--from={theirs}", f"--to={inside}"): f"{inside} cannot be a folder: {theirs} is a file",
         (
             f"--from={ours}",
@@ -220,7 +249,7 @@ def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
         assert err.startswith("error: ")
         assert "Traceback" not in err
         assert (code, out) == (2, "")
-    assert sorted(tmp_path.iterdir()) == [ours, theirs]
+    assert sorted(tmp_path.iterdir()) == [ours, several, theirs]
 
 
 def test_converting_compiles_nothing(compilations):

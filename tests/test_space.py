@@ -48,10 +48,50 @@ def test_every_written_form_reads_back(case):
         np.testing.assert_array_equal(spaces.parse(space, text), architecture)
     written = spaces.to_json(space, architecture)
     assert json.loads(written)["blocks"] == names
-    for text in (written, json.dumps(architecture), json.dumps(names)):
-        read = spaces.from_json(space, text)
+    in_front = {"architecture": architecture, "macs": 3.5, "picked": True, "blocks": names}
+    blocks_alone = {"blocks": names}
+    for record in (json.loads(written), architecture, names, in_front, blocks_alone):
+        text = json.dumps(record, indent=1)
+        read = spaces.parse(space, f" {text}\n")
         assert read.dtype == np.int32
         np.testing.assert_array_equal(read, architecture)
+
+
+TEXTS = st.one_of(
+    st.text(),
+    st.lists(st.one_of(st.text(max_size=3), st.sampled_from(["0", "-1", "E3K3", "٣", "1e3", "07"])))
+    .map(lambda words: words * 19)
+    .map(lambda words: ",".join(words[:19])),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+        lambda inner: st.one_of(
+            st.lists(inner),
+            st.lists(inner, min_size=19, max_size=19),
+            st.dictionaries(st.sampled_from(["space", "architecture", "blocks", "front"]), inner),
+        ),
+    ).map(json.dumps),
+)
+
+
+@given(SPACES, TEXTS)
+def test_any_text_is_an_architecture_or_one_line(space, text):
+    try:
+        architecture = spaces.parse(space, text)
+    except InputError as error:
+        message = str(error)
+        assert message.isprintable()
+        assert len(message) < 400
+    else:
+        np.testing.assert_array_equal(spaces.validate(space, architecture), architecture)
+        assert spaces.label(text, architecture).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("scarlet-a", "scarlet-a"), ("0,1", "0,1"), ("[0, 1]", "0,1"), (' {"a":\n1}', "0,1")],
+)
+def test_what_an_architecture_is_called(text, name):
+    assert spaces.label(text, [0, 1]) == name
 
 
 def test_presets_of_any_depth():
@@ -102,7 +142,17 @@ def test_wrong_architectures_are_named(architecture, message):
         ("scarlet-a", "unknown choice 'E3K7_SE' at layer 3; space 's1' allows E3K3"),
         ("E3K3,E9K9", "unknown choice 'E9K9' at layer 1"),
         ("1,2,3", r"shape \[3\]"),
-        ("1,,3", "unknown choice '' at layer 1"),
+        ("1,,3", "unknown choice '' at layer 1; space 's1' allows E3K3, .*, identity, or 0 to 6$"),
+        ("0," * 18 + "7", "choice 7 at layer 18; space 's1' allows 0 to 6"),
+        ("1,-1", "unknown choice '-1' at layer 1"),
+        ("1,+1", r"unknown choice '\+1' at layer 1"),
+        ("1,٣", "unknown choice '٣' at layer 1"),
+        ("1,３", "unknown choice '３' at layer 1"),
+        ("1,²", "unknown choice '²' at layer 1"),
+        ("1,1_0", "unknown choice '1_0' at layer 1"),
+        ("1," + "9" * 5000, r"unknown choice '9{12}\.{3}9+' at layer 1"),
+        ("", "no architecture is called ''"),
+        ("a\nb", r"no architecture is called 'a\\nb'"),
     ],
 )
 def test_text_that_does_not_parse(text, message):
@@ -114,13 +164,29 @@ def test_text_that_does_not_parse(text, message):
     ("text", "message"),
     [
         ("[1,", "not JSON"),
+        ("[" * 100_000, "not JSON: maximum recursion depth"),
+        (f"[{'9' * 5000}]", "not JSON: Exceeds the limit"),
         ('{"space": "s2", "architecture": []}', "space 's2'; expected 's1'"),
-        ("3", "holds int; expected a list"),
+        ('{"architecture": 3}', "holds int; expected a list"),
+        ('{"space": "s1", "front": []}', r"has \['space', 'front'\]; expected architecture or bl"),
+        ("[1, 2.0]", "unknown choice 2.0 at layer 1"),
+        ("[1, true]", "unknown choice True at layer 1"),
+        ("[1, null]", "unknown choice None at layer 1"),
+        ("[1, 2]", r"shape \[2\]; space 's1' takes \[19\]"),
+        (
+            json.dumps({"architecture": [6] * 19, "blocks": ["E3K3"] * 19}),
+            "architecture 6,6,.* has other blocks than its JSON says",
+        ),
     ],
 )
 def test_json_that_does_not_parse(text, message):
     with pytest.raises(InputError, match=message):
-        spaces.from_json(S1, text)
+        spaces.parse(S1, text)
+
+
+def test_json_must_hold_a_list():
+    with pytest.raises(InputError, match="holds int; expected a list"):
+        spaces.from_json(S1, "3")
 
 
 @pytest.mark.parametrize(

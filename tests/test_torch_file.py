@@ -98,6 +98,113 @@ def test_a_state_may_be_bare_or_wrapped(tmp_path, wrapper, make):
     assert_same(read(tmp_path, make(state, NUMBERS)), {"weight": NUMBERS["0"]})
 
 
+WEIGHT = torch_pickles.tensor((6,), (1,))
+OTHER = torch_pickles.tensor((3,), (1,))
+COUNT = torch_pickles.tensor((), (), 2)
+
+
+def state(*names):
+    """A state dict of tensors, in opcodes: what it was counted over is no weight."""
+    counts = (torch_file.AVERAGED, "_orig_mod.n_averaged", "module.n_averaged", "epoch")
+    return torch_pickles.mapping({n: COUNT if n in counts else WEIGHT for n in names})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("module.conv.weight",),
+        ("_orig_mod.conv.weight",),
+        ("module._orig_mod.conv.weight",),
+        ("_orig_mod.module.conv.weight",),
+        ("conv._orig_mod.weight",),
+        ("n_averaged", "module.conv.weight"),
+        ("n_averaged", "module.module._orig_mod.conv.weight"),
+        ("_orig_mod.n_averaged", "_orig_mod.module.conv.weight"),
+        ("module.n_averaged", "module.module.conv.weight"),
+    ],
+    ids=" ".join,
+)
+def test_names_are_those_of_the_plain_module(tmp_path, names):
+    for content in (state(*names), torch_pickles.mapping({"state_dict": state(*names)})):
+        arrays = read(tmp_path, torch_pickles.old(content, NUMBERS))
+        assert_same(arrays, {"conv.weight": NUMBERS["0"]})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("conv.weight", "module.conv.weight"),
+        ("n_averaged", "conv.weight"),
+        ("mb_module.0.weight", "module.conv.weight"),
+    ],
+    ids=" ".join,
+)
+def test_other_names_stay(tmp_path, names):
+    assert read(tmp_path, torch_pickles.old(state(*names), NUMBERS)).keys() == set(names)
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path):
+    content = torch_pickles.old(state("conv.weight", "_orig_mod.conv.weight"), NUMBERS)
+    with pytest.raises(InputError, match="it has two tensors of one name, with and without _orig"):
+        read(tmp_path, content)
+
+
+@pytest.mark.parametrize("keys", [("state_dict", "state_dict_ema"), ("model", "model_ema")])
+def test_of_several_states_one_must_be_named(tmp_path, keys):
+    states = {
+        keys[0]: torch_pickles.mapping({"weight": WEIGHT}),
+        keys[1]: torch_pickles.mapping({"n_averaged": COUNT, "module.weight": OTHER}),
+    }
+    content = torch_pickles.zipped(torch_pickles.mapping(states), NUMBERS)
+    with pytest.raises(InputError, match=f"holds several states: {', '.join(keys)}; allowed: one"):
+        read(tmp_path, content)
+    for key, expected in zip(keys, (NUMBERS["0"], NUMBERS["0"][:3]), strict=True):
+        assert_same(torch_file.read(tmp_path / "file.pth", key), {"weight": expected})
+    with pytest.raises(InputError, match=f"holds no state 'ema'; allowed: {', '.join(keys)}"):
+        torch_file.read(tmp_path / "file.pth", "ema")
+
+
+def test_a_state_beside_the_files_own_must_be_named_too(tmp_path):
+    own = {"a.weight": WEIGHT, "ema": torch_pickles.mapping({"a.weight": OTHER})}
+    with pytest.raises(InputError, match=r"holds several states: \., ema; allowed: one, .*=\.$"):
+        read(tmp_path, torch_pickles.old(torch_pickles.mapping(own), NUMBERS))
+    path = tmp_path / "file.pth"
+    assert_same(torch_file.read(path, torch_file.ITSELF), {"a.weight": NUMBERS["0"]})
+    assert_same(torch_file.read(path, "ema"), {"a.weight": NUMBERS["0"][:3]})
+
+
+def test_what_is_of_no_module_is_no_state(tmp_path):
+    saved = {
+        "epoch": COUNT,
+        "loss": torch_pickles.mapping({"weight": OTHER}),
+        "scheduler": torch_pickles.body({"last_epoch": 3}),
+        "net": state("a.weight"),
+    }
+    arrays = read(tmp_path, torch_pickles.old(torch_pickles.mapping(saved), NUMBERS))
+    assert_same(arrays, {"a.weight": NUMBERS["0"]})
+    assert_same(torch_file.read(tmp_path / "file.pth", "net"), arrays)
+
+
+def test_what_pytorch_wraps_is_unwrapped(tmp_path):
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    expected = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    averaged, parallel = torch.optim.swa_utils.AveragedModel, torch.nn.DataParallel
+    for wraps in (
+        (averaged,),
+        (torch.compile,),
+        (parallel, torch.compile),
+        (torch.compile, parallel),
+        (averaged, parallel, torch.compile),
+        (torch.compile, averaged, parallel),
+    ):
+        wrapped = module
+        for wrap in reversed(wraps):
+            wrapped = wrap(wrapped)
+        torch.save({"model": wrapped.state_dict()}, tmp_path / "file.pth")
+        assert_same(torch_file.read(tmp_path / "file.pth"), expected)
+
+
 def png():
     file = io.BytesIO()
     Image.new("RGB", (4, 4)).save(file, "png")

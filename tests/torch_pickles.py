@@ -47,10 +47,30 @@ def zipped(opcodes, storages, compression=zipfile.ZIP_STORED):
 
 def state(arrays):
     """A file of the older format with a bare state dict of float32 arrays."""
-    entries = {
-        name: tensor(
-            a.shape, tuple(step // a.itemsize for step in a.strides), key=name, count=a.size
-        )
-        for name, a in arrays.items()
-    }
-    return old(mapping(entries), {name: np.ravel(a) for name, a in arrays.items()})
+    return old(_state(arrays, ""), _storages(arrays, ""))
+
+
+def states(by_key):
+    """A file of the older format with several state dicts of float32 arrays, by key."""
+    storages = {}
+    for key, arrays in by_key.items():
+        storages |= _storages(arrays, key)
+    return old(mapping({key: _state(arrays, key) for key, arrays in by_key.items()}), storages)
+
+
+def _state(arrays, prefix):
+    return mapping(
+        {
+            name: tensor(
+                a.shape,
+                tuple(step // a.itemsize for step in a.strides),
+                key=prefix + name,
+                count=a.size,
+            )
+            for name, a in arrays.items()
+        }
+    )
+
+
+def _storages(arrays, prefix):
+    return {prefix + name: np.ravel(a) for name, a in arrays.items()}

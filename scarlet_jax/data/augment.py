@@ -34,17 +34,28 @@ def eval_image(image: Pixels, data: ConfigDict) -> Pixels:
 
 
 def center(image: Pixels, size: int, share: float = 1.0) -> Pixels:
-    """Resizes the shorter side to `size / share` and crops the middle `[size, size, C]`."""
+    """Resizes the shorter side to `size / share` and crops the middle `[size, size, C]`.
+
+    To the pixel what torchvision's `Resize` and `CenterCrop` make of Pillow's images.
+    """
     height, width = image.shape[:2]
-    scale = round(size / share) / min(height, width)
-    if scale != 1:
-        height, width = (
-            max(size, round(height * scale)),
-            max(size, round(width * scale)),
-        )
-        image = resize(image, (height, width))
-    top, left = (height - size) // 2, (width - size) // 2
+    resized, (top, left) = center_geometry(height, width, size, share)
+    if resized != (height, width):
+        image = resize(image, resized)
     return image[top : top + size, left : left + size]
+
+
+def center_geometry(
+    height: int, width: int, size: int, share: float
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What `center` resizes to, and the top and left of what it crops, as torchvision has them.
+
+    The longer side is truncated; an offset between two pixels goes to the even one.
+    """
+    short = round(size / share)
+    shortest = min(height, width)
+    height, width = int(short * height / shortest), int(short * width / shortest)
+    return (height, width), (round((height - size) / 2), round((width - size) / 2))
 
 
 def pad_crop(image: Pixels, rng: np.random.Generator, padding: int) -> Pixels:

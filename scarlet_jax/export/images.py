@@ -26,17 +26,27 @@ def fitted(section: ConfigDict, model: Model) -> ConfigDict:
     return section
 
 
-def check_classes(model: Model, class_names: tuple[str, ...]) -> None:
-    """Raises `InputError` for data of other classes than the model has."""
-    if not models.has_classes(model, class_names):
+def check_classes(model: Model, class_names: tuple[str, ...]) -> NDArray[np.int32]:
+    """The model's output for each class of the data, `int32[C]`.
+
+    Raises:
+      InputError: for data of other classes than the model has.
+    """
+    outputs = models.class_outputs(model, class_names)
+    if outputs is None:
+        data_has = _shown(class_names, model.class_names)
         raise InputError(
-            f"the data has the {_shown(class_names)}, the model the {_shown(model.class_names)}; "
+            f"the data has the {data_has}, the model the {_shown(model.class_names, class_names)}; "
             "allowed: data of the model's classes"
         )
+    return outputs
 
 
-def _shown(names: tuple[str, ...]) -> str:
-    return f"{len(names)} classes {', '.join(names[:SHOWN])}, ..."
+def _shown(names: tuple[str, ...], others: tuple[str, ...]) -> str:
+    """How many there are, and first those that the others lack."""
+    known = set(others)
+    lacking = [name for name in names if name not in known] or names
+    return f"{len(names)} classes {', '.join(lacking[:SHOWN])}, ..."
 
 
 def read(

@@ -160,7 +160,8 @@ def describe(model: Model, count: cost.Cost) -> Description:
         "class_names": list(model.class_names),
         "preprocessing": {
             **dataclasses.asdict(model.preprocessing),
-            "resize": "bilinear: the shorter side to image_size / center_crop, then the middle",
+            "resize": "bilinear: the shorter side to image_size / center_crop, then the middle, "
+            "as torchvision's Resize and CenterCrop of Pillow's images",
             "pixels": "of [0, 1], minus mean, over std",
         },
     }

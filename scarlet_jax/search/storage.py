@@ -14,23 +14,30 @@ import numpy as np
 from absl import logging
 from numpy.typing import NDArray
 
-from scarlet_jax.files import naming
+from scarlet_jax.files import check_replaceable, naming
 
 CHECKSUM = "checksum"
 
 
 def write(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Replaces the file in one step; the one before becomes `NAME.previous`."""
+    """Replaces the file in one step; the one before becomes `NAME.previous`.
+
+    Raises:
+      InputError: if something else than a file is in the place of one.
+      OSError: if the file cannot be written.
+    """
     stored: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     stored[CHECKSUM] = np.array(_checksum(stored))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path, "partial")
+    partial, previous = _beside(path, "partial"), _beside(path, "previous")
+    for place in (path, previous, partial):
+        check_replaceable(place)
     with naming(partial), open(partial, "wb") as file:
         np.savez(file, **stored)
         file.flush()
         os.fsync(file.fileno())
     if path.exists():
-        os.replace(path, _beside(path, "previous"))
+        os.replace(path, previous)
     os.replace(partial, path)
 
 
