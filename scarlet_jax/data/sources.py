@@ -170,7 +170,9 @@ def folder(
     if train_split == test_split:
         raise InputError(f"data.train_split and data.test_split are both {train_split!r}")
     root = Path(path)
-    train, test = (_list_split(root, split) for split in (train_split, test_split))
+    (train, train_rest), (test, test_rest) = (
+        _list_split(root, split) for split in (train_split, test_split)
+    )
     if train.keys() != test.keys():
         only_train, only_test = (
             shown(sorted(own - others))
@@ -180,10 +182,10 @@ def folder(
             f"{root / test_split} must have the class folders of {root / train_split}; "
             f"only in {train_split}: {only_train}, only in {test_split}: {only_test}"
         )
-    names = in_order(train.keys())
+    names, how = in_order(train.keys()), (channels, max_aspect)
     return (
-        _folder_source(root, train_split, [train[name] for name in names], channels, max_aspect),
-        _folder_source(root, test_split, [test[name] for name in names], channels, max_aspect),
+        _folder_source(root, train_split, [train[name] for name in names], train_rest, *how),
+        _folder_source(root, test_split, [test[name] for name in names], test_rest, *how),
         names,
     )
 
@@ -204,19 +206,30 @@ class Files:
     left_out: dict[str, str]
 
 
-def _list_split(root: Path, split: str) -> dict[str, Files]:
-    """The files of each class. Raises `InputError` for a class without images."""
+def _list_split(root: Path, split: str) -> tuple[dict[str, Files], dict[str, str]]:
+    """The files of each class, and what lies beside the classes with the reason to leave it out.
+
+    Raises:
+      InputError: for a class without images.
+    """
     directory = root / split
     if not directory.is_dir():
         raise InputError(f"{directory} is not a folder; data.path must hold one for each split")
     classes: dict[str, Files] = {}
+    beside: dict[str, str] = {}
     with os.scandir(directory) as entries:
         for entry in entries:
-            if not entry.is_dir() or entry.name.startswith("."):
-                continue
-            if not _is_utf8(entry.name):
-                raise InputError(f"class folder {os.fsencode(entry.path)!r} has no UTF-8 name")
-            classes[entry.name] = _list_files(directory, entry.name, frozenset())
+            if entry.name.startswith("."):
+                beside[printable(entry.name)] = "hidden"
+            elif not entry.is_dir():
+                beside[printable(entry.name)] = "outside of a class folder"
+            elif printable(entry.name) != entry.name:
+                raise InputError(
+                    f"class folder {printable(entry.path)} has a name that is not UTF-8 or not "
+                    "printable; allowed: another name"
+                )
+            else:
+                classes[entry.name] = _list_files(directory, entry.name, frozenset())
     if not classes:
         raise InputError(f"{directory} has no class folders; expected one for each class")
     for name, files in classes.items():
@@ -226,7 +239,7 @@ def _list_split(root: Path, split: str) -> dict[str, Files]:
                 f"class folder {directory / name} has no images, but {found}; allowed are files "
                 f"ending in {', '.join(sorted(image_suffixes()))}"
             )
-    return classes
+    return classes, beside
 
 
 def _list_files(directory: Path, folder: str, above: frozenset[tuple[int, int]]) -> Files:
@@ -239,29 +252,36 @@ def _list_files(directory: Path, folder: str, above: frozenset[tuple[int, int]])
         for entry in sorted(entries, key=lambda entry: entry.name):
             name = f"{folder}/{entry.name}"
             if entry.name.startswith("."):
-                found.left_out[name] = "hidden"
-            elif not _is_utf8(entry.name):
-                found.left_out[repr(os.fsencode(name))[2:-1]] = "a name that is not UTF-8"
+                found.left_out[printable(name)] = "hidden"
+            elif printable(name) != name:
+                found.left_out[printable(name)] = "with a name that is not UTF-8 or not printable"
             elif entry.is_dir():
                 below = _list_files(directory, name, above | {identity})
                 found.images += below.images
                 found.left_out |= below.left_out
             elif (suffix := Path(entry.name).suffix.lower()) not in image_suffixes():
-                found.left_out[name] = f"{suffix or 'no suffix'}"
+                found.left_out[name] = suffix or "without a suffix"
             elif not entry.is_file():
-                found.left_out[name] = "no regular file"
+                found.left_out[name] = "that is no regular file, or a link to nothing"
             else:
                 found.images.append(name)
     return found
 
 
-def _is_utf8(name: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+def printable(name: str) -> str:
+    """A file's name as a message can show it: as it is, or with its bytes escaped."""
+    return name if name.isprintable() else repr(os.fsencode(name))[2:-1]
 
 
 def _folder_source(
-    root: Path, split: str, classes: Sequence[Files], channels: int, max_aspect: float
+    root: Path,
+    split: str,
+    classes: Sequence[Files],
+    beside: Mapping[str, str],
+    channels: int,
+    max_aspect: float,
 ) -> FolderSource:
+    left_out = {**beside, **{n: why for files in classes for n, why in files.left_out.items()}}
     labels = np.repeat(np.arange(len(classes)), [len(files.images) for files in classes])
     return FolderSource(
         root,
@@ -269,7 +289,7 @@ def _folder_source(
         labels.astype(np.int32),
         channels,
         max_aspect,
-        {f"{split}/{n}": reason for files in classes for n, reason in files.left_out.items()},
+        {f"{split}/{name}": reason for name, reason in left_out.items()},
     )
 
 
