@@ -1,5 +1,6 @@
 """What the launchers share: flags, and errors as one line."""
 
+import math
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from launch import cache, cores, heap
-from scarlet_jax import processes, workspace
+from scarlet_jax import processes, settings, workspace
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
 from scarlet_jax.files import local_path
 
@@ -102,12 +103,14 @@ def run(
 
     def guarded(argv: list[str]) -> None:
         _log_from(logging.WARNING)  # libraries say much at INFO
-        missing = [f"--{name}" for name in required if not getattr(FLAGS, name)]
+        missing = [f"--{name}" for name in required if getattr(FLAGS, name) in (None, "")]
         if argv[1:]:
             fail(f"unexpected argument {argv[1]!r}; flags start with --, for example\n  {usage}")
         if missing:
             fail(f"{' and '.join(missing)} must be given, for example\n  {usage}")
         try:
+            if "config" in FLAGS and FLAGS.config is not None:
+                FLAGS["config"].value = settings.check(FLAGS.config)
             if FLAGS.coordinator:
                 processes.join(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
                 if not processes.is_first():
@@ -165,13 +168,16 @@ def _define_start() -> None:
         lower_bound=-1.0,
         upper_bound=1.0,
     )
+    flags.register_validator("compile_effort", math.isfinite, "allowed: -1 to 1")
     flags.DEFINE_string(
         "coordinator",
         None,
         "For several processes: HOST:PORT of the first, or auto (Cloud TPU pod, Slurm, Open MPI).",
     )
-    flags.DEFINE_integer("num_processes", None, "How many, with --coordinator=HOST:PORT.")
-    flags.DEFINE_integer("process_id", None, "Which one this is, from 0 on.")
+    flags.DEFINE_integer(
+        "num_processes", None, "How many, with --coordinator=HOST:PORT.", lower_bound=1
+    )
+    flags.DEFINE_integer("process_id", None, "Which one this is, from 0 on.", lower_bound=0)
     _show_in_help("keep_heap", "cpu_devices", "compilation_cache", "compile_effort")
     _show_in_help("coordinator", "num_processes", "process_id")
 
@@ -188,21 +194,32 @@ def _log_from(level: int) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        remaining: list[str] = FLAGS(argv)
+        remaining: list[str] = FLAGS([_with_home(argument) for argument in argv])
         if "config" in FLAGS and FLAGS.config is not None:
             FLAGS.config.lock()  # reports a file that could not be loaded
     except OSError as error:
         fail(f"--config cannot be read: {_one_line(str(error.__cause__ or error))}")
     except KeyError as error:
         fail(f"--config has no setting {_one_line(str(error.args[0]))}")
-    except (flags.Error, AttributeError, TypeError, ValueError, ArithmeticError) as error:
+    except (flags.Error, AttributeError, TypeError, ValueError) as error:
         fail(_one_line(str(error)))
+    except Exception as error:  # the file is a program, which may do anything
+        fail(f"--config cannot be used: {type(error).__name__}: {_one_line(str(error))}")
     return remaining
 
 
+def _with_home(argument: str) -> str:
+    """`--config=~/mine.py` without `~`, which no shell replaces there."""
+    name, equals, path = argument.partition("=")
+    return f"{name}={local_path(path)}" if name == "--config" and path else argument
+
+
 def _one_line(text: str) -> str:
-    """Without the line breaks and the nested quotes of a library's message."""
-    return re.sub(r"\s*\n\s*", " ", text.replace("\\n", "\n").replace("\\'", "'")).strip('" ')
+    """Without the line breaks, tracebacks and nested quotes of a library's message."""
+    text = text.replace("\\n", "\n").replace("\\'", "'").strip('" \n')
+    before, traceback_, after = text.partition("Traceback (most recent call last):")
+    text = before + after.splitlines()[-1] if traceback_ and after else before
+    return re.sub(r"\s*\n\s*", " ", text)
 
 
 def fail(message: str) -> NoReturn:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
+from scarlet_jax.errors import InputError
 from scarlet_jax.nn.convolution import largest_divisor
 
 
@@ -32,7 +33,13 @@ def use(count: int | None, batch_sizes: Sequence[int]) -> None:
     Without a count, the largest one that divides all batches and has a core for every device.
     What the environment says (XLA_FLAGS, JAX_NUM_CPU_DEVICES) goes first. To be called before JAX
     looks for its devices.
+
+    Raises:
+      InputError: for a count that does not share all batches evenly.
     """
+    if count and any(size % count for size in batch_sizes):
+        sizes = ", ".join(map(str, batch_sizes))
+        raise InputError(f"--cpu_devices is {count}; allowed: what divides the batches of {sizes}")
     in_flags = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if in_flags or "JAX_NUM_CPU_DEVICES" in os.environ:
         return

@@ -164,8 +164,11 @@ def latest_record(directory: Path) -> Mapping[str, Any]:
 
 def _records(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Checkpoints with a record that is whole, the latest first."""
-    for step in steps(directory):
-        path = directory / str(step)
+    tried: set[int] = set()
+    # Listed anew each time, as a training that goes on adds some and removes others.
+    while left := [step for step in steps(directory) if step not in tried]:
+        tried.add(left[0])
+        path = directory / str(left[0])
         try:
             record = _read(path / "record", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
             if not files.is_signed(record):
@@ -195,7 +198,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _warn(path: Path, damage: Damaged) -> None:
-    logging.warning("checkpoint %s is damaged and passed over: %s", path, damage)
+    if path.exists():  # else it was removed while it was read
+        logging.warning("checkpoint %s is damaged and passed over: %s", path, damage)
 
 
 def _fingerprint(state: TrainState) -> str:
