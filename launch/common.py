@@ -196,7 +196,7 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         remaining: list[str] = FLAGS([_with_home(argument) for argument in argv])
         if "config" in FLAGS and FLAGS.config is not None:
-            FLAGS.config.lock()  # reports a file that could not be loaded
+            FLAGS.config.lock()  # raises what its file raised
     except OSError as error:
         fail(f"--config cannot be read: {_one_line(str(error.__cause__ or error))}")
     except KeyError as error:
@@ -210,7 +210,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _with_home(argument: str) -> str:
     """`--config=~/mine.py` without `~`, which no shell replaces there."""
-    name, equals, path = argument.partition("=")
+    name, _, path = argument.partition("=")
     return f"{name}={local_path(path)}" if name == "--config" and path else argument
 
 

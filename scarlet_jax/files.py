@@ -30,7 +30,7 @@ def local_path(text: str | os.PathLike[str]) -> Path:
       InputError: for a URL, a home folder that is not known, or what can be no path.
     """
     text = os.fspath(text)
-    if "://" in text or "\0" in text:
+    if "://" in text or not text.isprintable():
         what = "a URL" if "://" in text else "no path"
         raise InputError(f"{text!r} is {what}; allowed: a path in a file system of this machine")
     try:

@@ -25,7 +25,7 @@ Natural = Annotated[int, Field(ge=0, le=LARGE)]
 Positive = Annotated[int, Field(ge=1, le=LARGE)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # channels
 Stride = Annotated[int, Field(ge=1, le=2)]
-Images = Annotated[int, Field(ge=1, le=2**20)]  # of a batch
+Images = Annotated[int, Field(ge=1, le=2**17)]  # of a batch
 Finite = Annotated[float, Field(ge=-1e38, le=1e38, allow_inf_nan=False)]  # in float32 too
 Rate = Annotated[float, Field(ge=0, le=1e38, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -179,7 +179,7 @@ class Supernet(Training):
     sampler: Literal["strict_fair", "uniform"] = "strict_fair"  # FairNAS's, or one path a step
     shared_gradient: Literal["mean", "sum"] = "mean"  # of stem and head over the paths (ours)
     # Random paths whose mean accuracy is followed (ours).
-    eval_paths: Annotated[int, Field(ge=1, le=10**6)] = 8
+    eval_paths: Annotated[int, Field(ge=1, le=10**4)] = 8
 
 
 class Subnet(Training):
@@ -234,9 +234,10 @@ class Search(Section):
     # What batch norm takes in the search (ours).
     statistics: Literal["running", "batch", "recalibrated"] = "recalibrated"
     # For "recalibrated" (ours).
-    calibration_batches: Annotated[int, Field(ge=1, le=10**6)] = 4
+    calibration_batches: Annotated[int, Field(ge=1, le=10**4)] = 4
     batch_size: Images = 128  # (ours)
-    chunk: Images = 80  # architectures a call of the evaluator, over all devices (ours)
+    # Architectures a call of the evaluator, over all devices (ours).
+    chunk: Annotated[int, Field(ge=1, le=4096)] = 80
     # On CPUs a block scores so few images at a time that their widest feature map has this size
     # in bytes, so that it stays in cache; 0 takes all images at once (ours).
     cache_bytes: Natural = 2_000_000

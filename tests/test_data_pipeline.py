@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -201,6 +202,18 @@ def test_reader_processes_change_nothing(tmp_path, warnings_logged):
     assert there.reasons == here.reasons
     assert len(there) == 2
     assert not multiprocessing.active_children()
+
+
+def test_reader_processes_need_room_for_their_batches(monkeypatch):
+    data = data_config(workers=2, image_size=100)
+    datasets.check_shared_memory(data, 1)
+    free = SimpleNamespace(free=10**6)
+    monkeypatch.setattr(datasets.pipeline.shutil, "disk_usage", lambda _: free)
+    message = r"data.workers is 2, whose batches take 21.5 MB of /dev/shm, and 1.0 MB are free; "
+    with pytest.raises(InputError, match=message):
+        datasets.check_shared_memory(data, 32)
+    data.workers = 0
+    datasets.check_shared_memory(data, 32)
 
 
 READ_AND_WAIT = """

@@ -1,10 +1,16 @@
 """Files are written whole or not at all, and never in the place of anything else."""
 
+import errno
+import json
 import os
 import re
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scarlet_jax import files
 from scarlet_jax.errors import InputError
@@ -24,6 +30,53 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         stopped()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "text", ["gs://bucket/x", "file:///x", "s3://x", "a\0b", "a\nb", "~nobody-here/x"]
+)
+def test_what_is_no_path_here(text):
+    with pytest.raises(InputError, match=re.escape(repr(text))):
+        files.local_path(text)
+
+
+def test_a_path_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert files.local_path("~/x") == Path("/home/someone/x")
+    assert files.local_path("a/~/b") == Path("a/~/b")
+
+
+def test_a_full_disk_is_said_with_the_files_name(tmp_path, monkeypatch):
+    def write_text(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as the system does: no name
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.replace_text(tmp_path / "a.txt", "new")
+    assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+RECORD = {"name": "a", "numbers": [1, 0.1, None], "more": {"x": True}}
+
+
+def test_a_signed_record_is_read_back(tmp_path):
+    path = tmp_path / "a.json"
+    assert files.read_signed(path) is None
+    files.write_signed(path, RECORD)
+    assert files.read_signed(path) == RECORD
+    assert json.loads(path.read_text())["numbers"] == RECORD["numbers"]
+
+
+@settings(max_examples=300)
+@given(share=st.floats(0, 1, exclude_max=True), noise=st.binary(max_size=3), cut=st.booleans())
+def test_a_damaged_record_is_never_used(share, noise, cut):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        files.write_signed(path, RECORD)
+        content = path.read_bytes()
+        place = int(share * len(content))
+        path.write_bytes(content[:place] + noise + (b"" if cut else content[place + len(noise) :]))
+        assert files.read_signed(path) in (None, RECORD)
 
 
 def test_where_a_file_can_go(tmp_path):

@@ -283,6 +283,38 @@ def test_a_damaged_result_is_named_and_made_again(finished, images, tmp_path, ca
     assert result.read_text() == text
 
 
+def test_a_full_disk_is_said_before_training_and_loses_nothing(
+    finished, images, tmp_path, monkeypatch
+):
+    setup = workspace.prepare(small.config(images), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(OSError, match="No space left on device: a checkpoint needs") as caught:
+            jobs.train_supernet(setup)
+        assert caught.value.filename == str(tmp_path / "supernet" / checkpoint.DIRECTORY)
+    jobs.train_supernet(setup)
+    for ours, expected in zip(
+        weights(tmp_path / "supernet")[1], weights(finished.workdir / "supernet")[1], strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_readers_leave_a_work_directory_as_it_is(finished, images, tmp_path):
+    (tmp_path / "run").mkdir()
+    setup = workspace.prepare(small.config(images), tmp_path / "run")
+    saving = tmp_path / "run" / "supernet" / checkpoint.DIRECTORY / "2.orbax-checkpoint-tmp"
+    saving.mkdir(parents=True)  # of a training that runs
+    with pytest.raises(InputError):
+        jobs.load_supernet(setup)
+    with pytest.raises(InputError):
+        jobs.evaluate_subnet(setup, "model-0")
+    assert list(saving.parent.iterdir()) == [saving]
+    before = {path: path.stat().st_mtime_ns for path in finished.workdir.rglob("*")}
+    jobs.load_supernet(finished)
+    jobs.evaluate_subnet(finished, "model-0")
+    assert {path: path.stat().st_mtime_ns for path in finished.workdir.rglob("*")} == before
+
+
 def test_one_writer_at_a_time(finished, images, tmp_path):
     code = (
         "import sys, pathlib; from scarlet_jax import lock\n"

@@ -70,6 +70,17 @@ def test_help_names_the_flags_and_no_arguments_name_a_command():
 BAD = {
     ("pipeline", *MNIST, "--config.search.populaton=3"): 'Did you mean "population"',
     ("pipeline", *MNIST, "--config.search.population=many"): "invalid literal for int",
+    (
+        "pipeline",
+        MNIST[0],
+        "--workdir=gs://bucket/x",
+    ): "'gs://bucket/x' is a URL; allowed",
+    ("pipeline", "--config=configs/mnist.py:small", MNIST[1]): "takes 0 positional arguments but 1",
+    ("pipeline", "--config=README.md", MNIST[1]): "--config cannot be used: SyntaxError: ",
+    ("pipeline", *MNIST, "--cpu_devices=100000"): "is 100000; allowed: what divides the batches of",
+    ("pipeline", *MNIST, "--compile_effort=nan"): "--compile_effort=nan: allowed: -1 to 1",
+    ("pipeline", *MNIST, "--config.search.picks=0", "--config.seed=-1"): "seed is -1; allowed: ",
+    ("pipeline", MNIST[0], "--workdir=/dev/null/x"): "/dev/null/x: Not a directory",
     ("pipeline", *MNIST, "--confg=x"): "Unknown command line flag 'confg'",
     ("pipeline", *MNIST, "now"): "unexpected argument 'now'",
     ("pipeline", "--config=configs/none.py", "--workdir=x"): "configs/none.py",
