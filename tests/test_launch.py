@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import multiprocessing
 import os
 import shlex
 import signal
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import jax
+import launched
 import pytest
 import small
 from absl import flags
@@ -110,13 +112,20 @@ BAD = {
 }
 
 
-def test_bad_input_is_one_line_and_code_2():
-    processes = [start(*command) for command in BAD]
-    for message, (code, out, err) in zip(BAD.values(), finish(*processes), strict=True):
+def test_bad_input_is_one_line_and_code_2(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["launch.common", "scarlet_jax.jobs", "scarlet_jax.export"])
+    for number, (command, message) in enumerate(BAD.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = context.Process(target=launched.run, args=(command, folder))
+        process.start()
+        process.join(60)
+        out, err = ((folder / name).read_text() for name in ("out", "err"))
         assert message in err
         assert err.startswith("error: ")
         assert "Traceback" not in err
-        assert (code, out) == (2, "")
+        assert (process.exitcode, out) == (2, "")
 
 
 @pytest.fixture
