@@ -14,6 +14,7 @@ import errno
 import gc
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from scarlet_jax.progress import quiet
 from scarlet_jax.train.step import TrainState
 
 DIRECTORY = "checkpoints"
+AFTERMATH_SECONDS = 0.5
 ROOM = 2**20  # bytes that a checkpoint takes beside its arrays, at most
 Metrics = Mapping[str, float]
 
@@ -186,9 +188,11 @@ def _read(path: Path, handler: ocp.CheckpointHandler, how: ocp.args.CheckpointAr
             with ocp.Checkpointer(handler) as checkpointer:
                 return checkpointer.restore(path.absolute(), args=how)
         except Exception as error:
-            raise Damaged(_first_line(error)) from None
-        finally:
-            gc.collect()  # what failed says so when it is collected, if not here
+            reason = _first_line(error)
+        # TensorStore's threads go on for a moment, and complain that nobody waits for them.
+        gc.collect()
+        time.sleep(AFTERMATH_SECONDS)
+    raise Damaged(reason)
 
 
 def _first_line(error: Exception) -> str:
