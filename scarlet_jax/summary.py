@@ -40,19 +40,16 @@ def model_name(setup: Setup, number: int, architecture: Array) -> str:
 
     With a mark of its own where the pick of another search is so called.
     """
-    name = f"model-{number}"
+    name, path = f"model-{number}", architecture.tolist()
     own = sorted(setup.workdir.glob("subnets/model-*"))
-    begun = {path.name: _record(path).get("settings", {}) for path in own}
-    ended = {known: result["settings"] for known, result in results(setup.workdir).items()}
-    trained = {
-        known: settings.get("architecture")
-        for known, settings in {**begun, **ended}.items()
-        if known in begun
-    }
-    for known in (name, *trained):
-        if trained.get(known) == architecture.tolist():
+    done = results(setup.workdir)
+    # Of a training that has not come to its first checkpoint, nothing is there.
+    begun = {p.name: (done.get(p.name) or _record(p).get("settings", {})) for p in own}
+    taken = {n: known["architecture"] for n, known in begun.items() if "architecture" in known}
+    for known in (name, *taken):
+        if taken.get(known) == path:
             return known
-    return f"{name}-{tensors.fingerprint(architecture)[:6]}" if name in trained else name
+    return f"{name}-{tensors.fingerprint(architecture)[:6]}" if name in taken else name
 
 
 def make_report(

@@ -197,6 +197,8 @@ def test_subnets_of_another_space_or_other_data_are_named_and_not_shown(
 
 def test_a_pick_does_not_take_the_name_of_a_training_that_was_not_finished(setup):
     folder = setup.workdir / "subnets" / "model-0" / checkpoint.DIRECTORY
+    folder.mkdir(parents=True)  # killed before its first checkpoint
+    assert summary.model_name(setup, 0, np.array(EARLY[0], np.int32)) == "model-0"
     settings = training_settings(setup, "subnet", {"architecture": LATE[0]})
     state = TrainState(jnp.int32(2), jnp.zeros(2), None, None, None)
     with checkpoint.Writer(folder, settings, keep=1) as writer:
