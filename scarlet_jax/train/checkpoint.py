@@ -13,6 +13,13 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.train.step import TrainState
 
 
+class _Manager(ocp.CheckpointManager):
+    """Leaves JAX's preemption service alone: it counts the questions, and `processes` asks."""
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """The checkpoints of one directory. A save that is killed leaves the one before intact.
 
@@ -25,7 +32,7 @@ class Checkpoints:
     def __init__(self, directory: Path, settings: Mapping[str, Any], keep: int = 1):
         self.directory = directory.absolute()
         self.settings = settings
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             self.directory,
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True),
         )

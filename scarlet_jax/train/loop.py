@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import devices, processes
+from scarlet_jax import devices, interrupts, processes
 from scarlet_jax.errors import DivergedError
 from scarlet_jax.progress import Progress
 from scarlet_jax.train.checkpoint import Checkpoints
@@ -36,7 +36,8 @@ def train(
 ) -> TrainState:
     """Trains to the last step, or goes on from the directory's latest checkpoint.
 
-    Interrupted anywhere and called again, it ends with the same weights.
+    Interrupted anywhere and called again, it ends with the same weights. A signal interrupts it
+    after a step, which is saved.
 
     Args:
       step: the compiled step.
@@ -58,6 +59,7 @@ def train(
       DivergedError: when the loss or the gradient is not finite.
     """
     with ExitStack() as stack:
+        stack.enter_context(interrupts.deferred())
         checkpoints = stack.enter_context(
             Checkpoints(directory / "checkpoints", settings, training.keep_checkpoints)
         )
@@ -82,8 +84,7 @@ def train(
                 return done == training.steps or bool(every and done % every == 0)
 
             if is_due(training.checkpoint_every):
-                _check_finite(metrics, done, checkpoints)
-                checkpoints.save(state)
+                _save(state, metrics, checkpoints)
             record = window.summary() if is_due(training.log_every) else {}
             if is_due(training.eval_every):
                 with window.paused():
@@ -91,6 +92,13 @@ def train(
             if record and writer is not None:
                 writer.write(done, record)
             progress.update(done, _detail(record))
+            if processes.must_stop():
+                if checkpoints.latest_step != done:
+                    _save(state, metrics, checkpoints)
+                interrupts.stop(
+                    f"stopped at step {done} of {training.steps} of {label}, which is saved; "
+                    "the same command goes on from there"
+                )
     return state
 
 
@@ -137,6 +145,11 @@ def _detail(record: Mapping[str, float]) -> str:
 def computed_part(batch: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of a batch that go to the devices."""
     return {name: batch[name] for name in ("image", "label", "weight")}
+
+
+def _save(state: TrainState, metrics: Mapping[str, jax.Array], checkpoints: Checkpoints) -> None:
+    _check_finite(metrics, int(state.step), checkpoints)
+    checkpoints.save(state)
 
 
 def _check_finite(metrics: Mapping[str, jax.Array], step: int, checkpoints: Checkpoints) -> None:
