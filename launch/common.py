@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -14,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from launch import cache, cores, heap
-from scarlet_jax import processes, settings, workspace
+from scarlet_jax import interrupts, processes, settings, workspace
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
 from scarlet_jax.files import local_path
 
@@ -92,8 +91,8 @@ def run(
 ) -> None:
     """Runs `main` with flags parsed. Bad input ends in one line and exit code 2.
 
-    Defines the flags of how a process starts: `--keep_heap`, `--cpu_devices`,
-    `--compilation_cache`, `--compile_effort`, and those of several processes.
+    Defines the flags of how a process starts and ends: `--keep_heap`, `--cpu_devices`,
+    `--compilation_cache`, `--compile_effort`, `--grace_seconds`, and those of several processes.
 
     Args:
       main: the job.
@@ -108,11 +107,16 @@ def run(
             fail(f"unexpected argument {argv[1]!r}; flags start with --, for example\n  {usage}")
         if missing:
             fail(f"{' and '.join(missing)} must be given, for example\n  {usage}")
+        kept = "workdir" in FLAGS and FLAGS.workdir
+        advice = "; the same command goes on from the last checkpoint" if kept else ""
         try:
+            interrupts.begin(FLAGS.grace_seconds, f"stopped{advice}")
             if "config" in FLAGS and FLAGS.config is not None:
                 FLAGS["config"].value = settings.check(FLAGS.config)
             if FLAGS.coordinator:
-                processes.join(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+                processes.join(
+                    FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.start_seconds
+                )
                 if not processes.is_first():
                     _log_from(logging.ERROR)
             elif FLAGS.num_processes is not None or FLAGS.process_id is not None:
@@ -123,19 +127,16 @@ def run(
             jax.config.update("jax_exec_time_optimization_effort", FLAGS.compile_effort)
             heap.collect_rarely()
             main()
-        except KeyboardInterrupt:
-            kept = "workdir" in FLAGS and FLAGS.workdir
-            advice = "; the same command goes on from the last checkpoint" if kept else ""
-            print(f"\nstopped{advice}", file=sys.stderr)
-            processes.leave(130)
+        except interrupts.Stopped as stop:
+            interrupts.say(str(stop))
+            processes.leave(interrupts.exit_code())
         except Exception as error:
             if line := _explained(error):
                 print(f"error: {line}", file=sys.stderr)
                 processes.leave(2)
-            if FLAGS.coordinator:
-                traceback.print_exc()
-                processes.leave(1)
-            raise
+            processes.fail()
+        finally:
+            interrupts.finish()
 
     _define_start()
     app.run(guarded, flags_parser=_parse)
@@ -169,6 +170,13 @@ def _define_start() -> None:
         upper_bound=1.0,
     )
     flags.register_validator("compile_effort", math.isfinite, "allowed: -1 to 1")
+    flags.DEFINE_float(
+        "grace_seconds",
+        20.0,
+        "After Ctrl-C or SIGTERM a job saves and ends; within this time it ends in any case.",
+        lower_bound=0.0,
+    )
+    flags.register_validator("grace_seconds", math.isfinite, "allowed: 0 or more seconds")
     flags.DEFINE_string(
         "coordinator",
         None,
@@ -178,8 +186,11 @@ def _define_start() -> None:
         "num_processes", None, "How many, with --coordinator=HOST:PORT.", lower_bound=1
     )
     flags.DEFINE_integer("process_id", None, "Which one this is, from 0 on.", lower_bound=0)
+    flags.DEFINE_integer(
+        "start_seconds", 120, "How long the processes wait for each other.", lower_bound=1
+    )
     _show_in_help("keep_heap", "cpu_devices", "compilation_cache", "compile_effort")
-    _show_in_help("coordinator", "num_processes", "process_id")
+    _show_in_help("grace_seconds", "coordinator", "num_processes", "process_id", "start_seconds")
 
 
 def _show_in_help(*names: str) -> None:

@@ -18,6 +18,8 @@ import sys
 
 from absl import flags
 
+from scarlet_jax import interrupts
+
 ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 62),
@@ -56,6 +58,7 @@ def keep() -> None:
     if not added or RESTARTED in os.environ or not _has_glibc() or not _is_wanted():
         return
     environment = os.environ | added | {RESTARTED: "1"}
+    interrupts.hold()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 

@@ -27,6 +27,7 @@ from scarlet_jax import (
     data,
     devices,
     evaluation,
+    interrupts,
     lock,
     models,
     processes,
@@ -141,15 +142,27 @@ def search_supernet(
         "batch_size": section.batch_size,
     }
     save = processes.is_first()
+    score = _path_scorer(setup, network)
+
+    def score_or_stop(architectures: Array) -> NDArray[np.float64]:
+        if processes.must_stop():
+            interrupts.stop(
+                "stopped in the search, whose scores are kept; the same command goes on from there"
+            )
+        return score(architectures)
+
     evaluate = search.remember(
-        _path_scorer(setup, network),
+        score_or_stop,
         (source or setup.workdir) / "evaluations",
         context,
         chunk=section.chunk,
         save=save,
         agree=lambda value: processes.gather(value)[0],
     )
-    with Progress("search", section.generations + 1, "generation") as progress:
+    with (
+        interrupts.deferred(),
+        Progress("search", section.generations + 1, "generation") as progress,
+    ):
         state = search.run(
             problem,
             evaluate,

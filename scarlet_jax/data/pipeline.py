@@ -7,6 +7,7 @@ or the step at which reading began.
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
+from scarlet_jax import interrupts
 from scarlet_jax.data import augment
 from scarlet_jax.data.decode import UnreadableImage
 from scarlet_jax.data.sources import Source
@@ -201,7 +203,12 @@ def _stack(elements: Sequence[Element]) -> Batch:
 
 
 def _end_with_parent(worker: int, workers: int) -> None:
-    """Lets a reader process end when its parent is killed: Grain's would wait for ever."""
+    """Lets a reader process end with its parent: Grain's would wait for ever if that is killed.
+
+    Signals to the whole group, such as Ctrl-C, are the parent's to deal with.
+    """
+    for number in interrupts.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

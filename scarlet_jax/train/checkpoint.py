@@ -56,6 +56,13 @@ class Progress:
     window: Sequence[Metrics] = ()
 
 
+class _Manager(ocp.CheckpointManager):
+    """Leaves JAX's preemption service alone: it counts the questions, and `processes` asks."""
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Writer:
     """Saves checkpoints to a folder. A save that is killed leaves the one before intact.
 
@@ -67,7 +74,7 @@ class Writer:
 
     def __init__(self, directory: Path, settings: Mapping[str, Any], keep: int):
         self.directory, self.settings = directory, settings
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True),
         )
@@ -100,6 +107,8 @@ class Writer:
         """Makes one `OSError` of what Orbax and TensorStore raise where nothing can be written."""
         try:
             yield
+        except jax.errors.JaxRuntimeError:  # of another process
+            raise
         except Exception as error:
             raise OSError(errno.EIO, _first_line(error), str(self.directory)) from error
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import devices, processes
+from scarlet_jax import devices, interrupts, processes
 from scarlet_jax.errors import DivergedError
 from scarlet_jax.progress import Progress
 from scarlet_jax.train import checkpoint, metrics
@@ -35,7 +35,8 @@ def train(
 ) -> TrainState:
     """Trains to the last step, or goes on from the directory's latest checkpoint.
 
-    Interrupted anywhere and called again, it ends with the same weights.
+    Interrupted anywhere and called again, it ends with the same weights. A signal interrupts it
+    after a step, which is saved.
 
     Args:
       step: the compiled step.
@@ -67,6 +68,7 @@ def train(
     source = batches(start)
     checkpoint.discard(saved_in, after=start)
     with ExitStack() as stack:
+        stack.enter_context(interrupts.deferred())
         stack.enter_context(closing(source))
         checkpoints = stack.enter_context(
             checkpoint.Writer(saved_in, settings, training.keep_checkpoints)
@@ -98,12 +100,18 @@ def train(
                 records.append({"step": done, **record})
                 if writer is not None:
                     writer.write(records[-1], rate)
+            stopping = processes.must_stop()
             # After the record, which a run that goes on from here has to find in it.
-            if is_due(training.checkpoint_every):
+            if is_due(training.checkpoint_every) or stopping:
                 _check_finite(scores, done, saved_in)
                 with window.paused():
                     checkpoints.save(checkpoint.Progress(state, records, window.values()))
             progress.update(done, _detail(record))
+            if stopping:
+                interrupts.stop(
+                    f"stopped at step {done} of {training.steps} of {label}, which is saved; "
+                    "the same command goes on from there"
+                )
     return state
 
 
