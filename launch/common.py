@@ -149,7 +149,7 @@ def _explained(error: Exception) -> str:
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return f"{os.fspath(error.filename)}: {reason}" if error.filename else reason
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if isinstance(error, MemoryError) or "Out of memory" in str(error):
         return f"out of memory ({_one_line(str(error))[:200]}); try smaller batches or images"
     return ""
 

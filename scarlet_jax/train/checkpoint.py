@@ -33,6 +33,7 @@ from scarlet_jax.train.step import TrainState
 
 DIRECTORY = "checkpoints"
 AFTERMATH_SECONDS = 0.5
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 ROOM = 2**20  # bytes that a checkpoint takes beside its arrays, at most
 Metrics = Mapping[str, float]
 
@@ -107,10 +108,12 @@ class Writer:
         """Makes one `OSError` of what Orbax and TensorStore raise where nothing can be written."""
         try:
             yield
-        except jax.errors.JaxRuntimeError:  # of another process
-            raise
         except Exception as error:
-            raise OSError(errno.EIO, _first_line(error), str(self.directory)) from error
+            reasons = {number: os.strerror(number) for number in UNWRITABLE}
+            for number, reason in reasons.items():
+                if reason in str(error):
+                    raise OSError(number, reason, str(self.directory)) from error
+            raise
 
 
 def check_room(directory: Path, state: TrainState) -> None:
