@@ -14,7 +14,8 @@ def default_directory() -> str:
         user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # nobody's home is known here
         return given or ""
-    return str(user / "scarlet_jax/compilation") if given is None else given
+    directory = str(user / "scarlet_jax/compilation") if given is None else given
+    return "" if "://" in directory or ":/" in str(user) else directory
 
 
 def use(directory: str) -> None:

@@ -32,6 +32,7 @@ NUMERICS = {
     "jax_numpy_rank_promotion": "allow",
     "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
 }
 
 
@@ -151,6 +152,8 @@ def _explained(error: Exception) -> str:
         return f"{os.fspath(error.filename)}: {reason}" if error.filename else reason
     if isinstance(error, MemoryError) or "Out of memory" in str(error):
         return f"out of memory ({_one_line(str(error))[:200]}); try smaller batches or images"
+    if "Unable to initialize backend" in str(error):
+        return _one_line(str(error))
     return ""
 
 
@@ -205,24 +208,30 @@ def _log_from(level: int) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        remaining: list[str] = FLAGS([_with_home(argument) for argument in argv])
-        if "config" in FLAGS and FLAGS.config is not None:
-            FLAGS.config.lock()  # raises what its file raised
+        remaining: list[str] = FLAGS([_checked(argument) for argument in argv])
+        if "config" in FLAGS and FLAGS["config"].present:
+            lock = getattr(FLAGS.config, "lock", None)  # raises what its file raised
+            if lock is None:
+                kind = type(FLAGS.config).__name__
+                fail(f"--config gives a {kind}; allowed: a get_config() that returns a ConfigDict")
+            lock()
     except OSError as error:
-        fail(f"--config cannot be read: {_one_line(str(error.__cause__ or error))}")
+        fail(f"a file cannot be read: {_one_line(str(error.__cause__ or error))}")
     except KeyError as error:
         fail(f"--config has no setting {_one_line(str(error.args[0]))}")
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
         fail(_one_line(str(error)))
     except Exception as error:  # the file is a program, which may do anything
-        fail(f"--config cannot be used: {type(error).__name__}: {_one_line(str(error))}")
+        fail(f"--config or flags cannot be used: {type(error).__name__}: {_one_line(str(error))}")
     return remaining
 
 
-def _with_home(argument: str) -> str:
-    """`--config=~/mine.py` without `~`, which no shell replaces there."""
-    name, _, path = argument.partition("=")
-    return f"{name}={local_path(path)}" if name == "--config" and path else argument
+def _checked(argument: str) -> str:
+    """`--config=~/mine.py` without `~`, which no shell replaces there; numbers only in ASCII."""
+    name, _, value = argument.partition("=")
+    if value.isdecimal() and not value.isascii():
+        fail(f"{argument!r} has digits of another script; allowed: 0 to 9")
+    return f"{name}={local_path(value)}" if name == "--config" and value else argument
 
 
 def _one_line(text: str) -> str:

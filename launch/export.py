@@ -24,6 +24,7 @@ USAGE = (
 )
 
 NOISE_IMAGES = 64  # (ours)
+MOST_IMAGES = 10**6  # (ours)
 BATCH_SIZE = 32  # images compared at once (ours)
 
 
@@ -33,6 +34,10 @@ def main() -> None:
         raise InputError("--int8 needs --config=FILE: images to calibrate on and to score")
     module = export.check(FLAGS.format, path, batch_size, FLAGS.int8)
     model = models.load(FLAGS.weights)
+    source = Path(FLAGS.weights)
+    source = source / models.FILE_NAME if source.is_dir() else source
+    if path.exists() and path.samefile(source):
+        raise InputError(f"--out is {path}, the model itself; allowed: another file")
     if FLAGS.arch:
         asked = spaces.parse(model.space, FLAGS.arch)
         models.check_architecture(model, model.space, asked, FLAGS.weights)
@@ -64,8 +69,8 @@ def _batch_size() -> int | None:
     text = FLAGS.batch_size or ("1" if FLAGS.int8 or FLAGS.format == "litert" else "any")
     if text == "any":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise InputError(f"--batch_size is {text!r}; allowed: any, or 1 or more images")
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_IMAGES:
+        raise InputError(f"--batch_size is {text!r}; allowed: any, or 1 to {MOST_IMAGES:,} images")
     return int(text)
 
 
@@ -124,6 +129,7 @@ if __name__ == "__main__":
         0,
         "To compare on: of the --config's test images, 0 for all; without one, noise (64).",
         lower_bound=0,
+        upper_bound=MOST_IMAGES,
     )
     flags.DEFINE_integer("calibration_images", 200, "For int8, of training.", lower_bound=1)
     flags.DEFINE_integer("threads", None, "Of the runtime; its own choice if absent.")

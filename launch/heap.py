@@ -75,6 +75,6 @@ def _is_wanted() -> bool:
     define_flag(values)
     try:
         values(sys.argv, known_only=True)
-    except flags.Error:
+    except (flags.Error, OSError):
         return False  # the launcher will say what is wrong
     return bool(values.keep_heap)

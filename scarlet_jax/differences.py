@@ -22,7 +22,7 @@ def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[st
     pairs = {n: (now.get(n, "absent"), before.get(n, "absent")) for n in now.keys() | before.keys()}
     return {
         name: f"now {_shown(*pair)}, was {_shown(*pair[::-1])}"
-        for name, pair in sorted(pairs.items())
+        for name, pair in sorted(pairs.items(), key=lambda item: ("sha256" in item[0], item[0]))
         if pair[0] != pair[1]
     }
 

@@ -7,12 +7,18 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from scarlet_jax.errors import InputError
+
+
+class Damaged(Exception):
+    """A file does not hold what was written; the message names it and says why."""
+
 
 KINDS = {  # what must not be replaced
     stat.S_IFDIR: "folder",
@@ -99,15 +105,53 @@ def write_signed(path: Path, record: Mapping[str, Any]) -> None:
 def read_signed(path: Path) -> dict[str, Any] | None:
     """The record in a file; None where there is no file, or a damaged one, which is named."""
     try:
-        record = json.loads(path.read_bytes())
+        record = read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        record = None
-    if is_signed(record):
-        return {name: value for name, value in record.items() if name != "sha256"}
-    logging.warning("%s is damaged and passed over", path)
-    return None
+    except Damaged as damage:
+        warn_once(str(damage))
+        return None
+    return {name: value for name, value in record.items() if name != "sha256"}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The signed record in a file, with its digest.
+
+    Raises:
+      FileNotFoundError: if there is none.
+      Damaged: for one that is not what was written.
+    """
+    check_regular(path)
+    try:
+        record = json.loads(path.read_bytes())
+    except Exception as error:  # of the system, or of a parser that damage has led astray
+        raise Damaged(f"{path} is damaged and passed over: {type(error).__name__}") from error
+    if not is_signed(record):
+        raise Damaged(f"{path} is damaged and passed over: it does not fit its digest")
+    return dict(record)
+
+
+def check_regular(path: Path) -> None:
+    """Raises `Damaged` for what is no file to read, such as a FIFO, which would be waited for.
+
+    Raises:
+      FileNotFoundError: if there is nothing.
+      Damaged: as said.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(f"{path} is damaged and passed over: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise Damaged(f"{path} is damaged and passed over: it is no regular file")
+
+
+@lru_cache(maxsize=1000)
+def warn_once(line: str) -> None:
+    """Logs a warning, if it has not been logged before."""
+    logging.warning("%s", line)
 
 
 def _digest(record: Mapping[str, Any]) -> str:

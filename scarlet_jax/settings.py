@@ -225,7 +225,7 @@ class Search(Section):
     # Evaluations, the latest, that controllers learn from (ours).
     controller_memory: Annotated[int, Field(ge=2, le=LARGE)] = 10_000
     # Rounds of proposals before a constraint is given up (ours).
-    max_tries: Annotated[int, Field(ge=1, le=10**6)] = 100
+    max_tries: Annotated[int, Field(ge=1, le=10**4)] = 100
     rare: Share = 0.01  # of proposals that is feasible, below which a warning says why (ours)
     picks: Positive = 5  # K models picked evenly along the front (ours)
     pick_by: str = "macs"  # what they are evenly spaced by; or latency, ... (ours)

@@ -39,6 +39,7 @@ class Choice:
         return f"E{self.expansion}K{self.kernel}" + ("_SE" if self.se else "")
 
 
+SQUEEZE = 4  # SE squeezes so many channels to one (MobileNetV3, arXiv 1905.02244)
 SKIP = Choice(expansion=0, kernel=1)
 
 
@@ -91,6 +92,12 @@ class Space:
                 raise InputError(
                     f"space {self.name!r} has choice {choice}; allowed: expansion 1 or more and "
                     "an odd kernel, or the skip"
+                )
+            narrowest = min(self.separable_width, *(layer.width for layer in self.layers))
+            if choice.se and choice.expansion * narrowest < SQUEEZE:
+                raise InputError(
+                    f"space {self.name!r} has choice {choice.name} on {narrowest} channels; "
+                    f"allowed for SE: {SQUEEZE} or more after expansion"
                 )
         if len(set(self.choices)) != len(self.choices):
             raise InputError(f"space {self.name!r} has a choice twice: {choice_names(self)}")

@@ -1,5 +1,6 @@
 """What a work directory has to report: its search, and every model that is picked or trained."""
 
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from scarlet_jax import cost, devices, report, search, tensors
 from scarlet_jax import space as spaces
@@ -82,7 +84,7 @@ def make_report(
         models=models,
         retrain=[*commands, command] if commands else [],
         reproduction=reproduction,
-        config=setup.config.to_yaml(),
+        config=yaml.safe_dump(json.loads(json.dumps(setup.config.to_dict()))),
         notes=[*notes, str(setup.unreadable)] if len(setup.unreadable) else notes,
     )
 

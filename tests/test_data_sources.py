@@ -96,7 +96,9 @@ def test_images_in_nested_folders_belong_to_the_class(tmp_path):
     nested = tmp_path / "train" / "cat" / "images" / "deep"
     nested.mkdir(parents=True)
     (nested / "a.png").write_bytes(png(flat(9)))
-    (nested / "back").symlink_to(tmp_path / "train" / "cat")  # without end
+    for name, above in (("back", "train/cat"), ("all", "train"), ("test too", ".")):
+        (nested / name).symlink_to(tmp_path / above)  # without end, or into other classes
+    (nested / "itself").symlink_to("itself")
     train = load_folder(tmp_path).train
     assert [train.name(i) for i in range(len(train))] == [
         "train/cat/000.png",
@@ -139,6 +141,17 @@ def test_the_identity_of_data_is_its_classes_names_and_labels(tmp_path):
     (moved / "test" / "cat" / "000.png").rename(moved / "test" / "cat" / "001.png")
     changed = load_folder(moved, validation=0.4).identity
     assert [name for name in identity if changed[name] != identity[name]] == ["test"]
+
+
+def test_swapped_folders_are_other_data_though_their_names_are_the_same(tmp_path):
+    write_folder(tmp_path, {"cat": 1, "dog": 1}, {"cat": 1, "dog": 1})
+    (tmp_path / "train" / "cat" / "000.png").write_bytes(png(flat(9, size=20)))
+    before = load_folder(tmp_path).identity
+    (tmp_path / "train" / "cat").rename(tmp_path / "train" / "aside")
+    (tmp_path / "train" / "dog").rename(tmp_path / "train" / "cat")
+    (tmp_path / "train" / "aside").rename(tmp_path / "train" / "dog")
+    after = load_folder(tmp_path).identity
+    assert [name for name in before if after[name] != before[name]] == ["train"]
 
 
 def damaged(kind):
@@ -221,12 +234,14 @@ def test_folder_errors(tmp_path):
     assert "only in train: 'dog', only in test: 'bird'" in message
     write_folder(tmp_path / "b", {"cat": 1, "dog": 0}, {"cat": 1, "dog": 1})
     assert str(tmp_path / "b" / "train" / "dog") in error(path=str(tmp_path / "b"))
-    assert "both 'train'" in error(test_split="train")
+    assert "'train' and data.test_split 'train' are both" in error(test_split="train")
     for split in ("../other", "..", "/etc", "a/b"):
         assert f"data.test_split is {split!r}; allowed: a folder in data.path" in error(
             test_split=split
         )
     write_folder(tmp_path / "c", {"cat": 1, "dog": 1}, {"cat": 1, "dog": 1})
+    (tmp_path / "c" / "again").symlink_to(tmp_path / "c" / "train")
+    assert "are both" in error(path=str(tmp_path / "c"), test_split="again")
     message = error(path=str(tmp_path / "c"), num_classes=10)
     assert "is 10" in message
     assert "2 classes" in message

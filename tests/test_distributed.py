@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import small
 
 from scarlet_jax import devices, jobs, processes, workspace
 from scarlet_jax.errors import InputError
-from scarlet_jax.train import metrics
+from scarlet_jax.train import checkpoint, metrics
 
 ROOT = Path(__file__).parent.parent
 DEVICES = 4  # each of two processes; this one has eight
@@ -24,19 +25,35 @@ TOLERANCE = {"rel": 1e-4, "abs": 1e-6}
 ENCODINGS = ("utf-8", "utf-16-le")
 
 
-def start(config, workdir, port, process_id, encoding):
-    flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
+XLA_LOG = "TF_CPP_MIN_LOG_LEVEL"  # which JAX has set in this process
+
+
+def start(config, workdir, port, process_id, encoding="utf-8", launcher="pipeline", flags=()):
+    devices = f"--xla_force_host_platform_device_count={DEVICES}"
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "launch.pipeline", f"--config={config}"),
+            *(sys.executable, "-m", f"launch.{launcher}", f"--config={config}"),
             *(f"--workdir={workdir}", f"--coordinator=localhost:{port}"),
-            *("--num_processes=2", f"--process_id={process_id}"),
+            *("--num_processes=2", f"--process_id={process_id}", *flags),
         ],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": f"{flags}{DEVICES}", "PYTHONIOENCODING": encoding},
+        env={name: value for name, value in os.environ.items() if name != XLA_LOG}
+        | {"XLA_FLAGS": f"--xla_backend_optimization_level=0 {devices}"}
+        | {"PYTHONIOENCODING": encoding},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def records(directory):
+    lines = (directory / metrics.FILE_NAME).read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +69,7 @@ def config_file(tmp_path_factory):
 def both(config_file, tmp_path_factory):
     """The set-up of one process, and work directory and output of two."""
     directory = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = [start(config_file, directory, port, i, e) for i, e in enumerate(ENCODINGS)]
     config = small.config(config_file.parent / "images")
     config.search.picks = 1
@@ -82,11 +97,9 @@ def test_the_same_front_and_scores(both):
 @pytest.mark.parametrize("part", ["supernet", "subnets/model-0"])
 def test_the_same_metrics(both, part):
     one, two, _ = both
-    expected, records = metrics.read(one.workdir / part), metrics.read(two / part)
-    assert [record["step"] for record in records] == [2, 4, 6]
-    for ours, theirs in zip(records, expected, strict=True):
-        for record in (ours, theirs):
-            assert record.pop("images_per_second") > 0
+    expected, found = records(one.workdir / part), records(two / part)
+    assert [record["step"] for record in found] == [2, 4, 6]
+    for ours, theirs in zip(found, expected, strict=True):
         assert ours == pytest.approx(theirs, **TOLERANCE)
 
 
@@ -110,6 +123,75 @@ def test_the_first_process_alone_prints_and_the_report_knows_both(both):
     assert len(list((two / "supernet").glob("events.*"))) == 1
 
 
+def wait_for_step(process, step):
+    while f"step {step}/".encode() not in process.stdout.readline():
+        assert process.poll() is None
+
+
+def test_signals_and_a_lost_partner_end_both_and_they_go_on(config_file, tmp_path):
+    """SIGTERM to one of two, then `kill -9` of one: the end is that of one process alone."""
+    steps = "--config.supernet.steps=60"
+    how = {"launcher": "train_supernet", "flags": [steps, "--start_seconds=60"]}
+
+    def begin(step):
+        port = free_port()
+        both = [start(config_file, tmp_path / "two", port, number, **how) for number in range(2)]
+        if step:
+            wait_for_step(both[0], step)
+        return both
+
+    first, second = begin(step=2)
+    second.send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=60)[1].decode() for process in (first, second)]
+    assert (first.returncode, second.returncode) == (143, 143)
+    step = checkpoint.steps(tmp_path / "two" / "supernet" / checkpoint.DIRECTORY)[0]
+    line = f"stopped at step {step} of 60 of supernet, which is saved; the same command goes on"
+    assert all(line in errors for errors in said)
+
+    first, second = begin(step=2 * (step // 2) + 4)
+    second.kill()
+    errors = first.communicate(timeout=100)[1].decode()
+    assert first.returncode == 2
+    *warnings, line = errors.splitlines()
+    assert line.startswith("error: another process of the job has ended or cannot be reached; ")
+    assert all("unreadable image" in warning for warning in warnings)
+    second.communicate()
+
+    last = begin(step=None)
+    output = [process.communicate(timeout=100) for process in last]
+    assert [process.returncode for process in last] == [0, 0], output
+    config = small.config(config_file.parent / "images")
+    config.supernet.steps = 60
+    jobs.train_supernet(workspace.prepare(config, tmp_path / "one"))
+    for ours, theirs in zip(
+        *(records(tmp_path / n / "supernet") for n in ("two", "one")), strict=True
+    ):
+        assert ours == pytest.approx(theirs, **TOLERANCE)
+
+
+def test_nobody_is_waited_for_longer_than_told(config_file, tmp_path):
+    """A coordinator that is not there, one that is something else, and a partner that is not."""
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        ports = {"absent": free_port(), "foreign": other.getsockname()[1], "alone": free_port()}
+        how = {"launcher": "train_supernet", "flags": ["--start_seconds=2"]}
+        started = {
+            name: start(config_file, tmp_path, port, int(name != "alone"), **how)
+            for name, port in ports.items()
+        }
+        taken = start(config_file, tmp_path, ports["foreign"], 0, **how)
+        said = {n: process.communicate(timeout=90)[1].decode() for n, process in started.items()}
+        errors = taken.communicate(timeout=60)[1].decode()
+    assert [process.returncode for process in (*started.values(), taken)] == [2] * 4
+    for name, line in said.items():
+        assert line.startswith(f"error: the processes of coordinator localhost:{ports[name]} did n")
+        assert line.count("\n") == 1
+    assert "as it cannot be reached (Connection refused)" in said["absent"]
+    assert errors.startswith(f"error: port {ports['foreign']} of the coordinator cannot be used (")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -121,7 +203,7 @@ def test_the_first_process_alone_prints_and_the_report_knows_both(both):
 )
 def test_what_does_not_fit_together_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
-        processes.join(*arguments)
+        processes.join(*arguments, seconds=1)
 
 
 def test_the_devices_of_a_process_are_side_by_side(monkeypatch):

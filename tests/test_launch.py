@@ -78,7 +78,7 @@ BAD = {
         "--workdir=gs://bucket/x",
     ): "'gs://bucket/x' is a URL; allowed",
     ("pipeline", "--config=configs/mnist.py:small", MNIST[1]): "takes 0 positional arguments but 1",
-    ("pipeline", "--config=README.md", MNIST[1]): "--config cannot be used: SyntaxError: ",
+    ("pipeline", "--config=README.md", MNIST[1]): " cannot be used: SyntaxError: ",
     ("pipeline", *MNIST, "--cpu_devices=100000"): "is 100000; allowed: what divides the batches of",
     ("pipeline", *MNIST, "--compile_effort=nan"): "--compile_effort=nan: allowed: -1 to 1",
     ("pipeline", *MNIST, "--config.search.picks=0", "--config.seed=-1"): "seed is -1; allowed: ",

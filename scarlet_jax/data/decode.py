@@ -93,7 +93,8 @@ def _in_eight_bits(image: Image.Image, channels: int) -> Image.Image:
     """The image in mode L or RGB."""
     if image.mode.startswith(("I", "F")):  # which convert() would clip instead of scale
         values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+        wide = image.mode in ("I", "F")  # 16 bits in some formats, 8 or 32 in others
+        if wide and (image.mode == "F" or values.min() < 0 or not 0xFF < values.max() <= 0xFFFF):
             raise ValueError("its pixels have 32 bits; allowed: 8 or 16")
         image = Image.fromarray((values >> 8).astype(np.uint8))
     elif "transparency" in image.info:  # Pillow warns if a palette's goes straight to RGB

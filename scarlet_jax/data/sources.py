@@ -38,6 +38,10 @@ class Source(Protocol):
         """What a message calls the image: its file, or `split[index]`."""
         ...
 
+    def mark(self, index: int) -> str:
+        """What tells the image from others without reading it: its name, and a file's size."""
+        ...
+
     def labels(self) -> NDArray[np.int32]:
         """The labels of all images, `int32[N]`, without decoding any."""
         ...
@@ -64,6 +68,9 @@ class ArraySource:
     def name(self, index: int) -> str:
         return f"{self.split}[{index}]"
 
+    def mark(self, index: int) -> str:
+        return self.name(index)
+
     def labels(self) -> NDArray[np.int32]:
         return self.classes
 
@@ -77,6 +84,7 @@ class FolderSource:
 
     root: Path
     files: tuple[str, ...]  # relative to the root
+    sizes: NDArray[np.int64]  # [N], bytes
     classes: NDArray[np.int32]  # [N]
     channels: int
     max_aspect: float
@@ -95,6 +103,9 @@ class FolderSource:
 
     def name(self, index: int) -> str:
         return self.files[index]
+
+    def mark(self, index: int) -> str:
+        return f"{self.files[index]} {self.sizes[index]}"
 
     def labels(self) -> NDArray[np.int32]:
         return self.classes
@@ -118,6 +129,9 @@ class Subset:
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
+
+    def mark(self, index: int) -> str:
+        return self.source.mark(int(self.indices[index]))
 
     def labels(self) -> NDArray[np.int32]:
         return self.source.labels()[self.indices]
@@ -167,9 +181,13 @@ def folder(
     for name, split in (("train_split", train_split), ("test_split", test_split)):
         if split in (".", "..") or "/" in split:
             raise InputError(f"data.{name} is {split!r}; allowed: a folder in data.path")
-    if train_split == test_split:
-        raise InputError(f"data.train_split and data.test_split are both {train_split!r}")
     root = Path(path)
+    folders = [os.path.realpath(root / split) for split in (train_split, test_split)]
+    if folders[0] == folders[1]:
+        raise InputError(
+            f"data.train_split {train_split!r} and data.test_split {test_split!r} are both "
+            f"{folders[0]}; allowed: two folders"
+        )
     (train, train_rest), (test, test_rest) = (
         _list_split(root, split) for split in (train_split, test_split)
     )
@@ -200,9 +218,9 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass
 class Files:
-    """What was found in a folder: images, and what was left out with the reason."""
+    """What a folder has: images with their bytes, and what was left out with the reason."""
 
-    images: list[str]
+    images: dict[str, int]
     left_out: dict[str, str]
 
 
@@ -215,13 +233,14 @@ def _list_split(root: Path, split: str) -> tuple[dict[str, Files], dict[str, str
     directory = root / split
     if not directory.is_dir():
         raise InputError(f"{directory} is not a folder; data.path must hold one for each split")
+    around = frozenset((s.st_dev, s.st_ino) for s in map(os.stat, (root, directory)))
     classes: dict[str, Files] = {}
     beside: dict[str, str] = {}
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 beside[printable(entry.name)] = "hidden"
-            elif not entry.is_dir():
+            elif not os.path.isdir(entry.path):
                 beside[printable(entry.name)] = "outside of a class folder"
             elif printable(entry.name) != entry.name:
                 raise InputError(
@@ -229,7 +248,7 @@ def _list_split(root: Path, split: str) -> tuple[dict[str, Files], dict[str, str
                     "printable; allowed: another name"
                 )
             else:
-                classes[entry.name] = _list_files(directory, entry.name, frozenset())
+                classes[entry.name] = _list_files(directory, entry.name, around)
     if not classes:
         raise InputError(f"{directory} has no class folders; expected one for each class")
     for name, files in classes.items():
@@ -244,10 +263,10 @@ def _list_split(root: Path, split: str) -> tuple[dict[str, Files], dict[str, str
 
 def _list_files(directory: Path, folder: str, above: frozenset[tuple[int, int]]) -> Files:
     """The files of a folder and of those in it, by their paths in `directory`, sorted."""
-    found = Files([], {})
+    found = Files({}, {})
     status = os.stat(directory / folder)
-    if (identity := (status.st_dev, status.st_ino)) in above:  # a link to a folder around it
-        return found
+    if (identity := (status.st_dev, status.st_ino)) in above:
+        return Files({}, {folder: "that link to a folder around them"})
     with os.scandir(directory / folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             name = f"{folder}/{entry.name}"
@@ -255,16 +274,16 @@ def _list_files(directory: Path, folder: str, above: frozenset[tuple[int, int]])
                 found.left_out[printable(name)] = "hidden"
             elif printable(name) != name:
                 found.left_out[printable(name)] = "with a name that is not UTF-8 or not printable"
-            elif entry.is_dir():
+            elif os.path.isdir(entry.path):
                 below = _list_files(directory, name, above | {identity})
-                found.images += below.images
+                found.images |= below.images
                 found.left_out |= below.left_out
             elif (suffix := Path(entry.name).suffix.lower()) not in image_suffixes():
                 found.left_out[name] = suffix or "without a suffix"
-            elif not entry.is_file():
+            elif not os.path.isfile(entry.path):
                 found.left_out[name] = "that is no regular file, or a link to nothing"
             else:
-                found.images.append(name)
+                found.images[name] = entry.stat().st_size
     return found
 
 
@@ -286,6 +305,7 @@ def _folder_source(
     return FolderSource(
         root,
         tuple(f"{split}/{image}" for files in classes for image in files.images),
+        np.array([size for files in classes for size in files.images.values()], np.int64),
         labels.astype(np.int32),
         channels,
         max_aspect,

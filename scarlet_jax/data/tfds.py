@@ -75,6 +75,9 @@ class TfdsSource:
     def name(self, index: int) -> str:
         return f"{self.split}[{index}]"
 
+    def mark(self, index: int) -> str:
+        return self.name(index)
+
     def labels(self) -> NDArray[np.int32]:
         """As `Source.labels`, but every record is read, the first time; -1 where one is damaged.
 

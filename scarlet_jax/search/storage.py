@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 from numpy.typing import NDArray
 
-from scarlet_jax.files import check_replaceable, naming
+from scarlet_jax.files import Damaged, check_regular, check_replaceable, naming, warn_once
 
 CHECKSUM = "checksum"
 
@@ -50,12 +49,15 @@ def read(path: Path) -> dict[str, NDArray[Any]] | None:
     """
     for candidate in (path, _beside(path, "partial"), _beside(path, "previous")):
         try:
+            check_regular(candidate)
             return _read(candidate)
         except FileNotFoundError:
             continue
+        except Damaged as damage:
+            warn_once(str(damage))
         except Exception as error:  # damage makes zipfile and NumPy raise anything
             reason = str(error) or type(error).__name__
-            logging.warning("%s is damaged and passed over: %s", candidate, reason)
+            warn_once(f"{candidate} is damaged and passed over: {reason}")
     return None
 
 

@@ -23,23 +23,20 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 
 from scarlet_jax import devices, files, processes, tensors
 from scarlet_jax.differences import describe, differences
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import Damaged
 from scarlet_jax.progress import quiet
 from scarlet_jax.train.step import TrainState
 
 DIRECTORY = "checkpoints"
+RECORD = Path("record", "metadata")  # where Orbax puts what `JsonSave` saves
 AFTERMATH_SECONDS = 0.5
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 ROOM = 2**20  # bytes that a checkpoint takes beside its arrays, at most
 Metrics = Mapping[str, float]
-
-
-class Damaged(Exception):
-    """A file does not hold what was written; the message names it and says why."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +140,8 @@ def restore(directory: Path, settings: Mapping[str, Any], state: TrainState) -> 
     Raises:
       InputError: if it is of other settings, naming every field that differs, or all are damaged.
     """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; remove it to start anew")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _tree(state))
     to_state = ocp.args.StandardRestore(target)
     for path, record in _records(directory):
@@ -152,10 +151,12 @@ def restore(directory: Path, settings: Mapping[str, Any], state: TrainState) -> 
                 f"{describe(differing)}; take the same one or another --workdir"
             )
         try:
-            found = TrainState(**_read(path / "state", ocp.StandardCheckpointHandler(), to_state))
+            found = TrainState(**_read_state(path, to_state))
             if _fingerprint(found) != record["arrays"]:
-                raise Damaged("its arrays do not fit their digest")
-        except Damaged as damage:
+                raise Damaged(
+                    f"{path} is damaged and passed over: its arrays do not fit their digest"
+                )
+        except (FileNotFoundError, Damaged) as damage:
             _warn(path, damage)
         else:
             return Progress(found, record["metrics"], record["window"])
@@ -166,9 +167,12 @@ def restore(directory: Path, settings: Mapping[str, Any], state: TrainState) -> 
 
 def discard(directory: Path, after: int) -> None:
     """Removes the checkpoints of later steps, which are damaged; the first process does."""
-    for step in steps(directory):
-        if step > after and processes.is_first():
-            shutil.rmtree(directory / str(step))
+    if not directory.exists() or not processes.is_first():
+        return
+    for path in directory.iterdir():
+        if path.name.isascii() and path.name.isdecimal() and int(path.name) > after:
+            # A link, or a file, is none of ours, but Orbax would fall over it.
+            path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
 
 
 def latest_record(directory: Path) -> Mapping[str, Any]:
@@ -184,27 +188,28 @@ def _records(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         tried.add(left[0])
         path = directory / str(left[0])
         try:
-            record = _read(path / "record", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
-            if not files.is_signed(record):
-                raise Damaged("its record does not fit its digest")
-        except Damaged as damage:
+            record = files.read_json(path / RECORD)  # Orbax would wait for all processes
+        except (FileNotFoundError, Damaged) as damage:
             _warn(path, damage)
         else:
             yield path, record
 
 
-def _read(path: Path, handler: ocp.CheckpointHandler, how: ocp.args.CheckpointArgs) -> Any:
+def _read_state(path: Path, how: ocp.args.StandardRestore) -> Any:
     """What Orbax finds. Raises `Damaged` for whatever it raises, and keeps its tracebacks quiet."""
+    for file in (path / "state").rglob("*"):
+        if not file.is_dir():
+            files.check_regular(file)
     with quiet():
         try:
-            with ocp.Checkpointer(handler) as checkpointer:
-                return checkpointer.restore(path.absolute(), args=how)
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+                return checkpointer.restore((path / "state").absolute(), args=how)
         except Exception as error:
             reason = _first_line(error)
         # TensorStore's threads go on for a moment, and complain that nobody waits for them.
         gc.collect()
         time.sleep(AFTERMATH_SECONDS)
-    raise Damaged(reason)
+    raise Damaged(f"{path} is damaged and passed over: {reason}")
 
 
 def _first_line(error: Exception) -> str:
@@ -213,9 +218,9 @@ def _first_line(error: Exception) -> str:
     return line or type(error).__name__
 
 
-def _warn(path: Path, damage: Damaged) -> None:
+def _warn(path: Path, damage: Exception) -> None:
     if path.exists():  # else it was removed while it was read
-        logging.warning("checkpoint %s is damaged and passed over: %s", path, damage)
+        files.warn_once(f"{damage}")
 
 
 def _fingerprint(state: TrainState) -> str:

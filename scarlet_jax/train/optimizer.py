@@ -15,8 +15,11 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
     if training.schedule == "cosine":
         main = optax.cosine_decay_schedule(peak, rest)
     else:
-        drops = [int(share * training.steps) - warmup for share in training.step_milestones]
-        main = optax.piecewise_constant_schedule(peak, dict.fromkeys(drops, training.step_factor))
+        drops: dict[int, float] = {}
+        for share in training.step_milestones:
+            step = round(share * training.steps) - warmup
+            drops[step] = drops.get(step, 1.0) * training.step_factor
+        main = optax.piecewise_constant_schedule(peak, drops)
     if not warmup:
         return main
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
