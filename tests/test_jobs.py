@@ -1,6 +1,7 @@
 """Whole jobs on a tiny problem: interrupted, resumed, refused."""
 
 import functools
+import gc
 import json
 import logging
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -202,12 +204,19 @@ def cut(file):
     file.write_bytes(file.read_bytes()[:50])
 
 
-# What Orbax leaves behind it, when a read fails, is collected at any time.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.fixture
+def aftermath(monkeypatch):
+    """What Orbax leaves behind, when a read fails, complains when it is collected: here."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # never awaited
+        yield
+        for _ in range(3):
+            gc.collect()
+
+
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    finished, images, tmp_path, caplog, damage
+    finished, images, tmp_path, caplog, damage, aftermath
 ):
     shutil.copytree(finished.workdir / "supernet", tmp_path / "supernet")
     setup = workspace.prepare(small.config(images), tmp_path)
