@@ -1,8 +1,4 @@
-"""MACs and parameters of whole populations by table look-up.
-
-Counting rule: multiply-adds of convolutions and dense layers (squeeze-and-excitation once
-an image), batch norm and activations free; parameters are all trainable ones.
-"""
+"""MACs and parameters of whole populations by table look-up; `blocks.Cost` says what counts."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,20 +9,10 @@ from numpy.typing import NDArray
 
 from scarlet_jax import derived
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import Cost, Shape, ends
 from scarlet_jax.errors import InputError
 from scarlet_jax.path_table import PathTable
-from scarlet_jax.space import Choice, Space
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Exact counts: MACs of one image, and trainable parameters."""
-
-    macs: int
-    params: int
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.macs + other.macs, self.params + other.params)
+from scarlet_jax.space import Space
 
 
 @dataclass(frozen=True)
@@ -37,46 +23,8 @@ class Tables:
     params: PathTable
 
 
-def convolution(c_in: int, c_out: int, kernel: int, pixels: int, groups: int = 1) -> Cost:
-    """A square convolution without bias, with `pixels` output positions."""
-    weights = c_in // groups * c_out * kernel * kernel
-    return Cost(weights * pixels, weights)
-
-
-def batch_norm(channels: int) -> Cost:
-    return Cost(0, 2 * channels)
-
-
-def dense(c_in: int, c_out: int) -> Cost:
-    """A dense layer with bias, or a 1x1 convolution with bias on one pixel."""
-    return Cost(c_in * c_out, c_in * c_out + c_out)
-
-
-def inverted_bottleneck(
-    c_in: int, c_out: int, choice: Choice, pixels: int, out: int, folded_width: int | None = None
-) -> Cost:
-    """A block with `pixels` positions before the depthwise convolution and `out` after it.
-
-    Without the 1x1 convolution that a folded block may have on its shortcut.
-    """
-    hidden = (folded_width or c_in) * choice.expansion
-    cost = convolution(c_in, hidden, 1, pixels) + batch_norm(hidden)
-    cost += convolution(hidden, hidden, choice.kernel, out, groups=hidden) + batch_norm(hidden)
-    if choice.se:
-        cost += dense(hidden, hidden // 4) + dense(hidden // 4, hidden)
-    return cost + convolution(hidden, c_out, 1, out) + batch_norm(c_out)
-
-
-def _stem(space: Space, channels: int, pixels: int) -> Cost:
-    first, last = space.stem_width, space.separable_width
-    cost = convolution(channels, first, 3, pixels) + batch_norm(first)
-    cost += convolution(first, first, 3, pixels, groups=first) + batch_norm(first)
-    return cost + convolution(first, last, 1, pixels) + batch_norm(last)
-
-
-def _head(space: Space, c_in: int, pixels: int, num_classes: int) -> Cost:
-    width = space.head_width
-    return convolution(c_in, width, 1, pixels) + batch_norm(width) + dense(width, num_classes)
+def _stem(space: Space, channels: int, side: int) -> Cost:
+    return ends.stem_cost(channels, space.stem_width, space.separable_width, space.style, side)
 
 
 def _check_sizes(**sizes: int) -> None:
@@ -96,26 +44,23 @@ def tables(
     """
     _check_sizes(image_size=image_size, num_classes=num_classes, channels=channels)
     side = -(-image_size // space.stem_stride)
-    stem = _stem(space, channels, side**2)
+    stem = _stem(space, channels, side)
 
     depth = space.depth
-    source_widths = [space.separable_width, *(layer.width for layer in space.layers)]
     layers = np.zeros((2, depth, space.num_choices, depth + 1), np.int64)
     for i, layer in enumerate(space.layers):
-        out = -(-side // layer.stride)
         for j, choice in enumerate(space.choices):
             if choice.is_skip:
                 continue
             for source in range(i + 1):
-                cost = inverted_bottleneck(
-                    source_widths[source], layer.width, choice, side**2, out**2
-                )
+                shape = Shape(space.widths[source], layer.width, layer.stride)
+                cost = choice.cost(shape, space.style, side)
                 layers[:, i, j, source] = cost.macs, cost.params
-        side = out
+        side = -(-side // layer.stride)
 
     head = np.zeros((2, depth + 1), np.int64)
-    for source, width in enumerate(source_widths):
-        cost = _head(space, width, side**2, num_classes)
+    for source, width in enumerate(space.widths):
+        cost = ends.head_cost(width, space.head_width, num_classes, side)
         head[:, source] = cost.macs, cost.params
     is_skip = np.array([choice.is_skip for choice in space.choices])
     return Tables(
@@ -168,20 +113,12 @@ def of_network(
     """
     _check_sizes(image_size=image_size, num_classes=num_classes, channels=channels)
     side = -(-image_size // space.stem_stride)
-    total = _stem(space, channels, side**2)
-    width = space.separable_width
+    total = _stem(space, channels, side)
+    width = space.widths[0]
     for layer in derived.layers(space, architecture, skip):
-        out = -(-side // layer.stride)
-        if not layer.choice.is_skip:
-            total += inverted_bottleneck(
-                layer.c_in, layer.c_out, layer.choice, side**2, out**2, layer.folded_width
-            )
-            if layer.keeps_shortcut and skip == "folded":
-                total += convolution(layer.c_in, layer.c_out, 1, out**2)
-        elif skip == "els":
-            total += convolution(layer.c_in, layer.c_out, 1, out**2)
-        side, width = out, layer.c_out
-    return total + _head(space, width, side**2, num_classes)
+        total += layer.choice.cost(layer.shape, space.style, side)
+        side, width = layer.shape.side(side), layer.shape.c_out
+    return total + ends.head_cost(width, space.head_width, num_classes, side)
 
 
 def macs(space: Space, architectures: Any, **network: int) -> NDArray[np.int64]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import Choice, Shape
+from scarlet_jax.blocks.skips import IdentityChoice, PaddedSkip, StabilizedSkip
 from scarlet_jax.errors import InputError
-from scarlet_jax.space import Choice, Space
+from scarlet_jax.space import Array, Space
 
 # What a skip is in a stand-alone network:
 #   identity: the paper's derived network. It keeps its channels, so the next block is narrower
@@ -15,38 +16,28 @@ from scarlet_jax.space import Choice, Space
 #   pad: the function of a supernet with `stabilizer="none"`.
 #   folded: the function of els, with the stabilizers folded into what follows them (equation 4).
 #   sliced: the function of pad, with the weights that only see padding cut off (figure 2a).
-SKIPS = ("identity", "els", "pad", "folded", "sliced")
+SKIPS: dict[str, Choice] = {
+    "identity": IdentityChoice(),
+    "els": StabilizedSkip(),
+    "pad": PaddedSkip(),
+    "folded": IdentityChoice(),
+    "sliced": IdentityChoice(),
+}
 FOLDED = {"els": "folded", "pad": "sliced"}  # what `subnet.fold` makes of a path's skips
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as it stands in one network.
-
-    Attributes:
-      choice: block or skip.
-      stride: 1 or 2.
-      c_in, c_out: channels before and after it.
-      folded_width: of a block that skips are folded into, its input channels in the supernet;
-        None for all others.
-    """
+    """A layer as it stands in one network: its block, or what its skip is, and the shape of it."""
 
     choice: Choice
-    stride: int
-    c_in: int
-    c_out: int
-    folded_width: int | None = None
-
-    @property
-    def keeps_shortcut(self) -> bool:
-        """Whether folded skips remain on the block's shortcut."""
-        return self.stride == 1 and self.folded_width == self.c_out
+    shape: Shape
 
 
-def layers(space: Space, architecture: Any, skip: str) -> list[Layer]:
+def layers(space: Space, architecture: Array, skip: str) -> list[Layer]:
     """The layers of the stand-alone network of `architecture` (`int32[L]`).
 
-    The head's input is the last one's `c_out`.
+    The head's input is the last one's `shape.c_out`.
 
     Raises:
       InputError: for an architecture that is not of the space, or an unknown kind of skip.
@@ -55,14 +46,15 @@ def layers(space: Space, architecture: Any, skip: str) -> list[Layer]:
         raise InputError(f"skip {skip!r}; allowed: {', '.join(SKIPS)}")
     is_folded = skip in FOLDED.values()
     result: list[Layer] = []
-    width, wide = space.separable_width, None
+    width, wide = space.widths[0], None
     for layer, index in zip(space.layers, spaces.validate(space, architecture), strict=True):
         choice = space.choices[index]
         if choice.is_skip and (is_folded or skip == "identity"):
-            result.append(Layer(choice, layer.stride, width, width))
+            result.append(Layer(SKIPS[skip], Shape(width, width, layer.stride)))
             wide = layer.width if is_folded else None
             continue
-        result.append(Layer(choice, layer.stride, width, layer.width, wide))
+        shape = Shape(width, layer.width, layer.stride, wide, skip == "sliced")
+        result.append(Layer(SKIPS[skip] if choice.is_skip else choice, shape))
         width, wide = layer.width, None
     return result
 
@@ -73,7 +65,7 @@ class Fold:
 
     Attributes:
       skips: the layers of the run, ascending.
-      into: the layer of the block whose expansion takes it; None for the head's convolution.
+      into: the layer of the block whose first convolution takes it; None for the head's.
       on_shortcut: whether it remains on that block's shortcut as well.
     """
 
@@ -89,13 +81,22 @@ class Fold:
 
 
 def folds(folded: Sequence[Layer]) -> list[Fold]:
-    """The runs of skips of a folded network's `layers`."""
+    """The runs of skips of a folded network's `layers`.
+
+    Raises:
+      InputError: for a block after skips whose first convolution sees each channel alone.
+    """
     found: list[Fold] = []
     run: list[int] = []
     for number, layer in enumerate(folded):
         if layer.choice.is_skip:
             run.append(number)
         elif run:
-            found.append(Fold(tuple(run), number, layer.keeps_shortcut))
+            if not layer.choice.first:
+                raise InputError(
+                    f"the skips {run} cannot be folded into {layer.choice.name} of layer {number}, "
+                    "which begins with a depthwise convolution; allowed: blocks that expand"
+                )
+            found.append(Fold(tuple(run), number, layer.shape.is_residual))
             run = []
     return [*found, Fold(tuple(run), None, False)] if run else found

@@ -4,22 +4,22 @@ Every image counts once: padding and unreadable images carry weight 0.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
-from scarlet_jax import stacks, supernet
-from scarlet_jax.devices import DATA, abstract, normalise, replicate, shard
+from scarlet_jax import supernet
+from scarlet_jax.devices import DATA, normalise, replicate, shard
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
+from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.train import losses
 
@@ -87,9 +87,8 @@ class PopulationEvaluator:
     """Scores whole populations with a supernet's weights.
 
     Architectures are sorted and spread over the devices; each device runs its own, one after
-    the other, and what neighbours share only once (`supernet.run_population`). One program
-    recalibrates and scores all architectures, as most of a program's first call is compiling it;
-    a score depends neither on the other architectures nor on the devices.
+    the other, and on CPUs what neighbours share only once (`supernet.run_population`). A score
+    depends neither on the other architectures nor on the devices.
 
     Args:
       plan: of the supernet.
@@ -122,7 +121,6 @@ class PopulationEvaluator:
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.cache_bytes = cache_bytes if on_cpu else 0
         self.options = CPU_OPTIONS if on_cpu else None
-        self.by_batch = np.bool_(statistics == "batch")
         self.calibration = (
             [
                 replicate(mesh, {name: batch[name] for name in ("image", "label", "weight")})
@@ -132,11 +130,15 @@ class PopulationEvaluator:
             else []
         )
         whole, spread = PartitionSpec(), PartitionSpec(DATA)
-        self.start = self._program(self._take, (whole, spread), spread)
-        self.score = self._program(
-            self._run, (whole, spread, whole, whole, whole, spread, whole), (whole, spread)
+        self.start = self._program(self._gather, (whole, spread), spread)
+        self.recalibrate = self._program(
+            self._recalibrate, (whole, spread, whole, whole, spread, whole), spread
         )
-        self.compiled = False
+        self.score = self._program(
+            partial(self._score, statistics == "batch"),
+            (whole, spread, whole, spread, whole),
+            whole,
+        )
 
     def __call__(
         self,
@@ -166,37 +168,19 @@ class PopulationEvaluator:
             # Each process places its own part of the chunk.
             part = np.array_split(padded, jax.process_count())[jax.process_index()]
             paths = (shard(self.mesh, part), replicate(self.mesh, np.int32(len(rows))))
-            if not self.compiled:
-                self._compile_at_once(params, stats, batches(), paths)
             own = self.start(stats, paths[0])
             for number, batch in enumerate(self.calibration):
                 # Plain means of the batches' statistics.
                 rate = np.float32(1.0 / (number + 1.0))
-                _, own = self.score(params, own, batch, rate, np.True_, *paths)
+                own = self.recalibrate(params, own, batch, rate, *paths)
             right, images = np.zeros(self.chunk), 0.0
             for batch in batches():
-                hits, _ = self.score(params, own, batch, np.float32(0), self.by_batch, *paths)
-                right += np.asarray(hits, np.float64)
+                right += np.asarray(self.score(params, own, batch, *paths), np.float64)
                 images += float(np.asarray(batch["weight"]).sum())
             if not images:
                 raise InputError("no image of this split can be read: nothing to score")
             accuracies[rows] = right[: len(rows)] / images
         return accuracies
-
-    def _compile_at_once(
-        self, params: Any, stats: Any, batches: Iterable[Batch], paths: Any
-    ) -> None:
-        """Compiles both programs side by side; their calls find them compiled."""
-        start = self.start.trace(stats, paths[0])
-        spread = NamedSharding(self.mesh, PartitionSpec(DATA))
-        own = abstract(start.out_info, spread)
-        with ThreadPoolExecutor(1) as thread:
-            # Compiling does not hold Python's lock, tracing does.
-            waiting = thread.submit(start.lower().compile)
-            for batch in islice(batches, 1):
-                self.score.lower(params, own, batch, np.float32(0), self.by_batch, *paths).compile()
-            waiting.result()
-        self.compiled = True
 
     def _program(self, function: Any, in_specs: Any, out_specs: Any) -> Any:
         sharded = jax.shard_map(
@@ -204,30 +188,55 @@ class PopulationEvaluator:
         )
         return jax.jit(sharded, compiler_options=self.options)
 
-    def _take(self, stats: Any, paths: jax.Array) -> Any:
+    def _gather(self, stats: Stats, paths: jax.Array) -> Stats:
         """The supernet's statistics for each path of one device, stacked."""
-        return lax.map(lambda path: stacks.take(self.plan.index, stats, path), paths)
+        return lax.map(lambda path: supernet.gather(self.plan, stats, path), paths)
+
+    def _recalibrate(
+        self,
+        params: Params,
+        stats: Stats,
+        batch: Batch,
+        rate: jax.Array,
+        paths: jax.Array,
+        count: jax.Array,
+    ) -> Stats:
+        """The statistics of each path after a batch."""
+        return self._run(params, stats, batch, _by_batch(batch, rate), paths, count)[1]
+
+    def _score(
+        self,
+        by_batch: bool,
+        params: Params,
+        stats: Stats,
+        batch: Batch,
+        paths: jax.Array,
+        count: jax.Array,
+    ) -> jax.Array:
+        """Images of a batch that each path gets right, `float32[chunk]`."""
+        how = _by_batch(batch, 0.0) if by_batch else None
+        logits, _ = self._run(params, stats, batch, how, paths, count)
+        right = losses.correct(logits, batch["label"])  # [P, B]
+        return lax.all_gather((right * batch["weight"]).sum(1), DATA, tiled=True)
 
     def _run(
         self,
-        params: Any,
-        stats: Any,
+        params: Params,
+        stats: Stats,
         batch: Batch,
-        rate: jax.Array,
-        by_batch: jax.Array,
+        how: BatchStatistics | None,
         paths: jax.Array,
         count: jax.Array,
-    ) -> tuple[jax.Array, Any]:
-        """Images of a batch that each path gets right, `float32[chunk]`, and its statistics."""
+    ) -> tuple[jax.Array, Stats]:
         images = normalise(batch["image"], self.data.mean, self.data.std)
         own = jnp.clip(count - lax.axis_index(DATA) * len(paths), 0, len(paths))
-        counted = jnp.maximum(batch["weight"].sum(), 1.0)
-        how = BatchStatistics(rate, batch["weight"] / counted, used=by_batch)
-        logits, stats = supernet.run_population(
+        return supernet.run_population(
             self.plan, params, stats, images, paths, own, how, self.cache_bytes
         )
-        right = losses.correct(logits, batch["label"])  # [P, B]
-        return lax.all_gather((right * batch["weight"]).sum(1), DATA, tiled=True), stats
+
+
+def _by_batch(batch: Batch, rate: jax.Array | float) -> BatchStatistics:
+    return BatchStatistics(rate, batch["weight"] / jnp.maximum(batch["weight"].sum(), 1.0))
 
 
 def check_statistics(statistics: str, calibration_batches: int, chunk: int) -> None:

@@ -67,14 +67,15 @@ from scipy import stats
 
 from scarlet_jax import benchmark, differences
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import Choice, Shape
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
 from scarlet_jax.nn import functional
-from scarlet_jax.nn.blocks import Head, InvertedBottleneck
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.progress import Progress
-from scarlet_jax.space import Choice, Layer, Space
+from scarlet_jax.space import Layer, Space
 from scarlet_jax.supernet import DTYPES
+from scarlet_jax.supernet.network import make_head
 
 FORMAT = "scarlet-jax latency table"
 VERSION = 1
@@ -262,7 +263,7 @@ def _check_settings(network: Mapping[str, Any], repeats: int, check: int) -> Non
 
 def _input_widths(space: Space) -> list[dict[int, int]]:
     """Channels that a layer, and last the head, may read: by source, which it may have."""
-    widths = [space.separable_width, *(layer.width for layer in space.layers)]
+    widths = space.widths
     can_skip = any(choice.is_skip for choice in space.choices)
     return [
         {source: widths[source] for source in range(0 if can_skip else layer, layer + 1)}
@@ -315,9 +316,9 @@ def _part_programs(
 
     def module() -> nnx.Module:
         if part.choice is None or part.layer is None:
-            return Head(part.width, space, num_classes, rng=rng)
-        layer = part.layer
-        return InvertedBottleneck(part.width, layer.width, layer.stride, [part.choice], rng=rng)
+            return make_head(space, part.width, num_classes, 0.0, rng)
+        shape = Shape(part.width, part.layer.width, part.layer.stride)
+        return part.choice.build(shape, space.style, rng)
 
     (graphdef, *first), (_, *second) = (
         functional.on_device(functional.split(module())) for _ in range(2)
@@ -431,7 +432,7 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
     layers = np.zeros((space.depth, space.num_choices, space.depth + 1))
     head = np.zeros(space.depth + 1)
     *inputs, last = _input_widths(space)
-    space_widths = [space.separable_width, *(layer.width for layer in space.layers)]
+    space_widths = space.widths
     for layer, widths in enumerate(inputs):
         for index, choice in enumerate(space.choices):
             for source, width in widths.items():

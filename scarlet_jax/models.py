@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
-from scarlet_jax import devices, files, subnet, tensors
+from scarlet_jax import blocks, devices, files, subnet, tensors
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import Style
 from scarlet_jax.data import augment
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replacing
 from scarlet_jax.nn import functional
-from scarlet_jax.space import Array, Choice, Layer, Space
+from scarlet_jax.space import Array, Layer, Space
 
 FILE_NAME = "model.safetensors"  # in the folder of a trained subnet
 FORMAT = "scarlet-jax model 2"
@@ -240,7 +241,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     description = {
         "arrays": tensors.fingerprint(arrays),
         "format": FORMAT,
-        "space": dataclasses.asdict(model.space),
+        "space": _space_to_json(model.space),
         "architecture": model.architecture.tolist(),
         "skip": model.skip,
         "preprocessing": dataclasses.asdict(model.preprocessing),
@@ -303,5 +304,11 @@ def _create_as(description: dict[str, Any]) -> Model:
 
 def _space_from_json(record: dict[str, Any]) -> Space:
     layers = tuple(Layer(**layer) for layer in record.pop("layers"))
-    choices = tuple(Choice(**choice) for choice in record.pop("choices"))
-    return Space(layers=layers, choices=choices, **record)
+    skip = record.pop("skip")
+    choices = tuple(blocks.read(name, skip) for name in record.pop("choices"))
+    style = Style(**record.pop("style"))
+    return Space(layers=layers, choices=choices, style=style, **record)
+
+
+def _space_to_json(space: Space) -> dict[str, Any]:
+    return dataclasses.asdict(space) | {"choices": spaces.choice_names(space), "skip": space.skip}

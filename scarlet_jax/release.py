@@ -18,17 +18,18 @@ from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.models import Model, Preprocessing
 from scarlet_jax.nn import functional
-from scarlet_jax.space import S2, SKIP, Array, Choice
+from scarlet_jax.blocks import Choice, InvertedBottleneckChoice
+from scarlet_jax.space import S2, SKIP, Array
 from scarlet_jax.tensors import Arrays
 
 # Our modules, and what the release calls them; a block's within `mb_module.<layer>`.
 MODULES = {
     "stem.convolution": "stem.0",
-    "stem.bn1": "stem.1",
-    "stem.depthwise": "separable_conv.0",
-    "stem.bn2": "separable_conv.1",
-    "stem.project": "separable_conv.3",
-    "stem.bn3": "separable_conv.4",
+    "stem.bn": "stem.1",
+    "stem.separable.depthwise": "separable_conv.0",
+    "stem.separable.bn2": "separable_conv.1",
+    "stem.separable.project": "separable_conv.3",
+    "stem.separable.bn3": "separable_conv.4",
     "head.convolution": "conv_before_pooling.0",
     "head.bn": "conv_before_pooling.1",
     "head.classifier": "classifier",
@@ -226,7 +227,8 @@ def _choice(arrays: Arrays, layer: int, source: str) -> Choice:
     se = any(name.startswith(f"{block}mid_se.") for name in arrays)
     for choice in S2.choices:
         if (
-            len(expand) == len(depthwise) == 4
+            isinstance(choice, InvertedBottleneckChoice)
+            and len(expand) == len(depthwise) == 4
             and choice.se == se
             and choice.expansion * expand[1] == expand[0]
             and choice.kernel == depthwise[-1]

@@ -63,6 +63,7 @@ Bound = Annotated[float, AfterValidator(_number)]  # may be infinite
 Kernel = Annotated[int, Field(ge=1, le=99), AfterValidator(_odd)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_name)]
 LocalPath = Annotated[str, AfterValidator(_path)]
+Activation = Literal["hard_swish", "relu", "relu6", "silu"]
 Values = Field(strict=False, min_length=1, max_length=1000)  # of a tuple; a list will do
 
 
@@ -79,11 +80,20 @@ class Space(Section):
     expansions: Annotated[tuple[Annotated[int, Field(ge=1, le=99)], ...], Values] = (3, 6)
     kernels: Annotated[tuple[Kernel, ...], Values] = (3, 5, 7)
     se: Annotated[tuple[bool, ...], Values] = (False, True)  # S1 has (False,) only
-    skip: bool = True  # whether every layer may be skipped
+    # Of all layers: identity keeps its channels (SCARLET's); downsample is a 1x1 convolution with
+    # batch norm where width or stride change (NAS-Bench-Macro's); none.
+    skip: Literal["identity", "downsample", "none"] = "identity"
+    # The choices by name, such as ("E3K3", "F4K3", "identity"), in place of the product of
+    # expansions, kernels and se, and the skip.
+    choices: Annotated[tuple[str, ...], Field(strict=False, max_length=1000)] = ()
     stem_width: Width = 32
     stem_stride: Stride = 2
-    separable_width: Width = 16
+    # Of the separable block after the stem; 0 for none.
+    separable_width: Annotated[int, Field(ge=0, le=2**16)] = 16
     head_width: Width = 1280
+    activation: Activation = "hard_swish"  # of the blocks
+    stem_activation: Activation = "relu6"  # of stem, separable block and head
+    se_ratio: Width = 4  # SE squeezes so many channels to one, after expansion
     width_multiplier: Annotated[float, Field(gt=0, le=100)] = 1.0
 
     @model_validator(mode="after")
@@ -99,6 +109,9 @@ class Space(Section):
 class Model(Section):
     stabilizer: Literal["els", "none"] = "els"  # what a skip is in the supernet; none: ablation
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation
+    # How a supernet's layer takes one of its choices: by branches, which suits CPUs, by masks
+    # without control flow, which suits GPUs and TPUs, or as the platform wants it.
+    selection: Literal["auto", "branch", "masked"] = "auto"
 
 
 class Data(Section):

@@ -8,49 +8,22 @@ import json
 import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import gcd
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_jax import blocks
+from scarlet_jax.blocks import SKIPS, Choice, InvertedBottleneckChoice, Style
 from scarlet_jax.errors import InputError
 
 Array = NDArray[np.int32]
 MOST_DIGITS = 9  # of an index
+NO_SKIP = "none"  # of the setting `skip`
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One option of a layer: an inverted bottleneck, or the skip (`expansion == 0`)."""
-
-    expansion: int
-    kernel: int
-    se: bool = False
-
-    @property
-    def is_skip(self) -> bool:
-        return self.expansion == 0
-
-    @property
-    def name(self) -> str:
-        if self.is_skip:
-            return "identity"
-        return f"E{self.expansion}K{self.kernel}" + ("_SE" if self.se else "")
-
-
-SQUEEZE = 4  # SE squeezes so many channels to one (MobileNetV3, arXiv 1905.02244)
-SKIP = Choice(expansion=0, kernel=1)
-
-
-def kernel_sizes(choices: Iterable[Choice]) -> list[int]:
-    """The kernel sizes of blocks, ascending: what a bank's kernel index counts in."""
-    return sorted({choice.kernel for choice in choices if not choice.is_skip})
-
-
-def part_expansion(choices: Iterable[Choice]) -> int:
-    """The expansion of a part: all blocks' expansions are multiples of it."""
-    return gcd(*(choice.expansion for choice in choices))
+SKIP = SKIPS["identity"]
 
 
 @dataclass(frozen=True)
@@ -73,38 +46,48 @@ class Space:
     choices: tuple[Choice, ...]
     stem_width: int = 32
     stem_stride: int = 2
-    separable_width: int = 16
+    separable_width: int = 16  # 0 for no separable block
     head_width: int = 1280
+    style: Style = Style()
 
     def __post_init__(self) -> None:
         if not self.layers or not self.choices:
             raise InputError(f"space {self.name!r} needs at least one layer and one choice")
-        sizes = (self.stem_width, self.separable_width, self.head_width)
-        if min(*sizes, *(layer.width for layer in self.layers)) < 1:
-            raise InputError(f"space {self.name!r} has a width below 1: {sizes}, {self.layers}")
+        sizes = (self.stem_width, self.head_width, *(layer.width for layer in self.layers))
+        if min(sizes) < 1 or self.separable_width < 0:
+            raise InputError(
+                f"space {self.name!r} has a width below 1: {sizes}, {self.separable_width}"
+            )
         for stride in (self.stem_stride, *(layer.stride for layer in self.layers)):
             if stride not in (1, 2):
                 raise InputError(f"space {self.name!r} has stride {stride!r}; allowed: 1, 2")
         for choice in self.choices:
-            if not choice.is_skip and (
-                choice.expansion < 1 or choice.kernel < 1 or choice.kernel % 2 == 0
-            ):
-                raise InputError(
-                    f"space {self.name!r} has choice {choice}; allowed: expansion 1 or more and "
-                    "an odd kernel, or the skip"
-                )
-            narrowest = min(self.separable_width, *(layer.width for layer in self.layers))
-            if choice.se and choice.expansion * narrowest < SQUEEZE:
-                raise InputError(
-                    f"space {self.name!r} has choice {choice.name} on {narrowest} channels; "
-                    f"allowed for SE: {SQUEEZE} or more after expansion"
-                )
+            try:
+                choice.check(min(self.widths), self.style)
+            except InputError as error:
+                raise InputError(f"space {self.name!r} has {error}") from error
         if len(set(self.choices)) != len(self.choices):
             raise InputError(f"space {self.name!r} has a choice twice: {choice_names(self)}")
 
     @property
     def depth(self) -> int:
         return len(self.layers)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels before the first layer, and after each in the supernet: `[L + 1]`."""
+        first = self.separable_width or self.stem_width
+        return (first, *(layer.width for layer in self.layers))
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which choices each layer has, `bool[L, N]`."""
+        return np.ones((self.depth, self.num_choices), bool)
+
+    @property
+    def skip(self) -> str:
+        """What the choice "identity" is, one of `blocks.SKIPS`; the first where there is none."""
+        return next((name for name, skip in SKIPS.items() if skip in self.choices), "identity")
 
     @property
     def num_choices(self) -> int:
@@ -117,14 +100,12 @@ class Space:
 
 
 def product_choices(
-    expansions: Sequence[int], kernels: Sequence[int], se: Sequence[bool], skip: bool
+    expansions: Sequence[int], kernels: Sequence[int], se: Sequence[bool]
 ) -> tuple[Choice, ...]:
-    """All combinations in the order of S1 and S2: kernel fastest, then expansion, then SE.
-
-    The skip, if any, comes last.
-    """
-    blocks = [Choice(e, k, bool(s)) for s in se for e in expansions for k in kernels]
-    return (*blocks, *([SKIP] if skip else []))
+    """All combinations in the order of S1 and S2: kernel fastest, then expansion, then SE."""
+    return tuple(
+        InvertedBottleneckChoice(e, k, bool(s)) for s in se for e in expansions for k in kernels
+    )
 
 
 def scaled_width(width: int, multiplier: float, divisor: int = 8) -> int:
@@ -147,14 +128,20 @@ def make_space(
     expansions: Sequence[int] = (3, 6),
     kernels: Sequence[int] = (3, 5, 7),
     se: Sequence[bool] = (False,),
-    skip: bool = True,
+    skip: str = "identity",
+    choices: Sequence[str] = (),
     stem_width: int = 32,
     stem_stride: int = 2,
     separable_width: int = 16,
     head_width: int = 1280,
+    activation: str = "hard_swish",
+    stem_activation: str = "relu6",
+    se_ratio: int = 4,
     width_multiplier: float = 1.0,
 ) -> Space:
     """Builds a space from plain settings, as `config.space` holds them.
+
+    Its choices are those named, or else the product of expansions, kernels and SE, and a skip.
 
     The multiplier scales every width but the head's, which only grows (MobileNetV2's rule).
 
@@ -169,14 +156,20 @@ def make_space(
     def scale(width: int) -> int:
         return scaled_width(width, width_multiplier)
 
+    own: tuple[Choice, ...] = product_choices(expansions, kernels, se)
+    if choices:
+        own = tuple(blocks.read(choice, skip) for choice in choices)
+    elif skip != NO_SKIP:
+        own += (SKIPS[skip],)
     return Space(
         name=name,
         layers=tuple(Layer(scale(w), s) for w, s in zip(widths, strides, strict=True)),
-        choices=product_choices(expansions, kernels, se, skip),
+        choices=own,
         stem_width=scale(stem_width),
         stem_stride=stem_stride,
-        separable_width=scale(separable_width),
+        separable_width=scale(separable_width) if separable_width else 0,
         head_width=max(head_width, scale(head_width)),
+        style=Style(activation, stem_activation, se_ratio),
     )
 
 

@@ -1,6 +1,5 @@
 """The stand-alone network of one architecture, and its weights out of a supernet."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,14 +8,18 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from scarlet_jax import cost, derived, stacks
+from scarlet_jax import cost, derived
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import Block
+from scarlet_jax.blocks.skips import Stabilizer
 from scarlet_jax.errors import InputError
-from scarlet_jax.nn import bank, functional
-from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
-from scarlet_jax.nn.layers import BatchStatistics, Pointwise
-from scarlet_jax.space import Array, Space, part_expansion
-from scarlet_jax.supernet import DTYPES, Plan, check_network
+from scarlet_jax.nn import functional
+from scarlet_jax.nn.functional import Params, Path
+from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.space import Array, Space
+from scarlet_jax.supernet import DTYPES, Plan
+from scarlet_jax.supernet.network import check_network, make_head, make_stem
+from scarlet_jax.supernet.stage import crop
 
 
 class Subnet(nnx.Module):
@@ -44,29 +47,13 @@ class Subnet(nnx.Module):
         self.skip = skip
         self.channels = channels
         self.num_classes = num_classes
-        self.stem = Stem(channels, space, rng=rng)
-        self.blocks: nnx.List[Any] = nnx.List()
-        width = space.separable_width
-        for layer in derived.layers(space, architecture, skip):
-            if not layer.choice.is_skip:
-                block: Any = InvertedBottleneck(
-                    layer.c_in,
-                    layer.c_out,
-                    layer.stride,
-                    [layer.choice],
-                    folded_width=layer.folded_width,
-                    shortcut=_folded_shortcut(layer, skip, rng),
-                    rng=rng,
-                )
-            elif skip == "els":
-                block = Stabilizer(layer.c_in, layer.c_out, layer.stride)
-            elif skip == "pad":
-                block = ZeroPad(layer.c_out, layer.stride)
-            else:
-                block = Identity(layer.stride)
-            self.blocks.append(block)
-            width = layer.c_out
-        self.head = Head(width, space, num_classes, dropout=dropout, rng=rng)
+        self.names = tuple(spaces.to_names(space, architecture))
+        self.stem = make_stem(space, channels, rng)
+        self.blocks: nnx.List[Block] = nnx.List()
+        layers = derived.layers(space, architecture, skip)
+        for layer in layers:
+            self.blocks.append(layer.choice.build(layer.shape, space.style, rng))
+        self.head = make_head(space, layers[-1].shape.c_out, num_classes, dropout, rng)
 
     def __call__(
         self,
@@ -89,20 +76,10 @@ class Subnet(nnx.Module):
         x = self.stem(images.astype(self.dtype), batch)
         maps: list[jax.Array] = []
         for block in self.blocks:
-            x = block(x, batch) if isinstance(block, InvertedBottleneck) else block(x)
+            x = block(x, batch)
             maps.append(x)
         logits = self.head(x, batch, dropout_keys)
         return (logits, maps) if features else logits
-
-
-def _folded_shortcut(
-    layer: derived.Layer, skip: str, rng: np.random.Generator
-) -> nnx.Module | None:
-    if not layer.keeps_shortcut:
-        return None
-    if skip == "sliced":
-        return ZeroPad(layer.c_out, stride=1)
-    return Pointwise(layer.c_in, layer.c_out, rng=rng)
 
 
 def create(
@@ -169,25 +146,10 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
         dtype=plan.dtype,
         rng=np.random.default_rng(0),
     )
-    graphdef, params, stats = functional.split(shell)
-
-    def find(shared: Any, blocks: list[Any], keypath: Any, own: jax.Array) -> jax.Array:
-        part, *rest = [key.key for key in keypath]
-        if part != "blocks":
-            return _at(shared, [part, *rest])
-        layer, *rest = rest
-        array = _at(blocks[layer], rest)
-        return array if len(rest) == 1 else bank.from_parts(tuple(rest), array, own.shape)
-
-    def fill(kind: str, own: Any, arrays: Any) -> Any:
-        blocks = _blocks_on_path(plan, kind, arrays, path)
-        return jax.tree_util.tree_map_with_path(partial(find, arrays, blocks), own)
-
-    return functional.Network(
-        graphdef,
-        fill("params", params, supernet.params),
-        fill("stats", stats, supernet.stats),
-    )
+    params, stats = ({**tree} for tree in (supernet.params, supernet.stats))
+    for tree, kind in ((params, "params"), (stats, "stats")):
+        tree["blocks"] = dict(enumerate(_blocks_on_path(plan, kind, tree.pop("stages"), path)))
+    return functional.Network(functional.split(shell).graphdef, params, stats)
 
 
 class Folded(NamedTuple):
@@ -225,7 +187,7 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
     if module.skip not in derived.FOLDED:
         allowed = ", ".join(derived.FOLDED)
         raise InputError(f"the network's skips are {module.skip!r}; foldable: {allowed}")
-    skip, path = derived.FOLDED[module.skip], architecture(space, module)
+    skip, path = derived.FOLDED[module.skip], spaces.parse(space, ",".join(module.names))
     sizes = {"num_classes": module.num_classes, "channels": module.channels}
     shell = Subnet(
         space,
@@ -236,74 +198,52 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
         dtype=module.dtype,
         rng=np.random.default_rng(0),
     )
-    before = derived.layers(space, path, module.skip)
-    runs = derived.folds(derived.layers(space, path, skip))
-    composed: dict[tuple[Any, ...], jax.Array] = {}
+    before, after = (derived.layers(space, path, kind) for kind in (module.skip, skip))
+    runs = derived.folds(after)
+    params = functional.flatten(network.params)
     for run in runs:
+        for layer in run.skips:
+            params.pop(("blocks", layer, "kernel"), None)
         matrix = _product([_matrix(module.blocks[i], before[i]) for i in run.skips])  # [C, D]
-        block = ("head", "convolution") if run.into is None else ("blocks", run.into, "expand")
-        after = np.asarray(_at(network.params, [*block, "kernel"]), np.float64)
-        composed[*block, "kernel"] = jnp.asarray(matrix @ after, jnp.float32)
+        path_to: Path = ("head", "convolution", "kernel")
+        if run.into is not None:
+            path_to = ("blocks", run.into, after[run.into].choice.first, "kernel")
+        kernel = np.asarray(params[path_to], np.float64)  # [..., D, E]
+        params[path_to] = jnp.asarray(matrix @ kernel, jnp.float32)  # [..., C, E]
         if run.on_shortcut and skip == "folded":
-            composed["blocks", run.into, "shortcut", "kernel"] = jnp.asarray(matrix, jnp.float32)
-
-    def find(keypath: Any, _: Any) -> jax.Array:
-        keys = tuple(key.key for key in keypath)
-        return composed[keys] if keys in composed else _at(network.params, list(keys))
-
-    graphdef, params, _ = functional.split(shell)
-    params = jax.tree_util.tree_map_with_path(find, params)
+            on_shortcut = ("blocks", run.into, "shortcut", "kernel")
+            params[on_shortcut] = jnp.asarray(matrix, jnp.float32)
     return Folded(
-        functional.Network(graphdef, params, network.stats),
+        functional.Network(
+            functional.split(shell).graphdef, functional.unflatten(params), network.stats
+        ),
         runs,
         cost.of_network(space, path, module.skip, image_size, **sizes),
         cost.of_network(space, path, skip, image_size, **sizes),
     )
 
 
-def architecture(space: Space, module: Subnet) -> Array:
-    """The array `int32[L]` of a stand-alone network.
-
-    Raises:
-      InputError: if the space has no such path.
-    """
-    choices = [
-        block.choices[0] if isinstance(block, InvertedBottleneck) else spaces.SKIP
-        for block in module.blocks
-    ]
-    names = [choice.name for choice in choices]
-    return spaces.parse(space, ",".join(names))
-
-
-def _matrix(block: Any, layer: derived.Layer) -> NDArray[np.float64]:
+def _matrix(block: Block, layer: derived.Layer) -> NDArray[np.float64]:
     """What a skip of a path multiplies the channels with, `[C, D]`."""
-    if isinstance(block, ZeroPad):
-        return np.eye(layer.c_in, layer.c_out)
-    return np.asarray(block.kernel[...], np.float64)
+    if isinstance(block, Stabilizer):
+        return np.asarray(block.kernel[...], np.float64)
+    return np.eye(layer.shape.c_in, layer.shape.c_out)
 
 
 def _product(matrices: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return matrices[0] if len(matrices) == 1 else np.linalg.multi_dot(matrices)
 
 
-def _blocks_on_path(plan: Plan, kind: str, arrays: Any, path: Array) -> list[Any]:
-    """The arrays of each layer's block by name; `kind` is "params" or "stats"."""
-    stages = stacks.take(plan.index, arrays, jnp.asarray(path))["stages"]
+def _blocks_on_path(plan: Plan, kind: str, stages: list[Params], path: Array) -> list[Params]:
+    """The arrays of each layer's block, cropped to their own shapes; `kind`: params or stats."""
     blocks = []
-    for i, stage in enumerate(plan.stages):
+    for stage, arrays in zip(plan.stages, stages, strict=True):
         for row, layer in enumerate(stage.layers):
-            choice = plan.space.choices[path[layer]]
-            own = {k: rows[row] for k, rows in stages[i].items()}
-            layout = getattr(stage.skip if choice.is_skip else stage.bank, kind)
-            parts = choice.expansion // part_expansion(plan.space.choices)
-            block: dict[str, Any] = {}
-            for group in stacks.GROUPS:
-                block |= stacks.unpack(layout, own, group, parts=parts)
-            blocks.append(block)
+            block: dict[Path, jax.Array] = {}
+            for bundle in stage.bundles:
+                if path[layer] in bundle.choices:
+                    index = bundle.choices.index(path[layer])
+                    own = jax.tree.map(lambda leaf, at=(row, index): leaf[at], arrays[bundle.name])
+                    block |= crop(getattr(bundle, kind), index, own)
+            blocks.append(functional.unflatten(block))
     return blocks
-
-
-def _at(state: Any, keys: list[Any]) -> Any:
-    for key in keys:
-        state = state[key]
-    return state

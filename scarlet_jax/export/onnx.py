@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
+from scarlet_jax.blocks.base import Weights
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import program
 from scarlet_jax.export.common import Description, Runner, in_batches
-from scarlet_jax.export.program import Weights
 from scarlet_jax.subnet import Subnet
 
 # As old as the operations allow, so that older runtimes take the file: HardSwish came with 14.
@@ -52,6 +52,8 @@ class Graph:
             return self.node("Clip", x, self.constant(0.0), self.constant(6.0))
         if activation == "hard_sigmoid":
             return self.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+        if activation == "silu":
+            return self.node("Mul", x, self.node("Sigmoid", x))
         return self.node({"relu": "Relu", "hard_swish": "HardSwish"}[activation], x)
 
     def convolution(

@@ -1,9 +1,14 @@
 """Flax modules as pure functions of their parameters and statistics."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
-from flax import nnx
+from flax import nnx, traverse_util
+
+Params: TypeAlias = dict[str, Any]  # float32 arrays by name, nested as the modules are
+Stats: TypeAlias = dict[str, Any]  # running means and variances, likewise
+Path: TypeAlias = tuple[str, ...]  # the names that lead to an array
 
 
 class Network(NamedTuple):
@@ -11,27 +16,38 @@ class Network(NamedTuple):
 
     Attributes:
       graphdef: static structure, hashable.
-      params: pytree of trainable float32 arrays.
-      stats: pytree of float32 running means and variances.
+      params: trainable float32 arrays.
+      stats: float32 running means and variances.
     """
 
     graphdef: Any
-    params: Any
-    stats: Any
+    params: Params
+    stats: Stats
 
 
 def split(module: nnx.Module) -> Network:
     """Takes a module apart, once; training and search then work on the arrays alone."""
     parts: Any = nnx.split(module, nnx.Param, nnx.BatchStat)
     graphdef, params, stats = parts
-    return Network(graphdef, nnx.as_pure(params), nnx.as_pure(stats))
+    return Network(graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
 
 
-def apply(graphdef: Any, params: Any, stats: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+def apply(
+    graphdef: Any, params: Params, stats: Stats, *args: Any, **kwargs: Any
+) -> tuple[Any, Stats]:
     """Calls the module on the given arrays. Returns its output and the statistics after it."""
     module = nnx.merge(graphdef, params, stats)
     output = module(*args, **kwargs)
-    return output, nnx.as_pure(nnx.state(module, nnx.BatchStat))
+    return output, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+
+def flatten(tree: Params) -> dict[Path, Any]:
+    """Arrays by the names that lead to them."""
+    return traverse_util.flatten_dict(tree)
+
+
+def unflatten(flat: Mapping[Path, Any]) -> Params:
+    return traverse_util.unflatten_dict(flat)
 
 
 def on_device(network: Network) -> Network:

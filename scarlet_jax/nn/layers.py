@@ -1,11 +1,4 @@
-"""The layers that blocks are made of. They are built with NumPy weights.
-
-Every weight may carry leading axes (`lead`): a supernet stacks the equal-shaped weights of
-its choices there, and its banks (`nn.bank`) use the arrays alone, so a call never sees them.
-"""
-
-from collections.abc import Sequence
-from typing import Any
+"""The layers that blocks are made of. They are built with NumPy weights."""
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +8,13 @@ from jax import lax
 
 from scarlet_jax.nn.convolution import convolution, depthwise
 
-Lead = tuple[int, ...]
-
+ACTIVATIONS = {  # all of them keep zero at zero, as a supernet's padded channels need
+    "hard_swish": jax.nn.hard_swish,
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "silu": jax.nn.silu,
+}
+SATURATED = 4.0  # hard-sigmoid is 1 there, and has no gradient
 EPSILON = 1e-5  # of batch norm: PyTorch's default, which the published models use
 
 
@@ -29,15 +27,11 @@ class BatchStatistics:
         1 replaces them.
       share: `float32[B]` or None, of each image in the means: 0 for those that must not count
         (padding), 1 in all; None for equal ones.
-      used: `bool[]`, whether to normalise by the batch, which must have shares, or by running
-        statistics, at a rate of 0: one program without a gradient does either. None where always
-        by the batch.
       axis: mesh axis over which the batch is spread, if statistics are to be global.
     """
 
     rate: jax.Array | float
     share: jax.Array | None = None
-    used: jax.Array | None = None
     axis: str | None = struct.field(pytree_node=False, default=None)
 
 
@@ -55,41 +49,22 @@ class BatchNorm(nnx.Module):
     The running variance is the biased one, as in Flax; PyTorch keeps the unbiased one.
     """
 
-    def __init__(self, width: int, *, lead: Lead = ()):
-        self.scale = nnx.Param(np.ones((*lead, width), np.float32))
-        self.bias = nnx.Param(np.zeros((*lead, width), np.float32))
-        self.mean = nnx.BatchStat(np.zeros((*lead, width), np.float32))
-        self.var = nnx.BatchStat(np.ones((*lead, width), np.float32))
+    def __init__(self, width: int):
+        self.scale = nnx.Param(np.ones(width, np.float32))
+        self.bias = nnx.Param(np.zeros(width, np.float32))
+        self.mean = nnx.BatchStat(np.zeros(width, np.float32))
+        self.var = nnx.BatchStat(np.ones(width, np.float32))
 
     def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
-        params = {"scale": self.scale[...], "bias": self.bias[...]}
-        running = {"mean": self.mean[...], "var": self.var[...]}
-        means = None if batch is None else moments(x, batch)
-        norm, after = norm_and_statistics(params, running, means, batch)
+        mean, var = self.mean[...], self.var[...]
         if batch is not None:
-            self.mean[...], self.var[...] = after["mean"], after["var"]
-        return scale_and_shift(x, norm)
-
-
-def norm_and_statistics(
-    params: Any, running: Any, means: jax.Array | None, batch: BatchStatistics | None
-) -> tuple[jax.Array, Any]:
-    """What normalises, see `slope_and_offset`, and the running statistics after the batch.
-
-    Args:
-      params: batch norm's "scale" and "bias".
-      running: its "mean" and "var".
-      means: of the batch, see `moments`; None without one.
-      batch: how batch norm sees it.
-    """
-    if batch is None:
-        used = after = running
-    else:
-        used = dict(zip(("mean", "var"), mean_and_variance(means), strict=True))
-        after = {k: move(running[k], lax.stop_gradient(v), batch.rate) for k, v in used.items()}
-        if batch.used is not None:
-            used = {k: jnp.where(batch.used, v, running[k]) for k, v in used.items()}
-    return slope_and_offset(params["scale"], params["bias"], used["mean"], used["var"]), after
+            before = mean, var
+            mean, var = mean_and_variance(moments(x, batch))
+            self.mean[...], self.var[...] = (
+                move(old, lax.stop_gradient(new), batch.rate)
+                for old, new in zip(before, (mean, var), strict=True)
+            )
+        return scale_and_shift(x, slope_and_offset(self.scale[...], self.bias[...], mean, var))
 
 
 # Jitted functions are traced once for all their callers of the same shapes.
@@ -159,8 +134,8 @@ class Convolution(nnx.Module):
 class Pointwise(nnx.Module):
     """A 1x1 convolution without bias, as one matrix product over all pixels."""
 
-    def __init__(self, c_in: int, c_out: int, *, lead: Lead = (), rng: np.random.Generator):
-        self.kernel = nnx.Param(normal(rng, (*lead, c_in, c_out), 2.0 / c_out))
+    def __init__(self, c_in: int, c_out: int, *, rng: np.random.Generator):
+        self.kernel = nnx.Param(normal(rng, (c_in, c_out), 2.0 / c_out))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return pointwise(x, self.kernel[...].astype(x.dtype))
@@ -177,69 +152,53 @@ def subsample(x: jax.Array, stride: int) -> jax.Array:
 
 
 class Depthwise(nnx.Module):
-    """A depthwise convolution without bias; see `scarlet_jax.nn.convolution`.
+    """A depthwise convolution without bias; see `scarlet_jax.nn.convolution`."""
 
-    With `repeats` it holds taps for each of several kernel sizes, `[repeats, kernels, k, k, C]`
-    with k of the largest: smaller ones lie in the middle of zeros.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        kernels: Sequence[int],
-        stride: int,
-        *,
-        repeats: int | None = None,
-        rng: np.random.Generator,
-    ):
+    def __init__(self, width: int, kernel: int, stride: int, *, rng: np.random.Generator):
         self.stride = stride
-        taps = [
-            with_border(normal(rng, (repeats or 1, k, k, width), 2.0 / k**2), max(kernels))
-            for k in kernels
-        ]
-        stack = np.stack(taps, axis=1)
-        self.kernel = nnx.Param(stack[0, 0] if repeats is None else stack)
+        self.kernel = nnx.Param(normal(rng, (kernel, kernel, width), 2.0 / kernel**2))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return depthwise(x, self.kernel[...].astype(x.dtype), self.stride)
 
 
-def with_border(taps: np.ndarray, size: int) -> np.ndarray:
-    """Taps `[..., k, k, C]` in the middle of `[..., size, size, C]`: what `crop` undoes."""
-    border = (size - taps.shape[-2]) // 2
-    return np.pad(taps, [(0, 0)] * (taps.ndim - 3) + [(border, border)] * 2 + [(0, 0)])
-
-
-def crop(taps: jax.Array, size: int) -> jax.Array:
-    """The `[size, size, C]` in the middle of taps `[k, k, C]`, k - size even."""
-    border = (taps.shape[0] - size) // 2
-    return taps[border : border + size, border : border + size]
-
-
 class Dense(nnx.Module):
     """A dense layer with bias on `[B, C]`."""
 
-    def __init__(self, c_in: int, c_out: int, *, lead: Lead = (), rng: np.random.Generator):
-        self.kernel = nnx.Param(normal(rng, (*lead, c_in, c_out), 1.0 / c_in))
-        self.bias = nnx.Param(np.zeros((*lead, c_out), np.float32))
+    def __init__(self, c_in: int, c_out: int, *, rng: np.random.Generator):
+        self.kernel = nnx.Param(normal(rng, (c_in, c_out), 1.0 / c_in))
+        self.bias = nnx.Param(np.zeros(c_out, np.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
 
 
-def squeezed(width: int) -> int:
-    """Channels that so many are squeezed to."""
-    return width // 4
-
-
 class SqueezeExcite(nnx.Module):
-    """Squeeze-and-excitation (arXiv 1709.01507): ReLU, then hard-sigmoid; squeezes to C // 4."""
+    """Squeeze-and-excitation (arXiv 1709.01507): ReLU, then hard-sigmoid; squeezes to C // ratio.
 
-    def __init__(self, width: int, *, lead: Lead = (), rng: np.random.Generator):
-        self.squeeze = Dense(width, squeezed(width), lead=lead, rng=rng)
-        self.excite = Dense(squeezed(width), width, lead=lead, rng=rng)
+    It does nothing, exactly, with an excitation of zeros and a bias of `SATURATED`.
+    """
+
+    def __init__(self, width: int, ratio: int, *, rng: np.random.Generator):
+        self.squeeze = Dense(width, width // ratio, rng=rng)
+        self.excite = Dense(width // ratio, width, rng=rng)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        pooled = x.astype(jnp.float32).mean((1, 2)).astype(x.dtype)  # [B, C]
+        pooled = mean_of_pixels(x).astype(x.dtype)  # [B, C]
         gate = jax.nn.hard_sigmoid(self.excite(jax.nn.relu(self.squeeze(pooled))))
         return x * gate[:, None, None, :]
+
+
+def mean_of_pixels(x: jax.Array) -> jax.Array:
+    """`float32[B, C]` of `[B, H, W, C]`; XLA's CPU backend is 4 times faster as a product."""
+
+    def product_with_ones(x: jax.Array) -> jax.Array:
+        flat = x.reshape(len(x), -1, x.shape[-1])  # [B, H * W, C]
+        ones = jnp.ones((len(x), 1, flat.shape[1]), x.dtype)
+        sums = (((2,), (1,)), ((0,), (0,)))
+        return lax.dot_general(ones, flat, sums, preferred_element_type=jnp.float32)[:, 0]
+
+    def reduced(x: jax.Array) -> jax.Array:
+        return x.astype(jnp.float32).sum((1, 2))
+
+    return lax.platform_dependent(x, cpu=product_with_ones, default=reduced) / x[0, ..., 0].size

@@ -1,12 +1,14 @@
 """Architectures as block diagrams: kernel as height, expansion as width, identity as a gap."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from itertools import groupby
 
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import Drawing
 from scarlet_jax.report.style import KERNEL_SHADES
-from scarlet_jax.space import Choice, Space
+from scarlet_jax.space import Space
 
 # Lengths are in CSS pixels.
 WIDTH = 860  # the layers share it ...
@@ -29,7 +31,7 @@ def block_diagram(space: Space, architecture: Sequence[int], name: str) -> str:
     for i, (layer, index) in enumerate(zip(space.layers, indices, strict=True)):
         choice = space.choices[index]
         hint = f"layer {i + 1}: {choice.name}, {layer.width} channels, stride {layer.stride}"
-        drawing = _slot(space, choice, END + i * slot, slot)
+        drawing = _slot(space, choice.drawing(), END + i * slot, slot)
         blocks.append(f"<g><title>{escape(hint)}</title>{drawing}</g>")
     label = f"Block diagram of {name}: {', '.join(spaces.to_names(space, indices))}"
     return _network(space, label, "".join(blocks))
@@ -43,7 +45,9 @@ def blank_diagram(space: Space) -> str:
     (Not by `<use>`: what that shows is out of reach of style rules such as `.diagram text`.)
     """
     slot = _slot_width(space)
-    choices = "".join(f"<g>{_slot(space, choice, 0, slot)}</g>" for choice in space.choices)
+    choices = "".join(
+        f"<g>{_slot(space, choice.drawing(), 0, slot)}</g>" for choice in space.choices
+    )
     layers = "".join(
         f'<g class="layer" transform="translate({END + i * slot:.2f} 0)"></g>'
         for i in range(space.depth)
@@ -52,23 +56,29 @@ def blank_diagram(space: Space) -> str:
 
 
 def legend(space: Space) -> list[tuple[str, str]]:
-    """Small SVGs and what they mean, for the kernels, expansions and marks of a space."""
-    blocks = [choice for choice in space.choices if not choice.is_skip]
-    kernels = sorted({choice.kernel for choice in blocks})
-    expansions = sorted({choice.expansion for choice in blocks})
-    entries = [(Choice(expansions[-1], k), f"kernel {k} × {k}") for k in kernels]
-    entries += [(Choice(e, kernels[0]), f"expansion {e}") for e in expansions]
-    if any(choice.se for choice in blocks):
-        entries.append((Choice(expansions[-1], kernels[0], se=True), "squeeze-and-excitation"))
+    """Small SVGs and what they mean, for the heights, widths and marks of a space's blocks."""
+    drawings = [drawing for choice in space.choices if (drawing := choice.drawing())]
+    largest = _largest(space)
+    entries: dict[str, Drawing | None] = {}
+    for height in sorted({drawing.height for drawing in drawings}):
+        entries[f"kernel {height} × {height}"] = Drawing(largest.width, height, ("", ""))
+    for width in sorted({drawing.width for drawing in drawings}):
+        least = min(drawing.height for drawing in drawings)
+        entries[f"expansion {width}"] = Drawing(width, least, ("", ""))
+    for drawing in drawings:
+        if drawing.mark:
+            entries.setdefault(drawing.meaning, replace(drawing, labels=("", "")))
     if any(choice.is_skip for choice in space.choices):
-        entries.append((spaces.SKIP, "identity: no block, input channels kept"))
+        entries["identity: no block, input channels kept"] = None
+    elif any(choice.drawing() is None for choice in space.choices):
+        entries["identity: no block, or what changes width and stride"] = None
     slot = SLOT[1]
     drawn = []
-    for choice, meaning in entries:
+    for meaning, entry in entries.items():
         line = _line(0, MIDDLE, slot, MIDDLE, "flow")
-        block_height = 12 if choice.is_skip else BLOCK[1] * choice.kernel / kernels[-1]
-        height = block_height + (30 if choice.se else 2)
-        block = line + _slot(space, choice, 0, slot, names=False)
+        block_height = BLOCK[1] * entry.height / largest.height if entry else 12
+        height = block_height + (30 if entry and entry.mark else 2)
+        block = line + _slot(space, entry, 0, slot)
         drawn.append((_svg(slot, height, meaning, block, MIDDLE - height / 2), meaning))
     if any(layer.stride == 2 for layer in space.layers):
         mark = _line(16, 0, 16, 30, "stride") + _text(19, 19, "↓2", "stride")
@@ -76,24 +86,31 @@ def legend(space: Space) -> list[tuple[str, str]]:
     return drawn
 
 
-def _slot(space: Space, choice: Choice, left: float, slot: float, names: bool = True) -> str:
-    """One layer: its rectangle and names, or the gap of an identity."""
+def _largest(space: Space) -> Drawing:
+    """The width and height that all blocks of a space fit into."""
+    drawings = [drawing for choice in space.choices if (drawing := choice.drawing())]
+    width = max((drawing.width for drawing in drawings), default=1)
+    return Drawing(width, max((drawing.height for drawing in drawings), default=1), ("", ""))
+
+
+def _slot(space: Space, drawing: Drawing | None, left: float, slot: float) -> str:
+    """One layer: its rectangle and labels, or the gap of an identity."""
     center = left + slot / 2
-    if choice.is_skip:
+    if drawing is None:
         gap = _line(left + 3, MIDDLE, left + slot - 3, MIDDLE, "gap")
-        return gap + (_text(center, 152, "–", "muted") if names else "")
-    kernels = sorted({c.kernel for c in space.choices if not c.is_skip})
-    width = BLOCK[0] * slot * choice.expansion / max(c.expansion for c in space.choices)
-    height = BLOCK[1] * choice.kernel / kernels[-1]
-    shade = min(kernels.index(choice.kernel), KERNEL_SHADES - 1)
+        return gap + _text(center, 152, "–", "muted")
+    largest = _largest(space)
+    heights = sorted({d.height for choice in space.choices if (d := choice.drawing())})
+    width = BLOCK[0] * slot * drawing.width / largest.width
+    height = BLOCK[1] * drawing.height / largest.height
+    shade = min(heights.index(drawing.height), KERNEL_SHADES - 1)
     top = MIDDLE - height / 2
     parts = [_rectangle(center - width / 2, top, width, height, f"block k{shade}")]
-    if choice.se:
+    if drawing.mark:
         parts.append(_rectangle(center - 10, top - 15, 20, 12, "se"))
-        parts.append(_text(center, top - 5.5, "SE", "se"))
-    if names:
-        parts.append(_text(center, 152, f"K{choice.kernel}"))
-        parts.append(_text(center, 165, f"E{choice.expansion}"))
+        parts.append(_text(center, top - 5.5, drawing.mark, "se"))
+    for y, text in zip((152, 165), drawing.labels, strict=True):
+        parts += [_text(center, y, text)] if text else []
     return "".join(parts)
 
 

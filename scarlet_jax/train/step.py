@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
 
-from scarlet_jax import stacks, supernet
+from scarlet_jax import supernet
 from scarlet_jax.devices import DATA, normalise
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
@@ -51,14 +51,14 @@ class Task:
         arrays of a path.
       sample: `key -> int32[Q, L]`, the paths of a step.
       paths: Q.
-      index: of a supernet's stacks; None for a network that is one path.
+      plan: of a supernet; None for a network that is one path.
       shared_scale: factor on the gradients of stem and head, which all paths share.
     """
 
     forward: Callable[..., tuple[jax.Array, Any]]
     sample: Callable[[jax.Array], jax.Array]
     paths: int
-    index: stacks.Index | None
+    plan: supernet.Plan | None
     shared_scale: float = 1.0
 
 
@@ -75,7 +75,7 @@ def supernet_task(plan: supernet.Plan, training: ConfigDict) -> Task:
         forward,
         partial(sample_paths, training.sampler, plan.space),
         paths,
-        plan.index,
+        plan,
         1.0 / paths if training.shared_gradient == "mean" else 1.0,
     )
 
@@ -88,7 +88,7 @@ def subnet_task(graphdef: Any) -> Task:
     ) -> Any:
         return functional.apply(graphdef, params, stats, images, batch, dropout_keys)
 
-    return Task(forward, lambda key: jnp.zeros((1, 0), jnp.int32), paths=1, index=None)
+    return Task(forward, lambda key: jnp.zeros((1, 0), jnp.int32), paths=1, plan=None)
 
 
 def init_state(network: functional.Network, training: ConfigDict) -> TrainState:
@@ -146,9 +146,9 @@ def make_programs(
     """
     compute: Callable[..., Any] = partial(_gradient, task, training, data, seed)
     write: Callable[..., TrainState] = partial(_update, training)
-    if task.index is not None and task.paths == 1:
-        compute = partial(_move_path, task, training, data, seed, task.index)
-        write = partial(_write_path, training, task.index)
+    if task.plan is not None and task.paths == 1:
+        compute = partial(_move_path, task, training, data, seed, task.plan)
+        write = partial(_write_path, training, task.plan)
     replicated, spread = PartitionSpec(), PartitionSpec(DATA)
     sharded = jax.shard_map(
         compute,
@@ -165,14 +165,14 @@ def _move_path(
     training: ConfigDict,
     data: ConfigDict,
     seed: int,
-    index: stacks.Index,
+    plan: supernet.Plan,
     state: TrainState,
     batch: Batch,
 ) -> tuple[Any, Any]:
     """A step along one path: its arrays after it. All others, with their momentum, stay."""
     (architecture,), gradient = _prepare(task, training, data, seed, state, batch)
     whole = (state.params, state.stats, state.opt_state)
-    params, stats, opt_state = stacks.take(index, whole, architecture)
+    params, stats, opt_state = (supernet.gather(plan, tree, architecture) for tree in whole)
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
     grads, metrics = _reduce(task, training, state, grads, scores)
     updates, opt_state = make_optimizer(training).update(grads, opt_state, params)
@@ -180,11 +180,13 @@ def _move_path(
 
 
 def _write_path(
-    training: ConfigDict, index: stacks.Index, state: TrainState, result: Any
+    training: ConfigDict, plan: supernet.Plan, state: TrainState, result: Any
 ) -> TrainState:
     architecture, *parts = result
     whole = (state.params, state.stats, state.opt_state)
-    params, stats, opt_state = stacks.put(index, whole, tuple(parts), architecture)
+    params, stats, opt_state = (
+        supernet.scatter(plan, a, b, architecture) for a, b in zip(whole, parts)
+    )
     return _next(training, state, params, stats, opt_state)
 
 
@@ -193,10 +195,10 @@ def _gradient(
 ) -> tuple[Any, Any]:
     """The gradients of all paths, summed, and the statistics after them."""
     paths, gradient = _prepare(task, training, data, seed, state, batch)
-    if task.index is None:
+    if task.plan is None:
         stats, grads, scores = gradient(state.params, state.stats, paths[0], jnp.int32(0))
     else:
-        stats, grads, scores = _sum_over_paths(task.index, gradient, state, paths)
+        stats, grads, scores = _sum_over_paths(task.plan, gradient, state, paths)
     grads, metrics = _reduce(task, training, state, grads, scores)
     return (grads, stats), metrics
 
@@ -220,17 +222,17 @@ def _prepare(
 
 
 def _sum_over_paths(
-    index: stacks.Index, gradient: Callable[..., Any], state: TrainState, paths: jax.Array
+    plan: supernet.Plan, gradient: Callable[..., Any], state: TrainState, paths: jax.Array
 ) -> tuple[Any, Any, Any]:
     """Statistics after all paths, summed gradients, mean scores: one device's share."""
 
     def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
         stats, total = carry
         path = paths[number]
-        params, own, sums = stacks.take(index, (state.params, stats, total), path)
+        params, own, sums = supernet.gather(plan, (state.params, stats, total), path)
         own, grads, scores = gradient(params, own, path, number)
         sums = jax.tree.map(jnp.add, sums, grads)
-        return stacks.put(index, (stats, total), (own, sums), path), scores
+        return supernet.scatter(plan, (stats, total), (own, sums), path), scores
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))

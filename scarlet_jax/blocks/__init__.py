@@ -1,0 +1,43 @@
+"""The kinds of blocks that a layer can choose from, one file each; `base.Choice` says what one is.
+
+Another kind is another file, and its entry in `KINDS`.
+"""
+
+from collections.abc import Sequence
+
+from scarlet_jax.blocks.base import Block, Choice, Cost, Drawing, Operations, Shape, Style
+from scarlet_jax.blocks.fused import FusedChoice
+from scarlet_jax.blocks.inverted_bottleneck import InvertedBottleneckChoice
+from scarlet_jax.blocks.skips import DownsampleChoice, IdentityChoice
+from scarlet_jax.errors import InputError
+
+__all__ = [
+    "KINDS",
+    "SKIPS",
+    "Block",
+    "Choice",
+    "Cost",
+    "Drawing",
+    "FusedChoice",
+    "InvertedBottleneckChoice",
+    "Operations",
+    "Shape",
+    "Style",
+    "read",
+]
+
+# What the name "identity" is, by a space's setting `skip`.
+SKIPS: dict[str, Choice] = {"identity": IdentityChoice(), "downsample": DownsampleChoice()}
+KINDS: Sequence[type[Choice]] = (InvertedBottleneckChoice, FusedChoice, IdentityChoice)
+
+
+def read(name: str, skip: str = "identity") -> Choice:
+    """The choice of a name, such as E3K5_SE, F4K3 or identity; `skip` says what the last one is.
+
+    Raises:
+      InputError: for a name that no kind knows.
+    """
+    for kind in KINDS:
+        if (choice := kind.read(name)) is not None:
+            return SKIPS[skip] if choice.is_skip else choice
+    raise InputError(f"no block is called {name!r}; allowed are such as E3K5_SE, F4K3, identity")

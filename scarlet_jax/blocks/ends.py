@@ -1,0 +1,121 @@
+"""Stem and head, which all networks of a space have."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from scarlet_jax.blocks import base
+from scarlet_jax.blocks.base import Cost, Operations, Shape, Style, X
+from scarlet_jax.blocks.export import normalised
+from scarlet_jax.blocks.inverted_bottleneck import InvertedBottleneckChoice
+from scarlet_jax.nn.layers import (
+    ACTIVATIONS,
+    BatchNorm,
+    BatchStatistics,
+    Convolution,
+    Dense,
+    Pointwise,
+    mean_of_pixels,
+)
+
+KERNEL = 3  # of the first convolution (MobileNetV2's)
+SEPARABLE = InvertedBottleneckChoice(expansion=1, kernel=3)  # MobileNetV2's first block
+
+
+def separable_shape(width: int, separable_width: int) -> Shape:
+    return Shape(width, separable_width, stride=1)
+
+
+class Stem(nnx.Module):
+    """3x3 convolution, then a depthwise separable block without a final activation.
+
+    Args:
+      channels: of the images.
+      width, stride: of the convolution.
+      separable_width: output channels of the separable block; 0 for none.
+      style: of the space; its activation here is `stem_activation`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        stride: int,
+        separable_width: int,
+        style: Style,
+        *,
+        rng: np.random.Generator,
+    ):
+        self.activation = style.stem_activation
+        self.convolution = Convolution(channels, width, KERNEL, stride, rng=rng)
+        self.bn = BatchNorm(width)
+        shape, own = separable_shape(width, separable_width), Style(style.stem_activation)
+        self.separable = SEPARABLE.build(shape, own, rng) if separable_width else None
+
+    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
+        x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), batch))
+        return x if self.separable is None else self.separable(x, batch)
+
+    def export(self, ops: Operations[X], x: X) -> X:
+        stride = self.convolution.stride
+        x = ops.convolution(x, *normalised(self.convolution, self.bn), stride, self.activation)
+        return x if self.separable is None else self.separable.export(ops, x)
+
+
+def stem_cost(channels: int, width: int, separable_width: int, style: Style, side: int) -> Cost:
+    """Counts with an output of `side * side` pixels."""
+    cost = base.convolution(channels, width, KERNEL, side) + base.batch_norm(width)
+    if not separable_width:
+        return cost
+    return cost + SEPARABLE.cost(separable_shape(width, separable_width), style, side)
+
+
+class Head(nnx.Module):
+    """1x1 convolution, batch norm, activation, global mean, dropout, classifier with bias."""
+
+    def __init__(
+        self,
+        c_in: int,
+        width: int,
+        num_classes: int,
+        style: Style,
+        *,
+        dropout: float = 0.0,
+        rng: np.random.Generator,
+    ):
+        self.activation = style.stem_activation
+        self.dropout = dropout
+        self.convolution = Pointwise(c_in, width, rng=rng)
+        self.bn = BatchNorm(width)
+        self.classifier = Dense(width, num_classes, rng=rng)
+
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        dropout_keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """Args: x `[B, H, W, C]`; one key an image `key[B]` for dropout, or None for none.
+
+        Returns: logits `float32[B, classes]`.
+        """
+        x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), batch))
+        x = mean_of_pixels(x)  # float32[B, C]
+        if dropout_keys is not None and self.dropout > 0:
+            keep = 1.0 - self.dropout
+            mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x.shape[1:]))(dropout_keys)
+            x = jnp.where(mask, x / keep, 0.0)
+        return self.classifier(x)
+
+    def export(self, ops: Operations[X], x: X) -> X:
+        x = ops.convolution(x, *normalised(self.convolution, self.bn), 1, self.activation)
+        kernel, bias = (
+            np.asarray(array[...]) for array in (self.classifier.kernel, self.classifier.bias)
+        )
+        return ops.classify(ops.mean(x), kernel, bias)
+
+
+def head_cost(c_in: int, width: int, num_classes: int, side: int) -> Cost:
+    cost = base.convolution(c_in, width, 1, side) + base.batch_norm(width)
+    return cost + base.dense(width, num_classes)

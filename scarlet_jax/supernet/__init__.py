@@ -1,0 +1,16 @@
+"""The weight-sharing supernet."""
+
+from scarlet_jax.supernet.network import DTYPES, SKIPS, Plan, apply, create, gather, run, scatter
+from scarlet_jax.supernet.population import run_population
+
+__all__ = [
+    "DTYPES",
+    "SKIPS",
+    "Plan",
+    "apply",
+    "create",
+    "gather",
+    "run",
+    "run_population",
+    "scatter",
+]

@@ -1,0 +1,237 @@
+"""The supernet: every choice of every layer in one network, keyed by an architecture array.
+
+logits = f(parameters, statistics, images, architecture), one compiled program for every
+architecture. Layers of equal shape that follow each other are compiled once and scanned over.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+
+from scarlet_jax.blocks.ends import Head, Stem
+from scarlet_jax.blocks.skips import PaddedSkip, StabilizedSkip
+from scarlet_jax.errors import InputError
+from scarlet_jax.nn import functional
+from scarlet_jax.nn.functional import Params, Stats
+from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.space import Space
+from scarlet_jax.supernet import paths, stage
+from scarlet_jax.supernet.select import SELECTIONS, How, mixed_block
+from scarlet_jax.supernet.stage import Stage
+
+SKIPS = {"els": StabilizedSkip(), "none": PaddedSkip()}  # by `stabilizer`
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A supernet without its arrays.
+
+    Attributes:
+      space: whose choices its layers have.
+      stabilizer: what a skip is, one of `SKIPS`.
+      dtype: of the computation.
+      selection: how a choice is made, one of `select.SELECTIONS`.
+      stem, head: modules.
+      stages: of its layers.
+    """
+
+    space: Space
+    stabilizer: str
+    dtype: str
+    selection: str
+    stem: Any
+    stages: tuple[Stage, ...]
+    head: Any
+
+
+def create(
+    space: Space,
+    *,
+    num_classes: int,
+    channels: int = 3,
+    stabilizer: str = "els",
+    dtype: str = "float32",
+    selection: str = "auto",
+    seed: int = 0,
+) -> functional.Network:
+    """Initialises a supernet.
+
+    Args:
+      space: the search space.
+      num_classes: outputs of the classifier.
+      channels: channels of the images.
+      stabilizer: what a skip is: "els", or "none" (zero-padded identity, the ablation).
+      dtype: of the computation, "float32" or "bfloat16"; weights are float32 always.
+      selection: how a layer takes one of its choices: "branch", "masked", or "auto", see `select`.
+      seed: of the initial weights.
+
+    Returns:
+      Its plan, parameters and statistics, for `apply`.
+
+    Raises:
+      InputError: for a setting or size that is not allowed, or a space without blocks.
+    """
+    check_model(stabilizer, dtype, selection)
+    check_network(num_classes, channels)
+    if all(choice.is_skip for choice in space.choices):
+        raise InputError(f"space {space.name!r} has only a skip; a supernet needs a block")
+    rng = np.random.default_rng(seed)
+    stem = functional.split(make_stem(space, channels, rng))
+    choices = [SKIPS[stabilizer] if c.is_skip else c for c in space.choices]
+    built = []
+    for shape, layers in stage.shapes(space):
+        allowed = space.allowed[layers.start]
+        own = [choice if has else None for choice, has in zip(choices, allowed, strict=True)]
+        built.append(stage.create(own, shape, space.style, layers, rng))
+    head = functional.split(make_head(space, space.widths[-1], num_classes, 0.0, rng))
+    stages, params, stats = zip(*built, strict=True)
+    network = functional.Network(
+        Plan(space, stabilizer, dtype, selection, stem.graphdef, stages, head.graphdef),
+        {"stem": stem.params, "stages": list(params), "head": head.params},
+        {"stem": stem.stats, "stages": list(stats), "head": head.stats},
+    )
+    return functional.on_device(network)
+
+
+def make_stem(space: Space, channels: int, rng: np.random.Generator) -> Stem:
+    width, stride = space.stem_width, space.stem_stride
+    return Stem(channels, width, stride, space.separable_width, space.style, rng=rng)
+
+
+def make_head(
+    space: Space, c_in: int, num_classes: int, dropout: float, rng: np.random.Generator
+) -> Head:
+    return Head(c_in, space.head_width, num_classes, space.style, dropout=dropout, rng=rng)
+
+
+def check_model(stabilizer: str, dtype: str, selection: str) -> None:
+    """Raises `InputError` for an unknown stabilizer, dtype or selection."""
+    for name, value, allowed in (
+        ("stabilizer", stabilizer, SKIPS),
+        ("dtype", dtype, DTYPES),
+        ("selection", selection, SELECTIONS),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name} {value!r}; allowed: {', '.join(allowed)}")
+
+
+def check_network(num_classes: int, channels: int) -> None:
+    """Raises `InputError` for sizes that no network can be built from."""
+    if num_classes < 1 or channels < 1:
+        raise InputError(f"num_classes {num_classes}, channels {channels}; allowed: 1 or more")
+
+
+def apply(
+    plan: Plan,
+    params: Params,
+    stats: Stats,
+    images: jax.Array,
+    architecture: jax.Array,
+    batch: BatchStatistics | None = None,
+    features: bool = False,
+    cache_bytes: int = 0,
+) -> tuple[Any, Stats]:
+    """Runs one path.
+
+    Args:
+      plan: of the supernet.
+      params, stats: its arrays.
+      images: float `[B, H, W, C]`, normalised.
+      architecture: `int32[L]`; a change of values never recompiles.
+      batch: how batch norm sees the batch; None uses running statistics.
+      features: whether to return every layer's feature map as well (figure 2).
+      cache_bytes: see `select.How`. Pays on CPUs.
+
+    Returns:
+      Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
+      `[B, H, W, C]`; and the statistics after it.
+    """
+    own_params, own_stats = (gather(plan, tree, architecture) for tree in (params, stats))
+    output, after = run(
+        plan, own_params, own_stats, images, architecture, batch, features, cache_bytes
+    )
+    return output, scatter(plan, stats, after, architecture)
+
+
+def gather(plan: Plan, tree: Params, architecture: jax.Array) -> Params:
+    """See `paths.gather`."""
+    return paths.gather(plan.stages, tree, architecture)
+
+
+def scatter(plan: Plan, tree: Params, own: Params, architecture: jax.Array) -> Params:
+    """See `paths.scatter`."""
+    return paths.scatter(plan.stages, tree, own, architecture)
+
+
+def run(
+    plan: Plan,
+    params: Params,
+    stats: Stats,
+    images: jax.Array,
+    architecture: jax.Array,
+    batch: BatchStatistics | None = None,
+    features: bool = False,
+    cache_bytes: int = 0,
+) -> tuple[Any, Stats]:
+    """`apply` on the arrays of the path alone, as `gather` gives them."""
+    how = How(plan.selection, cache_bytes)
+    x, stem_stats = run_stem(plan, params, stats, images, batch)
+    x, stages, maps = run_layers(plan, how, params, stats, x, architecture, batch, features)
+    logits, head_stats = run_head(plan, params, stats, x, batch)
+    after = {"stem": stem_stats, "stages": stages, "head": head_stats}
+    return ((logits, maps) if features else logits), after
+
+
+def run_stem(
+    plan: Plan, params: Params, stats: Stats, images: jax.Array, batch: BatchStatistics | None
+) -> tuple[jax.Array, Stats]:
+    x = images.astype(plan.dtype)
+    return functional.apply(plan.stem, params["stem"], stats["stem"], x, batch)
+
+
+def run_head(
+    plan: Plan, params: Params, stats: Stats, x: jax.Array, batch: BatchStatistics | None
+) -> tuple[jax.Array, Stats]:
+    return functional.apply(plan.head, params["head"], stats["head"], x, batch)
+
+
+def run_layers(
+    plan: Plan,
+    how: How,
+    params: Params,
+    stats: Stats,
+    x: jax.Array,
+    architecture: jax.Array,
+    batch: BatchStatistics | None,
+    features: bool = False,
+) -> tuple[jax.Array, list[Stats], list[jax.Array]]:
+    """From the stem's output to the last layer's, with statistics by stage and, if asked for, the
+    output of each layer."""
+    all_stats, maps = [], []
+    for own, own_params, own_stats in zip(
+        plan.stages, params["stages"], stats["stages"], strict=True
+    ):
+
+        def layer(x: jax.Array, inputs: Any, own: Stage = own) -> tuple[jax.Array, Any]:
+            weights, statistics, choice = inputs
+            x, after = mixed_block(own, how, weights, statistics, x, choice, batch)
+            return x, (after, x if features else None)
+
+        choices = architecture[own.layers.start : own.layers.stop]
+        x, (after, outputs) = scan(layer, x, (own_params, own_stats, choices))
+        all_stats.append(after)
+        maps += list(outputs) if features else []
+    return x, all_stats, maps
+
+
+def scan(body: Callable[..., Any], carry: Any, inputs: Any) -> tuple[Any, Any]:
+    """`lax.scan`, without a loop for one round."""
+    if len(jax.tree.leaves(inputs)[0]) > 1:
+        return lax.scan(body, carry, inputs)
+    carry, output = body(carry, jax.tree.map(lambda leaf: leaf[0], inputs))
+    return carry, jax.tree.map(lambda leaf: leaf[None], output)

@@ -1,0 +1,153 @@
+"""Many paths on the same images."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from scarlet_jax.nn.functional import Params, Stats
+from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.supernet import network
+from scarlet_jax.supernet.network import Plan
+from scarlet_jax.supernet.select import How, mixed_block
+from scarlet_jax.supernet.stage import Stage
+
+
+def run_population(
+    plan: Plan,
+    params: Params,
+    stats: Stats,
+    images: jax.Array,
+    architectures: jax.Array,
+    count: jax.Array,
+    batch: BatchStatistics | None = None,
+    cache_bytes: int = 0,
+) -> tuple[jax.Array, Stats]:
+    """Runs many paths on the same images.
+
+    By branches, what a path shares with the one before it is computed once: two paths that begin
+    with the same choices compute the same there, statistics included. So the first layers, which
+    cost the most, run once for all neighbours in sorted order. By masks all of them run, one after
+    the other, as there is no control flow.
+
+    Args:
+      plan, params: of the supernet; all of its parameters.
+      stats: of each path, as `network.gather` gives them, stacked: paths with equal beginnings
+        must have equal statistics there.
+      images: float `[B, H, W, C]`, normalised.
+      architectures: `int32[P, L]`, best sorted.
+      count: `int32[]`, so many of them are needed.
+      batch, cache_bytes: as in `network.apply`.
+
+    Returns:
+      Logits `float32[P, B, classes]` and the statistics after each path; beyond `count` anything.
+    """
+    arguments = (params, stats, images, architectures, count, batch)
+    ways = {
+        "branch": partial(_with_common_beginnings, plan, How("branch", cache_bytes)),
+        "masked": partial(_one_after_the_other, plan, How("masked")),
+    }
+    if plan.selection != "auto":
+        return ways[plan.selection](*arguments)
+    return lax.platform_dependent(*arguments, cpu=ways["branch"], default=ways["masked"])
+
+
+def _one_after_the_other(
+    plan: Plan,
+    how: How,
+    params: Params,
+    stats: Stats,
+    images: jax.Array,
+    architectures: jax.Array,
+    count: jax.Array,
+    batch: BatchStatistics | None,
+) -> tuple[jax.Array, Stats]:
+    def one(inputs: tuple[jax.Array, Stats]) -> tuple[jax.Array, Stats]:
+        path, own_stats = inputs
+        own = network.gather(plan, params, path)
+        x, stem_stats = network.run_stem(plan, own, own_stats, images, batch)
+        x, stages, _ = network.run_layers(plan, how, own, own_stats, x, path, batch)
+        logits, head_stats = network.run_head(plan, own, own_stats, x, batch)
+        return logits, {"stem": stem_stats, "stages": stages, "head": head_stats}
+
+    return lax.map(one, (architectures, stats))
+
+
+def _with_common_beginnings(
+    plan: Plan,
+    how: How,
+    params: Params,
+    stats: Stats,
+    images: jax.Array,
+    architectures: jax.Array,
+    count: jax.Array,
+    batch: BatchStatistics | None,
+) -> tuple[jax.Array, Stats]:
+    first = jax.tree.map(lambda leaf: leaf[0], stats)
+    x, stem_stats = network.run_stem(plan, params, first, images, batch)
+
+    def score(i: jax.Array, carry: Any) -> Any:
+        all_logits, all_stats, last, outputs = carry
+        path, before = architectures[i], jax.tree.map(lambda leaf: leaf[i], all_stats)
+        own = network.gather(plan, params, path)
+        same = jnp.cumprod(path == last).astype(bool)  # [L]
+        y, outputs = _run_layers(plan, how, own, before, x, path, batch, same, outputs)
+        logits, head_stats = network.run_head(plan, own, before, y, batch)
+        after = {"stem": stem_stats, "stages": [o[1] for o in outputs], "head": head_stats}
+        all_stats = jax.tree.map(lambda leaf, own: leaf.at[i].set(own), all_stats, after)
+        return all_logits.at[i].set(logits), all_stats, path, outputs
+
+    outputs = _empty(plan, first, x)
+    last = outputs[-1][0][-1]
+    logits, _ = jax.eval_shape(lambda: network.run_head(plan, params, first, last, batch))
+    all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
+    carry = (all_logits, stats, jnp.full(architectures.shape[1:], -1), outputs)
+    all_logits, all_stats, _, _ = lax.fori_loop(0, count, score, carry)
+    return all_logits, all_stats
+
+
+Outputs = list[tuple[jax.Array, Stats]]  # by stage: maps [layers, B, H, W, C], statistics
+
+
+def _run_layers(
+    plan: Plan,
+    how: How,
+    params: Params,
+    stats: Stats,
+    x: jax.Array,
+    path: jax.Array,
+    batch: BatchStatistics | None,
+    same: jax.Array,
+    before: Outputs,
+) -> tuple[jax.Array, Outputs]:
+    """Layers that are the same as before, `bool[L]`, are not computed again."""
+    outputs: Outputs = []
+    for i, stage in enumerate(plan.stages):
+
+        def layer(x: jax.Array, inputs: Any, stage: Stage = stage) -> tuple[jax.Array, Any]:
+            weights, statistics, choice, is_same, old = inputs
+
+            def compute() -> tuple[jax.Array, Stats]:
+                return mixed_block(stage, how, weights, statistics, x, choice, batch)
+
+            output = lax.cond(is_same, lambda: old, compute)
+            return output[0], output
+
+        layers = slice(stage.layers.start, stage.layers.stop)
+        inputs = (params["stages"][i], stats["stages"][i], path[layers], same[layers], before[i])
+        x, output = network.scan(layer, x, inputs)
+        outputs.append(output)
+    return x, outputs
+
+
+def _empty(plan: Plan, stats: Stats, x: jax.Array) -> Outputs:
+    """Zeros in the shapes of what layers compute, from the stem's output on."""
+    outputs: Outputs = []
+    height, width = x.shape[1:3]
+    for stage, own in zip(plan.stages, stats["stages"], strict=True):
+        height, width = stage.shape.side(height), stage.shape.side(width)
+        maps = jnp.zeros((len(stage.layers), len(x), height, width, stage.shape.c_out), x.dtype)
+        outputs.append((maps, jax.tree.map(jnp.zeros_like, own)))
+    return outputs
