@@ -46,13 +46,7 @@ from scarlet_jax.progress import Progress, say
 from scarlet_jax.space import Array
 from scarlet_jax.train import checkpoint, loop
 from scarlet_jax.train import step as steps
-from scarlet_jax.workspace import (
-    Setup,
-    data_settings,
-    network_size,
-    training_settings,
-    write,
-)
+from scarlet_jax.workspace import Setup, data_settings, training_settings, write
 
 LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 Arguments = ParamSpec("Arguments")
@@ -251,9 +245,7 @@ def train_subnet(
 
     task = steps.subnet_task(network.graphdef)
     state = _train(setup, network, task, "subnet", name, directory, identity, evaluate)
-    count = cost.of_network(
-        setup.space, architecture, skip, **network_size(setup.config, setup.num_classes)
-    )
+    count = cost.of_network(setup.space, architecture, skip, setup.size)
     result = {
         "name": name,
         **identity,
@@ -368,8 +360,8 @@ def _subnet_scorer(setup: Setup, graphdef: Any) -> Callable[..., dict[str, float
 def _new_supernet(setup: Setup) -> functional.Network:
     return supernet.create(
         setup.space,
-        num_classes=setup.num_classes,
-        channels=setup.config.data.channels,
+        num_classes=setup.size.num_classes,
+        channels=setup.size.channels,
         stabilizer=setup.config.model.stabilizer,
         dtype=setup.config.model.dtype,
         seed=setup.config.seed,
@@ -380,8 +372,8 @@ def _new_subnet(setup: Setup, architecture: Array, skip: str = "identity") -> fu
     return subnet.create(
         setup.space,
         architecture,
-        num_classes=setup.num_classes,
-        channels=setup.config.data.channels,
+        num_classes=setup.size.num_classes,
+        channels=setup.size.channels,
         skip=skip,
         dropout=setup.config.subnet.dropout,
         dtype=setup.config.model.dtype,
@@ -392,7 +384,7 @@ def _new_subnet(setup: Setup, architecture: Array, skip: str = "identity") -> fu
 def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> functional.Network:
     """A network with the weights of another, and a new classifier if its classes are others."""
     models.check_architecture(initial, setup.space, architecture, "the initial model")
-    channels = setup.config.data.channels
+    channels = setup.size.channels
     if initial.preprocessing.channels != channels:
         raise InputError(
             f"the initial model takes images of {initial.preprocessing.channels} channels, "
@@ -401,7 +393,7 @@ def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> f
     names = setup.splits.class_names
     start = models.arrange_classifier(initial, names)
     if start is None:
-        before, now = initial.num_classes, setup.num_classes
+        before, now = initial.size.num_classes, setup.size.num_classes
         say(f"a new classifier: {before} classes before, {now} others now")
         start = models.replace_classifier(initial, names, seed=setup.config.seed)
     elif initial.class_names != names:

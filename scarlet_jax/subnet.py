@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scarlet_jax import cost, derived, stacks
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import bank, functional
 from scarlet_jax.nn.blocks import Head, Identity, InvertedBottleneck, Stabilizer, Stem, ZeroPad
 from scarlet_jax.nn.layers import BatchStatistics, Pointwise
@@ -226,11 +227,12 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
         allowed = ", ".join(derived.FOLDED)
         raise InputError(f"the network's skips are {module.skip!r}; foldable: {allowed}")
     skip, path = derived.FOLDED[module.skip], architecture(space, module)
-    sizes = {"num_classes": module.num_classes, "channels": module.channels}
+    size = NetworkSize(image_size, module.num_classes, module.channels)
     shell = Subnet(
         space,
         path,
-        **sizes,
+        num_classes=module.num_classes,
+        channels=module.channels,
         skip=skip,
         dropout=module.head.dropout,
         dtype=module.dtype,
@@ -256,8 +258,8 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
     return Folded(
         functional.Network(graphdef, params, network.stats),
         runs,
-        cost.of_network(space, path, module.skip, image_size, **sizes),
-        cost.of_network(space, path, skip, image_size, **sizes),
+        cost.of_network(space, path, module.skip, size),
+        cost.of_network(space, path, skip, size),
     )
 
 

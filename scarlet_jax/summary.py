@@ -17,7 +17,7 @@ from scarlet_jax.files import read_signed
 from scarlet_jax.report.contents import Curve
 from scarlet_jax.space import Array
 from scarlet_jax.train import checkpoint
-from scarlet_jax.workspace import Setup, data_settings, network_size
+from scarlet_jax.workspace import Setup, data_settings
 
 RESULT = "result.json"  # in a subnet's folder
 Result = dict[str, Any]  # what `jobs.train_subnet` returns
@@ -126,7 +126,7 @@ def _model(
     places = np.flatnonzero((state.architectures == path).all(axis=1))
     index = int(places[0]) if len(places) else None
     row = setup.problem.computed_values(path[None])[0] if index is None else state.values[index]
-    counts = cost.costs(setup.space, path, **network_size(setup.config, setup.num_classes))
+    counts = cost.costs(setup.space, path, setup.size)
     macs, params = counts.tolist()  # of skips that are identities; training may have had others
     return report.Model(
         name=name,

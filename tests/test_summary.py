@@ -16,7 +16,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.train import checkpoint
 from scarlet_jax.train.step import TrainState
-from scarlet_jax.workspace import network_size, training_settings
+from scarlet_jax.workspace import training_settings
 
 COMMAND = "python -m launch.search --config=c.py --workdir=w --resume"
 RETRAIN = "python -m launch.train_subnet --config=c.py --workdir=w"
@@ -142,8 +142,7 @@ def test_of_a_model_outside_of_the_history_all_is_told_that_can_be_computed(setu
     state = searched(setup, EARLY)
     write_result(setup, "outside", LATE[2])
     *inside, outside = report_of(setup, state).models
-    size = network_size(setup.config, setup.num_classes)
-    macs, params = cost.costs(setup.space, np.array(LATE[2]), **size)
+    macs, params = cost.costs(setup.space, np.array(LATE[2]), setup.size)
     computed = {"latency": 0.75, "macs": macs, "params": params}
     unknown = {"accuracy": np.nan, "robustness": np.nan}
     assert outside.values == pytest.approx({**computed, **unknown}, nan_ok=True)
@@ -153,13 +152,13 @@ def test_of_a_model_outside_of_the_history_all_is_told_that_can_be_computed(setu
 
 
 def test_a_search_by_latency_shows_latency(setup):
-    section, size = setup.config.search, network_size(setup.config, setup.num_classes)
+    section = setup.config.search
     section.objectives.update({"macs": {"goal": "none", "weight": 0.0, "max": np.inf}})
     section.objectives.update({"latency": {"goal": "min", "weight": 0.5}})
     section.pick_by = "latency"
-    macs = cost.tables(setup.space, **size).macs
+    macs = cost.tables(setup.space, setup.size).macs
     table = dataclasses.replace(macs, stem=1.0, layers=macs.layers * 1e-3, head=macs.head * 0.0)
-    objectives = search.built_in(setup.space, section.objectives, latency=table, **size)
+    objectives = search.built_in(setup.space, section.objectives, setup.size, latency=table)
     problem = search.make_problem(5, setup.space.num_choices, objectives, section)
     setup = dataclasses.replace(setup, problem=problem)
     state = searched(setup, EARLY)
