@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Setup
 from scarlet_jax.network_size import NetworkSize
+from scarlet_jax.run.setup import make_problem
 from scarlet_jax.search import ask, init, is_finished, tell
 from scarlet_jax.space import Array
-from scarlet_jax.workspace import make_problem
 
 GENERATION = 10
 

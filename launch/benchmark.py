@@ -9,12 +9,13 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from launch import common
-from scarlet_jax import benchmark_table, data, devices, files, latency, models, workspace
+from scarlet_jax import benchmark_table, data, devices, files, latency, models
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.progress import say
+from scarlet_jax.run.setup import Setup, make_space, prepare
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.benchmark --arch=scarlet-a --arch=all-identity"
@@ -23,11 +24,11 @@ USAGE = "python -m launch.benchmark --arch=scarlet-a --arch=all-identity"
 def main() -> None:
     _check_flags()
     config = FLAGS.config
-    space = workspace.make_space(config) if config else spaces.get_space(FLAGS.space)
+    space = make_space(config) if config else spaces.get_space(FLAGS.space)
     architectures = [spaces.parse(space, text) for text in FLAGS.arch or []]
     # `common.prepare` would split a CPU into devices, and times would not be those without a
     # supernet.
-    setup = workspace.prepare(config, FLAGS.supernet) if FLAGS.supernet else None
+    setup = prepare(config, FLAGS.supernet) if FLAGS.supernet else None
     size = _size(config, setup)
     models.check_image_size(space, size.image_size)
     timing = Timing(FLAGS.dtype, FLAGS.batch_size or (1 if FLAGS.table else 16), FLAGS.repeats)
@@ -61,7 +62,7 @@ def _check_flags() -> None:
         files.check_writable(path)
 
 
-def _size(config: ConfigDict | None, setup: workspace.Setup | None) -> NetworkSize:
+def _size(config: ConfigDict | None, setup: Setup | None) -> NetworkSize:
     """As the flags say, or else as a run of the configuration takes it, or else ImageNet's."""
     if setup:
         own = setup.size

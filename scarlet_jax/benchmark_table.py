@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_jax import benchmark, devices, jobs, processes
+from scarlet_jax import benchmark, devices, processes
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.progress import say
+from scarlet_jax.run.images import say_unreadable
+from scarlet_jax.run.setup import Setup
+from scarlet_jax.run.supernet import evaluate_paths, load_supernet
 from scarlet_jax.space import Array, Space
-from scarlet_jax.workspace import Setup
 
 ACCURACY = "supernet_accuracy"
 COLUMNS = {  # on the screen, by the name in a row: title, width, format, unit
@@ -44,18 +46,18 @@ def score(setup: Setup, architectures: Sequence[Array], size: NetworkSize) -> ND
       size: of what is benchmarked: it must be the supernet's.
 
     Raises:
-      InputError: for another size, or if there is no such supernet, see `jobs.load_supernet`.
+      InputError: for another size, or if there is no such supernet, see `load_supernet`.
     """
     for name, own in asdict(setup.size).items():
         if (value := getattr(size, name)) != own:
             raise InputError(
                 f"{name} is {value}; allowed with the supernet of {setup.workdir}: {own}"
             )
-    supernet = jobs.load_supernet(setup)
+    supernet = load_supernet(setup)
     images = len(setup.splits.validation)
     say(f"supernet of {setup.workdir}: scoring on {images} validation images")
-    accuracies = jobs.evaluate_paths(setup, supernet, architectures)
-    jobs.say_unreadable(setup)
+    accuracies = evaluate_paths(setup, supernet, architectures)
+    say_unreadable(setup)
     return accuracies
 
 

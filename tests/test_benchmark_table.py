@@ -13,11 +13,13 @@ import small
 from test_launch import finish, start
 
 from launch import benchmark as launcher
-from scarlet_jax import benchmark, benchmark_table, cost, jobs, workspace
+from scarlet_jax import benchmark, benchmark_table, cost
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import NetworkSize
+from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.supernet import evaluate_paths, load_supernet, train_supernet
 
 SPACE = spaces.make_space(**small.CHANGES["space"])
 SIZE = NetworkSize(image_size=8, num_classes=2, channels=1)
@@ -39,8 +41,8 @@ def trained(tmp_path_factory):
     """A work directory with a trained supernet, and its images beside it."""
     folder = tmp_path_factory.mktemp("trained")
     small.write_images(folder / "images")
-    setup = workspace.prepare(small.config(folder / "images"), folder / "run")
-    jobs.train_supernet(setup)
+    setup = prepare(small.config(folder / "images"), folder / "run")
+    train_supernet(setup)
     return setup
 
 
@@ -137,9 +139,9 @@ def test_a_stopped_run_leaves_the_rows_that_it_has(paths, capsys, monkeypatch):
 
 
 def test_other_architectures_compile_nothing_in_the_supernet(trained, compilations, monkeypatch):
-    network = jobs.load_supernet(trained)
-    monkeypatch.setattr(jobs, "load_supernet", lambda _: network)
-    setup = workspace.prepare(trained.config, trained.workdir)  # shares no program with training
+    network = load_supernet(trained)
+    monkeypatch.setattr(benchmark_table, "load_supernet", lambda _: network)
+    setup = prepare(trained.config, trained.workdir)  # shares no program with training
     before = compilations()
     first = benchmark_table.score(setup, EVERY[:1], SIZE)
     compiled = compilations()
@@ -190,7 +192,7 @@ def test_the_command_scores_with_the_supernet(trained, tmp_path):
         start(*command, f"--supernet={tmp_path / 'none'}"),
     )
     assert code == 0, err
-    scores = jobs.evaluate_paths(trained, jobs.load_supernet(trained), [EVERY[3], EVERY[1]])
+    scores = evaluate_paths(trained, load_supernet(trained), [EVERY[3], EVERY[1]])
     record = json.loads((tmp_path / "table.json").read_text())
     assert [row["supernet_accuracy"] for row in record["rows"]] == scores.tolist()
     assert record.items() >= asdict(SIZE).items()

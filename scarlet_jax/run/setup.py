@@ -1,4 +1,4 @@
-"""A work directory, its configuration, and what is built from both before any long work."""
+"""A checked configuration, and what is built from it before any long work."""
 
 import os
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import data, devices, latency, models, processes, search, settings
+from scarlet_jax import data, devices, latency, models, search, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import local_path, replace_text
+from scarlet_jax.files import local_path
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
 
@@ -100,21 +100,15 @@ def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -
         "space": config.space.to_dict(),
         "model": config.model.to_dict(),
         "data": data_settings(setup),
-        section: without_operational(config[section]),
+        section: _without_operational(config[section]),
         **identity,
     }
 
 
 def data_settings(setup: Setup) -> dict[str, Any]:
     """What results depend on of the data: how it is read, and which images and classes it has."""
-    return without_operational(setup.config.data) | {"images": setup.splits.identity}
+    return _without_operational(setup.config.data) | {"images": setup.splits.identity}
 
 
-def without_operational(section: ConfigDict) -> dict[str, Any]:
+def _without_operational(section: ConfigDict) -> dict[str, Any]:
     return {name: value for name, value in section.to_dict().items() if name not in OPERATIONAL}
-
-
-def write(path: Path, text: str) -> None:
-    """Replaces a text file in one step; the first process does."""
-    if processes.is_first():
-        replace_text(path, text + "\n")
