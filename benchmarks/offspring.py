@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Setup
+from scarlet_jax.network_size import NetworkSize
+from scarlet_jax.run.setup import make_problem
 from scarlet_jax.search import ask, init, is_finished, tell
 from scarlet_jax.space import Array
-from scarlet_jax.workspace import make_problem
 
 GENERATION = 10
 
@@ -21,7 +22,8 @@ def search(setup: Setup, seed: int = 0) -> Array:
     """
     space, config = setup.space, setup.config.copy_and_resolve_references()
     config.search.generations = GENERATION
-    problem = make_problem(config, space, setup.num_classes)
+    size = NetworkSize(config.data.image_size, setup.num_classes, setup.channels)
+    problem = make_problem(config, space, size)
     utilities = np.random.default_rng(seed).normal(size=(space.depth, space.num_choices))
 
     def accuracy(architectures: Array) -> NDArray[np.float64]:

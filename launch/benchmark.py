@@ -5,15 +5,17 @@ python -m launch.benchmark --config=configs/mnist.py --supernet=runs/mnist --arc
 python -m launch.benchmark --config=configs/mnist.py --table=latency.json
 """
 
-from typing import Any
-
 from absl import flags
+from ml_collections import ConfigDict
 
 from launch import common
-from scarlet_jax import benchmark_table, data, devices, files, latency, models, workspace
+from scarlet_jax import benchmark_table, data, devices, files, latency, models
 from scarlet_jax import space as spaces
+from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.progress import say
+from scarlet_jax.run.setup import Setup, make_space, prepare
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.benchmark --arch=scarlet-a --arch=all-identity"
@@ -22,29 +24,24 @@ USAGE = "python -m launch.benchmark --arch=scarlet-a --arch=all-identity"
 def main() -> None:
     _check_flags()
     config = FLAGS.config
-    space = workspace.make_space(config) if config else spaces.get_space(FLAGS.space)
+    space = make_space(config) if config else spaces.get_space(FLAGS.space)
     architectures = [spaces.parse(space, text) for text in FLAGS.arch or []]
     # `common.prepare` would split a CPU into devices, and times would not be those without a
     # supernet.
-    setup = workspace.prepare(config, FLAGS.supernet) if FLAGS.supernet else None
-    network = {
-        "image_size": FLAGS.image_size or (config.data.image_size if config else 224),
-        "num_classes": FLAGS.num_classes or _num_classes(config, setup),
-        "channels": config.data.channels if config else 3,
-        "dtype": FLAGS.dtype,
-        "batch_size": FLAGS.batch_size or (1 if FLAGS.table else 16),
-        "repeats": FLAGS.repeats,
-    }
-    models.check_image_size(space, network["image_size"])
+    setup = prepare(config, FLAGS.supernet) if FLAGS.supernet else None
+    size = _size(config, setup)
+    models.check_image_size(space, size.image_size)
+    timing = Timing(FLAGS.dtype, FLAGS.batch_size or (1 if FLAGS.table else 16), FLAGS.repeats)
     if FLAGS.table:
-        make_table(space, network)
+        make_table(space, size, timing)
         return
-    accuracies = benchmark_table.score(setup, architectures, network) if setup else None
-    _describe(space, network)
+    accuracies = benchmark_table.score(setup, architectures, size) if setup else None
+    _describe(space, size, timing)
     benchmark_table.run(
         space,
         list(zip(map(spaces.label, FLAGS.arch, architectures), architectures, strict=True)),
-        network,
+        size,
+        timing,
         accuracies=accuracies,
         csv_path=FLAGS.csv,
         json_path=FLAGS.json,
@@ -65,26 +62,33 @@ def _check_flags() -> None:
         files.check_writable(path)
 
 
-def _num_classes(config: Any, setup: workspace.Setup | None) -> int:
-    """As a run of the configuration takes them."""
+def _size(config: ConfigDict | None, setup: Setup | None) -> NetworkSize:
+    """As the flags say, or else as a run of the configuration takes it, or else ImageNet's."""
     if setup:
-        return setup.num_classes
-    if config:
-        return config.data.num_classes or len(data.load(config.data, config.seed).class_names)
-    return 1000
-
-
-def _describe(space: spaces.Space, network: dict[str, Any]) -> None:
-    about = devices.describe()
-    say(
-        f"space {space.name}, {network['image_size']} pixels, batch {network['batch_size']}, "
-        f"{network['dtype']}, {about['devices']}, jax {about['jax']}"
+        own = setup.size
+    elif config:
+        section = config.data
+        num_classes = FLAGS.num_classes or section.num_classes
+        num_classes = num_classes or len(data.load(section, config.seed).class_names)
+        own = NetworkSize(section.image_size, num_classes, section.channels)
+    else:
+        own = IMAGENET
+    return NetworkSize(
+        FLAGS.image_size or own.image_size, FLAGS.num_classes or own.num_classes, own.channels
     )
 
 
-def make_table(space: spaces.Space, network: dict[str, Any]) -> None:
-    _describe(space, network)
-    record = latency.measure_table(space, **network, check=FLAGS.check)
+def _describe(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
+    about = devices.describe()
+    say(
+        f"space {space.name}, {size.image_size} pixels, batch {timing.batch_size}, "
+        f"{timing.dtype}, {about['devices']}, jax {about['jax']}"
+    )
+
+
+def make_table(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
+    _describe(space, size, timing)
+    record = latency.measure_table(space, size, timing, check=FLAGS.check)
     latency.write(FLAGS.table, record)
     if check := record.get("check"):
         tau = check["kendall_tau"]

@@ -13,9 +13,10 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from launch import cache, cores, heap
-from scarlet_jax import interrupts, processes, settings, workspace
+from scarlet_jax import interrupts, processes, settings
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
 from scarlet_jax.files import local_path
+from scarlet_jax.run import setup
 
 FLAGS = flags.FLAGS
 ARCH_HELP = (
@@ -64,7 +65,7 @@ def define_path(name: str, default: str | None, help_: str) -> None:
     flags.DEFINE(PathParser(), name, default, help_, serializer=flags.ArgumentSerializer())
 
 
-def prepare() -> workspace.Setup:
+def prepare() -> setup.Setup:
     """What `--config` and `--workdir` name, checked, on a device for every core of a CPU.
 
     One of several processes gets one CPU device, unless `--cpu_devices` says more: how many
@@ -74,7 +75,7 @@ def prepare() -> workspace.Setup:
     if FLAGS.cpu_devices or not FLAGS.coordinator:
         batch_sizes = (config.supernet.batch_size, config.subnet.batch_size)
         cores.use(FLAGS.cpu_devices, batch_sizes)
-    return workspace.prepare(config, FLAGS.workdir)
+    return setup.prepare(config, FLAGS.workdir)
 
 
 def command(name: str, without: Sequence[str] = ()) -> str:

@@ -9,8 +9,9 @@ import jax
 from absl import flags
 
 from launch import common
-from scarlet_jax import compile_check, workspace
+from scarlet_jax import compile_check
 from scarlet_jax.progress import say
+from scarlet_jax.run.setup import make_space
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.compile_check --topology=v5e:4x4 --config=configs/imagenet_s2.py"
@@ -30,7 +31,7 @@ def main() -> None:
     for name, value in NO_CHIP.items():
         os.environ.setdefault(name, value)
     config = FLAGS.config
-    space = workspace.make_space(config)
+    space = make_space(config)
     mesh = compile_check.topology_mesh(FLAGS.topology)
     kind = mesh.devices.flat[0].device_kind
     limit = compile_check.HBM_BYTES.get(kind)

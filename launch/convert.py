@@ -72,12 +72,13 @@ def check_folder(folder: Path) -> None:
 
 
 def describe(model: Model, path: Path) -> str:
-    size = model.preprocessing.image_size
-    macs, params = cost.costs(S2, model.architecture, size, model.num_classes)
+    size = model.size
+    macs, params = cost.costs(S2, model.architecture, size)
     same = [name for name in spaces.PRESETS if (spaces.parse(S2, name) == model.architecture).all()]
     return (
         f"wrote {path}: architecture {', '.join(same) or spaces.to_text(model.architecture)}, "
-        f"{model.num_classes} classes, {macs:,} MACs at {size} pixels, {params:,} parameters"
+        f"{size.num_classes} classes, {macs:,} MACs at {size.image_size} pixels, "
+        f"{params:,} parameters"
     )
 
 

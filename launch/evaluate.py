@@ -7,10 +7,12 @@ python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --subne
 from absl import flags
 
 from launch import common
-from scarlet_jax import jobs, workspace
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.progress import say
+from scarlet_jax.run.setup import make_space
+from scarlet_jax.run.subnet import evaluate_subnet
+from scarlet_jax.run.supernet import evaluate_paths, load_supernet
 
 FLAGS = flags.FLAGS
 USAGE = (
@@ -22,18 +24,18 @@ USAGE = (
 def main() -> None:
     if bool(FLAGS.arch) == bool(FLAGS.subnet):
         raise InputError(f"give either --arch or --subnet, for example\n  {USAGE}")
-    space = workspace.make_space(FLAGS.config)
+    space = make_space(FLAGS.config)
     architectures = [spaces.parse(space, text) for text in FLAGS.arch]
     setup = common.prepare()
     if FLAGS.subnet:
-        scores = jobs.evaluate_subnet(setup, FLAGS.subnet)
+        scores = evaluate_subnet(setup, FLAGS.subnet)
         images = scores.pop("images")
         text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         say(f"{FLAGS.subnet}: {text} on {images:.0f} test images")
         return
-    network = jobs.load_supernet(setup)
+    network = load_supernet(setup)
     names = map(spaces.label, FLAGS.arch, architectures)
-    accuracies = jobs.evaluate_paths(setup, network, architectures)
+    accuracies = evaluate_paths(setup, network, architectures)
     for name, accuracy in zip(names, accuracies, strict=True):
         say(
             f"{name}: supernet accuracy {accuracy:.4f} on {len(setup.splits.validation)} "

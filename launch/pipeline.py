@@ -4,15 +4,16 @@ python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist
 """
 
 from launch import common
-from scarlet_jax import jobs
+from scarlet_jax.run.images import say_unreadable
+from scarlet_jax.run.pipeline import run_pipeline
 
 USAGE = "python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
     setup = common.prepare()
-    jobs.run_pipeline(setup, command=common.command("pipeline"))
-    jobs.say_unreadable(setup)
+    run_pipeline(setup, command=common.command("pipeline"))
+    say_unreadable(setup)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from pathlib import Path
 from absl import flags
 
 from launch import common
-from scarlet_jax import jobs
+from scarlet_jax.run.images import say_unreadable
+from scarlet_jax.run.report import write_report
+from scarlet_jax.run.search import check_searched, search_supernet
+from scarlet_jax.run.supernet import load_supernet
 
 FLAGS = flags.FLAGS
 USAGE = "python -m launch.search --config=configs/mnist.py --workdir=runs/mnist"
@@ -23,15 +26,15 @@ def main() -> None:
         FLAGS.config.search.generations = FLAGS.generations
     setup = common.prepare()
     if FLAGS.resume:
-        jobs.check_searched(setup)
+        check_searched(setup)
     source = Path(FLAGS.supernet or FLAGS.workdir)
-    network = jobs.load_supernet(setup, source)
+    network = load_supernet(setup, source)
     begin = time.monotonic()
-    state = jobs.search_supernet(setup, network, source)
+    state = search_supernet(setup, network, source)
     seconds = {"search": time.monotonic() - begin}
     retrain = common.command("train_subnet", without=OWN_FLAGS)
-    jobs.write_report(setup, state, common.command("search"), seconds, retrain)
-    jobs.say_unreadable(setup)
+    write_report(setup, state, common.command("search"), seconds, retrain)
+    say_unreadable(setup)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,11 @@ python -m launch.train_subnet --config=configs/finetune.py --workdir=runs/pets -
 from absl import flags
 
 from launch import common
-from scarlet_jax import jobs, models, workspace
+from scarlet_jax import models
 from scarlet_jax import space as spaces
+from scarlet_jax.run.images import say_unreadable
+from scarlet_jax.run.setup import make_space
+from scarlet_jax.run.subnet import train_subnet
 
 FLAGS = flags.FLAGS
 USAGE = (
@@ -20,12 +23,12 @@ USAGE = (
 
 
 def main() -> None:
-    architecture = spaces.parse(workspace.make_space(FLAGS.config), FLAGS.arch)
+    architecture = spaces.parse(make_space(FLAGS.config), FLAGS.arch)
     setup = common.prepare()
     initial = models.load(FLAGS.weights) if FLAGS.weights else None
     name = FLAGS.name or spaces.label(FLAGS.arch, architecture)
-    jobs.train_subnet(setup, architecture, name, initial)
-    jobs.say_unreadable(setup)
+    train_subnet(setup, architecture, name, initial)
+    say_unreadable(setup)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,20 +11,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_jax import cost, subnet
+from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Array, Space
+from scarlet_jax.supernet import DTYPES
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a network is run to be timed.
+
+    Attributes:
+      dtype: of the computation, "float32" or "bfloat16".
+      batch_size: images a call.
+      repeats: timed calls, after one that warms up.
+
+    Raises:
+      InputError: for another dtype, or a number below 1.
+    """
+
+    dtype: str
+    batch_size: int
+    repeats: int
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype {self.dtype!r}; allowed: {', '.join(DTYPES)}")
+        for name, value in (("batch_size", self.batch_size), ("repeats", self.repeats)):
+            if value < 1:
+                raise InputError(f"{name} is {value}; allowed: 1 or more")
 
 
 def measure(
-    space: Space,
-    architecture: Array,
-    *,
-    image_size: int,
-    num_classes: int,
-    channels: int,
-    dtype: str,
-    batch_size: int,
-    repeats: int,
+    space: Space, architecture: Array, size: NetworkSize, timing: Timing
 ) -> dict[str, float]:
     """Exact counts, and what the compiled network with random weights takes.
 
@@ -33,47 +54,33 @@ def measure(
       runs them, see `memory_bytes`.
     """
     programs = {
-        size: forward(
-            space,
-            architecture,
-            image_size=image_size,
-            num_classes=num_classes,
-            channels=channels,
-            dtype=dtype,
-            batch_size=size,
-        )
-        for size in {1, batch_size}
+        images: forward(space, architecture, size, dtype=timing.dtype, batch_size=images)
+        for images in {1, timing.batch_size}
     }
-    times = {size: seconds(call, repeats) for size, call in programs.items()}
-    macs, params = cost.costs(space, architecture, image_size, num_classes, channels)
+    times = {images: seconds(call, timing.repeats) for images, call in programs.items()}
+    macs, params = cost.costs(space, architecture, size)
     return {
         "macs": int(macs),
         "params": int(params),
         "latency_p50_ms": float(np.percentile(times[1], 50) * 1e3),
         "latency_p95_ms": float(np.percentile(times[1], 95) * 1e3),
-        "images_per_second": float(batch_size / np.median(times[batch_size])),
-        "memory_bytes": memory_bytes(programs[batch_size].func),
+        "images_per_second": float(timing.batch_size / np.median(times[timing.batch_size])),
+        "memory_bytes": memory_bytes(programs[timing.batch_size].func),
     }
 
 
 def forward(
-    space: Space,
-    architecture: Array,
-    *,
-    image_size: int,
-    num_classes: int,
-    channels: int,
-    dtype: str,
-    batch_size: int,
+    space: Space, architecture: Array, size: NetworkSize, *, dtype: str, batch_size: int
 ) -> partial[jax.Array]:
     """A compiled network with random weights: a call gives its logits of a black batch.
 
     Its `func` is the `jax.stages.Compiled`.
     """
     graphdef, *weights = subnet.create(
-        space, architecture, num_classes=num_classes, channels=channels, dtype=dtype
+        space, architecture, num_classes=size.num_classes, channels=size.channels, dtype=dtype
     )
-    images = jnp.zeros((batch_size, image_size, image_size, channels), jnp.float32)
+    shape = (batch_size, size.image_size, size.image_size, size.channels)
+    images = jnp.zeros(shape, jnp.float32)
     run = jax.jit(lambda weights, images: functional.apply(graphdef, *weights, images)[0])
     return partial(run.lower(weights, images).compile(), weights, images)
 

@@ -5,18 +5,23 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_jax import benchmark, devices, jobs, processes
+from scarlet_jax import benchmark, devices, processes
 from scarlet_jax import space as spaces
+from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.progress import say
+from scarlet_jax.run.images import say_unreadable
+from scarlet_jax.run.setup import Setup
+from scarlet_jax.run.supernet import evaluate_paths, load_supernet
 from scarlet_jax.space import Array, Space
-from scarlet_jax.workspace import Setup, network_size
 
 ACCURACY = "supernet_accuracy"
 COLUMNS = {  # on the screen, by the name in a row: title, width, format, unit
@@ -30,9 +35,7 @@ COLUMNS = {  # on the screen, by the name in a row: title, width, format, unit
 }
 
 
-def score(
-    setup: Setup, architectures: Sequence[Array], network: Mapping[str, Any]
-) -> NDArray[np.float64]:
+def score(setup: Setup, architectures: Sequence[Array], size: NetworkSize) -> NDArray[np.float64]:
     """Validation accuracy of P architectures in a trained supernet, `float64[P]`.
 
     All in one call: the supernet is compiled once, and its paths are data.
@@ -40,28 +43,29 @@ def score(
     Args:
       setup: of the work directory with the supernet.
       architectures: `int32[L]` each.
-      network: what is benchmarked: its sizes must be the supernet's.
+      size: of what is benchmarked: it must be the supernet's.
 
     Raises:
-      InputError: for another size, or if there is no such supernet, see `jobs.load_supernet`.
+      InputError: for another size, or if there is no such supernet, see `load_supernet`.
     """
-    for name, own in network_size(setup.config, setup.num_classes).items():
-        if network[name] != own:
+    for name, own in asdict(setup.size).items():
+        if (value := getattr(size, name)) != own:
             raise InputError(
-                f"{name} is {network[name]}; allowed with the supernet of {setup.workdir}: {own}"
+                f"{name} is {value}; allowed with the supernet of {setup.workdir}: {own}"
             )
-    supernet = jobs.load_supernet(setup)
+    supernet = load_supernet(setup)
     images = len(setup.splits.validation)
     say(f"supernet of {setup.workdir}: scoring on {images} validation images")
-    accuracies = jobs.evaluate_paths(setup, supernet, architectures)
-    jobs.say_unreadable(setup)
+    accuracies = evaluate_paths(setup, supernet, architectures)
+    say_unreadable(setup)
     return accuracies
 
 
 def run(
     space: Space,
     architectures: Sequence[tuple[str, Array]],
-    network: Mapping[str, Any],
+    size: NetworkSize,
+    timing: Timing,
     *,
     accuracies: NDArray[np.float64] | None = None,
     csv_path: str | os.PathLike[str] | None = None,
@@ -74,21 +78,27 @@ def run(
     Args:
       space: the search space.
       architectures: what each is called, and its array `int32[L]`.
-      network: the other arguments of `benchmark.measure`.
+      size, timing: see `benchmark.measure`.
       accuracies: `float64[P]`, of each inside a supernet; None for a table without.
       csv_path: where the rows go as CSV, with commas between the items of a list.
       json_path: where all that is returned goes as JSON.
 
     Returns:
-      `space` (its name), all of `network`, `devices`, `jax` (its version), and `rows`. A row has
-      `arch` (what it is called), `architecture` (L indices), `blocks` (L names), all that
+      `space` (its name), all of `size` and `timing`, `devices`, `jax` (its version), and `rows`. A
+      row has `arch` (what it is called), `architecture` (L indices), `blocks` (L names), all that
       `benchmark.measure` gives, and `supernet_accuracy` if there are accuracies.
 
     Raises:
       OSError: if a file cannot be written.
     """
     about = devices.describe()
-    record = {"space": space.name, **network, "devices": about["devices"], "jax": about["jax"]}
+    record = {
+        "space": space.name,
+        **asdict(size),
+        **asdict(timing),
+        "devices": about["devices"],
+        "jax": about["jax"],
+    }
     rows: list[dict[str, Any]] = []
     paths = [path for path in (csv_path, json_path) if path]
     names = [name for name in COLUMNS if name != ACCURACY or accuracies is not None]
@@ -99,7 +109,7 @@ def run(
                 "arch": arch,
                 "architecture": architecture.tolist(),
                 "blocks": spaces.to_names(space, architecture),
-                **benchmark.measure(space, architecture, **network),
+                **benchmark.measure(space, architecture, size, timing),
             }
             if accuracies is not None:
                 row[ACCURACY] = float(accuracies[number])

@@ -79,8 +79,13 @@ def check(
       images: a chip, in training.
       num_classes: of the classifier.
     """
-    sizes = {"num_classes": num_classes, "channels": config.data.channels}
-    network = supernet.create(space, **sizes, **config.model.to_dict(), seed=config.seed)
+    network = supernet.create(
+        space,
+        num_classes=num_classes,
+        channels=config.data.channels,
+        **config.model.to_dict(),
+        seed=config.seed,
+    )
     whole, spread = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), PartitionSpec(DATA)))
     training = config.supernet
     state = abstract(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scarlet_jax import derived
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Cost, Shape, ends
-from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.space import Space
 
@@ -27,24 +27,11 @@ def _stem(space: Space, channels: int, side: int) -> Cost:
     return ends.stem_cost(channels, space.stem_width, space.separable_width, space.style, side)
 
 
-def _check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise InputError(f"{name} is {value}; allowed: 1 or more")
-
-
 @lru_cache(maxsize=64)
-def tables(
-    space: Space, image_size: int = 224, num_classes: int = 1000, channels: int = 3
-) -> Tables:
-    """Builds the look-up tables for square images.
-
-    Raises:
-      InputError: if the image size, class count or channel count is below 1.
-    """
-    _check_sizes(image_size=image_size, num_classes=num_classes, channels=channels)
-    side = -(-image_size // space.stem_stride)
-    stem = _stem(space, channels, side)
+def tables(space: Space, size: NetworkSize = IMAGENET) -> Tables:
+    """Builds the look-up tables for square images."""
+    side = -(-size.image_size // space.stem_stride)
+    stem = _stem(space, size.channels, side)
 
     depth = space.depth
     layers = np.zeros((2, depth, space.num_choices, depth + 1), np.int64)
@@ -60,7 +47,7 @@ def tables(
 
     head = np.zeros((2, depth + 1), np.int64)
     for source, width in enumerate(space.widths):
-        cost = ends.head_cost(width, space.head_width, num_classes, side)
+        cost = ends.head_cost(width, space.head_width, size.num_classes, side)
         head[:, source] = cost.macs, cost.params
     is_skip = np.array([choice.is_skip for choice in space.choices])
     return Tables(
@@ -69,21 +56,13 @@ def tables(
     )
 
 
-def costs(
-    space: Space,
-    architectures: Any,
-    image_size: int = 224,
-    num_classes: int = 1000,
-    channels: int = 3,
-) -> NDArray[np.int64]:
+def costs(space: Space, architectures: Any, size: NetworkSize = IMAGENET) -> NDArray[np.int64]:
     """MACs and parameters of the stand-alone networks, exact.
 
     Args:
       space: the search space.
       architectures: `int32[P, L]`, or one `int32[L]`.
-      image_size: side of the square input, in pixels.
-      num_classes: outputs of the classifier.
-      channels: channels of the input image.
+      size: of the networks.
 
     Returns:
       `int64[P, 2]` (or `int64[2]`): MACs of one image, and trainable parameters.
@@ -93,39 +72,31 @@ def costs(
     """
     array = spaces.validate(space, architectures)
     population = np.atleast_2d(array)
-    table = tables(space, image_size, num_classes, channels)
+    table = tables(space, size)
     counts = np.stack([table.macs(population), table.params(population)], axis=1)  # [P, 2]
     return counts if array.ndim == 2 else counts[0]
 
 
-def of_network(
-    space: Space,
-    architecture: Any,
-    skip: str,
-    image_size: int = 224,
-    num_classes: int = 1000,
-    channels: int = 3,
-) -> Cost:
+def of_network(space: Space, architecture: Any, skip: str, size: NetworkSize = IMAGENET) -> Cost:
     """Counts of one stand-alone network, whatever its skips are; see `derived.SKIPS`.
 
     Raises:
       InputError: for an architecture that is not of the space, or an unknown kind of skip.
     """
-    _check_sizes(image_size=image_size, num_classes=num_classes, channels=channels)
-    side = -(-image_size // space.stem_stride)
-    total = _stem(space, channels, side)
+    side = -(-size.image_size // space.stem_stride)
+    total = _stem(space, size.channels, side)
     width = space.widths[0]
     for layer in derived.layers(space, architecture, skip):
         total += layer.choice.cost(layer.shape, space.style, side)
         side, width = layer.shape.side(side), layer.shape.c_out
-    return total + ends.head_cost(width, space.head_width, num_classes, side)
+    return total + ends.head_cost(width, space.head_width, size.num_classes, side)
 
 
-def macs(space: Space, architectures: Any, **network: int) -> NDArray[np.int64]:
+def macs(space: Space, architectures: Any, size: NetworkSize = IMAGENET) -> NDArray[np.int64]:
     """MACs alone, `int64[P]`; see `costs` for the arguments."""
-    return costs(space, architectures, **network)[..., 0]
+    return costs(space, architectures, size)[..., 0]
 
 
-def parameters(space: Space, architectures: Any, **network: int) -> NDArray[np.int64]:
+def parameters(space: Space, architectures: Any, size: NetworkSize = IMAGENET) -> NDArray[np.int64]:
     """Trainable parameters alone, `int64[P]`; see `costs` for the arguments."""
-    return costs(space, architectures, **network)[..., 1]
+    return costs(space, architectures, size)[..., 1]

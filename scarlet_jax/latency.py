@@ -53,7 +53,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,15 @@ from scipy import stats
 
 from scarlet_jax import benchmark, differences
 from scarlet_jax import space as spaces
+from scarlet_jax.benchmark import Timing
 from scarlet_jax.blocks import Choice, Shape
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.progress import Progress
 from scarlet_jax.space import Layer, Space
-from scarlet_jax.supernet import DTYPES
 from scarlet_jax.supernet.network import make_head
 
 FORMAT = "scarlet-jax latency table"
@@ -106,50 +107,31 @@ class Part:
         return f"{name} on {self.side} x {self.side} x {self.width}"
 
 
-def measure_table(
-    space: Space,
-    *,
-    image_size: int,
-    num_classes: int,
-    channels: int,
-    dtype: str,
-    batch_size: int,
-    repeats: int,
-    check: int,
-) -> dict[str, Any]:
+def measure_table(space: Space, size: NetworkSize, timing: Timing, *, check: int) -> dict[str, Any]:
     """Times every block of a space on JAX's first device.
 
     Args:
       space: the search space.
-      image_size: side of the square input, in pixels.
-      num_classes: outputs of the classifier.
-      channels: of the images.
-      dtype: of the computation, "float32" or "bfloat16".
-      batch_size: images a call.
-      repeats: rounds; each calls every program a few times.
+      size: of its networks.
+      timing: of each program; `repeats` are rounds, each of a few calls.
       check: random networks to compare the sums with; 0 for none.
 
     Returns:
       The table, as the module's docstring says.
 
     Raises:
-      InputError: for a size that is not allowed, before anything is compiled.
+      InputError: for a negative number of networks to check, before anything is compiled.
     """
-    network: dict[str, Any] = {
-        "image_size": image_size,
-        "num_classes": num_classes,
-        "channels": channels,
-        "dtype": dtype,
-        "batch_size": batch_size,
-    }
-    _check_settings(network, repeats, check)
-    plan = _plan(space, image_size)
+    if check < 0:
+        raise InputError(f"check is {check}; allowed: 0 or more")
+    plan = _plan(space, size.image_size)
     parts = [part for part in dict.fromkeys(jax.tree.leaves(plan)) if not part.is_identity]
     architectures = spaces.sample(space, np.random.default_rng(0), REFERENCES + check)
     names = [spaces.to_text(architecture) for architecture in architectures]
     networks = dict(zip(names, architectures, strict=True))
     total = 2 * len(parts) + len(networks)
-    times = _measure(_compile(_programs(space, parts, networks, network), total), repeats)
+    programs = _programs(space, parts, networks, size, timing)
+    times = _measure(_compile(programs, total), timing.repeats)
 
     medians, ranges = (_added(plan, times, summary) for summary in (np.median, stats.iqr))
     without_stem = _path_table(space, {"stem": 0.0} | medians, "the table")(architectures)
@@ -163,8 +145,8 @@ def measure_table(
         "device": {"kind": device.device_kind, "count": count, "platform": device.platform},
         "versions": {"jax": jax.__version__, "python": platform.python_version()},
         "space": definition(space),
-        **network,
-        "repeats": repeats,
+        **asdict(size),
+        **asdict(timing),
         "stem": stem,
         **medians,
         "spread": {"stem": float(stats.iqr(rest)), **ranges},
@@ -200,20 +182,13 @@ def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
 
 
 def load(
-    path: str | os.PathLike[str],
-    space: Space,
-    *,
-    image_size: int,
-    num_classes: int,
-    channels: int,
-    device: str = "",
+    path: str | os.PathLike[str], space: Space, size: NetworkSize, *, device: str = ""
 ) -> PathTable:
     """Reads a table for a space.
 
     Args:
       path: the file.
-      space: that it must be of.
-      image_size, num_classes, channels: that it must be of.
+      space, size: that it must be of.
       device: its `device.kind` must be this; "" takes any.
 
     Returns:
@@ -232,14 +207,8 @@ def load(
     except (ValueError, RecursionError) as error:
         raise InputError(f"latency table {path} is not JSON: {error}") from error
     expected = differences.flatten(
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "space": definition(space),
-            "image_size": image_size,
-            "num_classes": num_classes,
-            "channels": channels,
-        }
+        {"format": FORMAT, "version": VERSION, "space": definition(space)}
+        | asdict(size)
         | ({"device": {"kind": device}} if device else {})
     )
     for name, allowed in expected.items():
@@ -248,17 +217,6 @@ def load(
                 f"latency table {path} has {_shown(value)} at {name}; allowed here: {allowed!r}"
             )
     return _path_table(space, record, f"latency table {path}")
-
-
-def _check_settings(network: Mapping[str, Any], repeats: int, check: int) -> None:
-    if network["dtype"] not in DTYPES:
-        raise InputError(f"dtype {network['dtype']!r}; allowed: {', '.join(DTYPES)}")
-    sizes = {name: value for name, value in network.items() if name != "dtype"}
-    for name, value in (sizes | {"repeats": repeats}).items():
-        if value < 1:
-            raise InputError(f"{name} is {value}; allowed: 1 or more")
-    if check < 0:
-        raise InputError(f"check is {check}; allowed: 0 or more")
 
 
 def _input_widths(space: Space) -> list[dict[int, int]]:
@@ -291,26 +249,24 @@ def _programs(
     space: Space,
     parts: Sequence[Part],
     networks: Mapping[str, spaces.Array],
-    network: Mapping[str, Any],
+    size: NetworkSize,
+    timing: Timing,
 ) -> Iterator[tuple[Key, Call]]:
     """The programs to time: parts once and twice, and whole networks by their names."""
     rng = np.random.default_rng(0)
-    shape = network["num_classes"], network["batch_size"], network["dtype"]
     for part in parts:
-        once, twice = _part_programs(part, space, *shape, rng)
+        once, twice = _part_programs(part, space, size.num_classes, timing, rng)
         yield (part, 1), once
         yield (part, 2), twice
     for name, architecture in networks.items():
-        yield (name, 1), benchmark.forward(space, architecture, **network)
+        call = benchmark.forward(
+            space, architecture, size, dtype=timing.dtype, batch_size=timing.batch_size
+        )
+        yield (name, 1), call
 
 
 def _part_programs(
-    part: Part,
-    space: Space,
-    num_classes: int,
-    batch_size: int,
-    dtype: str,
-    rng: np.random.Generator,
+    part: Part, space: Space, num_classes: int, timing: Timing, rng: np.random.Generator
 ) -> tuple[Call, Call]:
     """Programs that run a part once, and twice one after the other."""
 
@@ -332,7 +288,8 @@ def _part_programs(
         y, next_x = once(first, x, next_x)
         return y, _run(graphdef, second, next_x)
 
-    x, next_x = (jnp.zeros((batch_size, part.side, part.side, part.width), dtype) for _ in range(2))
+    shape = (timing.batch_size, part.side, part.side, part.width)
+    x, next_x = (jnp.zeros(shape, timing.dtype) for _ in range(2))
     return (
         partial(jax.jit(once), first, x, next_x),
         partial(jax.jit(twice), first, x, next_x, second),

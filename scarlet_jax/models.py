@@ -26,6 +26,7 @@ from scarlet_jax.blocks import Style
 from scarlet_jax.data import augment
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replacing
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Array, Layer, Space
 
@@ -91,8 +92,9 @@ class Model:
     class_names: tuple[str, ...]
 
     @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
+    def size(self) -> NetworkSize:
+        own = self.preprocessing
+        return NetworkSize(own.image_size, len(self.class_names), own.channels)
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Logits `float32[B, classes]` of preprocessed images `float32[B, H, W, C]`."""

@@ -13,6 +13,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Block
 from scarlet_jax.blocks.skips import Stabilizer
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Path
 from scarlet_jax.nn.layers import BatchStatistics
@@ -148,7 +149,8 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
     )
     params, stats = ({**tree} for tree in (supernet.params, supernet.stats))
     for tree, kind in ((params, "params"), (stats, "stats")):
-        tree["blocks"] = dict(enumerate(_blocks_on_path(plan, kind, tree.pop("stages"), path)))
+        blocks = _blocks_on_path(plan, kind, tree.pop("stages"), path)
+        tree["blocks"] = {layer: block for layer, block in enumerate(blocks) if block}
     return functional.Network(functional.split(shell).graphdef, params, stats)
 
 
@@ -188,11 +190,12 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
         allowed = ", ".join(derived.FOLDED)
         raise InputError(f"the network's skips are {module.skip!r}; foldable: {allowed}")
     skip, path = derived.FOLDED[module.skip], spaces.parse(space, ",".join(module.names))
-    sizes = {"num_classes": module.num_classes, "channels": module.channels}
+    size = NetworkSize(image_size, module.num_classes, module.channels)
     shell = Subnet(
         space,
         path,
-        **sizes,
+        num_classes=module.num_classes,
+        channels=module.channels,
         skip=skip,
         dropout=module.head.dropout,
         dtype=module.dtype,
@@ -218,8 +221,8 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
             functional.split(shell).graphdef, functional.unflatten(params), network.stats
         ),
         runs,
-        cost.of_network(space, path, module.skip, image_size, **sizes),
-        cost.of_network(space, path, skip, image_size, **sizes),
+        cost.of_network(space, path, module.skip, size),
+        cost.of_network(space, path, skip, size),
     )
 
 

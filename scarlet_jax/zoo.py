@@ -66,9 +66,9 @@ def create(
         return models.create(S2, architecture, class_names, preprocessing, seed=seed)
     model = models.load(weights)
     models.check_architecture(model, S2, architecture, str(weights))
-    if model.num_classes != num_classes:
+    if (own := model.size.num_classes) != num_classes:
         raise InputError(
-            f"{weights} has {model.num_classes} classes, num_classes is {num_classes}; load it "
+            f"{weights} has {own} classes, num_classes is {num_classes}; load it "
             "with its own and give it another classifier by models.replace_classifier"
         )
     models.check_image_size(S2, image_size)

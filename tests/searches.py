@@ -5,9 +5,10 @@ import numpy as np
 from configs import base
 from scarlet_jax import cost, search
 from scarlet_jax import space as spaces
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
 
-NETWORK = {"image_size": 16, "num_classes": 4, "channels": 3}
+SIZE = NetworkSize(image_size=16, num_classes=4)
 SPACE = spaces.make_space(name="small", widths=(8, 8, 16, 16, 24, 24), strides=(1, 2, 1, 2, 1, 1))
 TINY = spaces.make_space(
     name="tiny", widths=(8, 16, 16), strides=(1, 2, 1), expansions=(2,), kernels=(3, 5)
@@ -21,16 +22,16 @@ def make_problem(space: Space = SPACE, objectives=None, latency=None, **settings
     config.objectives.macs.max = float("inf")
     for name, changes in (objectives or {}).items():
         config.objectives[name].update(changes)
-    built_in = search.built_in(space, config.objectives, latency=latency, **NETWORK)
+    built_in = search.built_in(space, config.objectives, SIZE, latency=latency)
     return search.make_problem(space.depth, space.num_choices, built_in, config)
 
 
 def macs(space: Space, architectures):
-    return cost.macs(space, architectures, **NETWORK)
+    return cost.macs(space, architectures, SIZE)
 
 
 def params(space: Space, architectures):
-    return cost.parameters(space, architectures, **NETWORK)
+    return cost.parameters(space, architectures, SIZE)
 
 
 class Additive:

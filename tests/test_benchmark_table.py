@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import re
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,13 +13,17 @@ import small
 from test_launch import finish, start
 
 from launch import benchmark as launcher
-from scarlet_jax import benchmark, benchmark_table, cost, jobs, workspace
+from scarlet_jax import benchmark, benchmark_table, cost
 from scarlet_jax import space as spaces
+from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
+from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.supernet import evaluate_paths, load_supernet, train_supernet
 
 SPACE = spaces.make_space(**small.CHANGES["space"])
-SIZE = {"image_size": 8, "num_classes": 2, "channels": 1}
-NETWORK = SIZE | {"dtype": "float32", "batch_size": 2, "repeats": 2}
+SIZE = NetworkSize(image_size=8, num_classes=2, channels=1)
+TIMING = Timing(dtype="float32", batch_size=2, repeats=2)
 EVERY = np.array(list(itertools.product(range(SPACE.num_choices), repeat=SPACE.depth)), np.int32)
 FLAGS = {
     **dict.fromkeys(("config", "supernet", "table", "csv", "json")),
@@ -36,8 +41,8 @@ def trained(tmp_path_factory):
     """A work directory with a trained supernet, and its images beside it."""
     folder = tmp_path_factory.mktemp("trained")
     small.write_images(folder / "images")
-    setup = workspace.prepare(small.config(folder / "images"), folder / "run")
-    jobs.train_supernet(setup)
+    setup = prepare(small.config(folder / "images"), folder / "run")
+    train_supernet(setup)
     return setup
 
 
@@ -62,11 +67,11 @@ def as_text(row):
 def test_the_files_hold_what_is_on_the_screen(paths, capsys):
     architectures = [("all-identity", EVERY[-1]), ("0,1", EVERY[1]), ("0,1", EVERY[1])]
     accuracies = np.array([0.25, 0.5, 0.5])
-    record = benchmark_table.run(SPACE, architectures, NETWORK, accuracies=accuracies, **paths)
+    record = benchmark_table.run(SPACE, architectures, SIZE, TIMING, accuracies=accuracies, **paths)
     assert json.loads(paths["json_path"].read_text()) == record
     assert read_csv(paths["csv_path"]) == [as_text(row) for row in record["rows"]]
     assert record["space"] == "small"
-    assert record.items() >= NETWORK.items()
+    assert record.items() >= (asdict(SIZE) | asdict(TIMING)).items()
     header, *lines, last = capsys.readouterr().out.splitlines()
     assert (
         header.split() == TITLES.replace("architecture", "supernet accuracy architecture").split()
@@ -74,7 +79,7 @@ def test_the_files_hold_what_is_on_the_screen(paths, capsys):
     for (arch, path), score, row, line in zip(
         architectures, accuracies, record["rows"], lines, strict=True
     ):
-        macs, params = cost.costs(SPACE, path, *SIZE.values())
+        macs, params = cost.costs(SPACE, path, SIZE)
         assert (row["arch"], row["macs"], row["params"]) == (arch, macs, params)
         assert row["architecture"] == path.tolist()
         assert row["blocks"] == spaces.to_names(SPACE, path)
@@ -89,8 +94,8 @@ def test_the_files_hold_what_is_on_the_screen(paths, capsys):
 
 def test_memory_is_that_of_weights_images_and_what_is_between():
     measure = {
-        size: benchmark.measure(SPACE, EVERY[0], **NETWORK | {"batch_size": size})
-        for size in (1, 64)
+        batch_size: benchmark.measure(SPACE, EVERY[0], SIZE, replace(TIMING, batch_size=batch_size))
+        for batch_size in (1, 64)
     }
     weights = 4 * measure[1]["params"]
     images = 4 * 8 * 8
@@ -117,7 +122,7 @@ def test_a_stopped_run_leaves_the_rows_that_it_has(paths, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "measure", measure)
     architectures = [(spaces.to_text(path), path) for path in EVERY]
     with pytest.raises(KeyboardInterrupt):
-        benchmark_table.run(SPACE, architectures, NETWORK, **paths)
+        benchmark_table.run(SPACE, architectures, SIZE, TIMING, **paths)
     rows = json.loads(paths["json_path"].read_text())["rows"]
     assert [row["arch"] for row in rows] == ["0,0", "0,1"]
     assert read_csv(paths["csv_path"]) == [as_text(row) for row in rows]
@@ -128,31 +133,31 @@ def test_a_stopped_run_leaves_the_rows_that_it_has(paths, capsys, monkeypatch):
     assert last.startswith("2 of 4 rows: ")
     # Stopped before it has any, it leaves what was there.
     with pytest.raises(KeyboardInterrupt):
-        benchmark_table.run(SPACE, architectures, NETWORK, **paths)
+        benchmark_table.run(SPACE, architectures, SIZE, TIMING, **paths)
     assert json.loads(paths["json_path"].read_text())["rows"] == rows
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_other_architectures_compile_nothing_in_the_supernet(trained, compilations, monkeypatch):
-    network = jobs.load_supernet(trained)
-    monkeypatch.setattr(jobs, "load_supernet", lambda _: network)
-    setup = workspace.prepare(trained.config, trained.workdir)  # shares no program with training
+    network = load_supernet(trained)
+    monkeypatch.setattr(benchmark_table, "load_supernet", lambda _: network)
+    setup = prepare(trained.config, trained.workdir)  # shares no program with training
     before = compilations()
-    first = benchmark_table.score(setup, EVERY[:1], NETWORK)
+    first = benchmark_table.score(setup, EVERY[:1], SIZE)
     compiled = compilations()
     assert compiled > before
-    rest = benchmark_table.score(setup, EVERY[1:], NETWORK)
-    again = benchmark_table.score(setup, [*EVERY, EVERY[0]], NETWORK)
+    rest = benchmark_table.score(setup, EVERY[1:], SIZE)
+    again = benchmark_table.score(setup, [*EVERY, EVERY[0]], SIZE)
     assert compilations() == compiled
     assert again.tolist() == [*first, *rest, *first]
 
 
 @pytest.mark.parametrize(("name", "value"), [("image_size", 16), ("num_classes", 3)])
 def test_a_supernet_of_another_size_is_refused(trained, name, value):
-    own = SIZE[name]
+    own = getattr(SIZE, name)
     message = f"^{name} is {value}; allowed with the supernet of {trained.workdir}: {own}$"
     with pytest.raises(InputError, match=message):
-        benchmark_table.score(trained, EVERY, NETWORK | {name: value})
+        benchmark_table.score(trained, EVERY, replace(SIZE, **{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -187,10 +192,10 @@ def test_the_command_scores_with_the_supernet(trained, tmp_path):
         start(*command, f"--supernet={tmp_path / 'none'}"),
     )
     assert code == 0, err
-    scores = jobs.evaluate_paths(trained, jobs.load_supernet(trained), [EVERY[3], EVERY[1]])
+    scores = evaluate_paths(trained, load_supernet(trained), [EVERY[3], EVERY[1]])
     record = json.loads((tmp_path / "table.json").read_text())
     assert [row["supernet_accuracy"] for row in record["rows"]] == scores.tolist()
-    assert {name: record[name] for name in SIZE} == SIZE
+    assert record.items() >= asdict(SIZE).items()
     about, description, *_, last = out.splitlines()
     assert about == f"supernet of {trained.workdir}: scoring on 8 validation images"
     assert description.startswith("space small, 8 pixels, batch 2, float32, ")

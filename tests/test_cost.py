@@ -10,6 +10,7 @@ from jax.extend.core import jaxprs_in_params
 from scarlet_jax import cost, subnet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional, layers
 from scarlet_jax.nn.convolution import native
 from scarlet_jax.space import S1, S2
@@ -46,7 +47,7 @@ def test_counts_of_random_architectures_are_those_of_the_network(space, size, mo
     population = spaces.sample(space, np.random.default_rng(3), 4)
     population[0] = space.num_choices - 1  # identities only
     population[1, [0, 2, 6, 18]] = space.num_choices - 1  # at stride 2, widening, and the end
-    counts = cost.costs(space, population, image_size=size, num_classes=11)
+    counts = cost.costs(space, population, NetworkSize(image_size=size, num_classes=11))
     for architecture, (macs, params) in zip(population, counts, strict=True):
         network = subnet.create(space, architecture, num_classes=11)
         assert sum(leaf.size for leaf in jax.tree.leaves(network.params)) == params
@@ -69,7 +70,8 @@ def test_by_hand():
         separable_width=3,
         head_width=7,
     )
-    block, identity = cost.costs(space, [[0], [1]], image_size=5, num_classes=2, channels=1)
+    size = NetworkSize(image_size=5, num_classes=2, channels=1)
+    block, identity = cost.costs(space, [[0], [1]], size)
     stem = 25 * (9 * 4 + 9 * 4 + 4 * 3)
     stem_params = 9 * 4 + 8 + 9 * 4 + 8 + 4 * 3 + 6
     layer = 25 * 3 * 6 + 9 * 9 * 6 + 6 * 1 + 1 * 6 + 9 * 6 * 6
@@ -84,15 +86,16 @@ def test_by_hand():
 
 def test_one_architecture_is_a_population_of_one():
     population = spaces.sample(S2, np.random.default_rng(0), 50)
-    table = cost.costs(S2, population, image_size=96)
+    size = NetworkSize(image_size=96)
+    table = cost.costs(S2, population, size)
     assert table.dtype == np.int64
     for architecture, row in zip(population, table, strict=True):
-        np.testing.assert_array_equal(cost.costs(S2, architecture, image_size=96), row)
-    np.testing.assert_array_equal(cost.macs(S2, population, image_size=96), table[:, 0])
+        np.testing.assert_array_equal(cost.costs(S2, architecture, size), row)
+    np.testing.assert_array_equal(cost.macs(S2, population, size), table[:, 0])
     np.testing.assert_array_equal(cost.parameters(S2, population), table[:, 1])
 
 
 @pytest.mark.parametrize("setting", ["image_size", "num_classes", "channels"])
 def test_impossible_sizes(setting):
     with pytest.raises(InputError, match=f"{setting} is 0; allowed: 1 or more"):
-        cost.costs(S2, [0] * 19, **{setting: 0})
+        NetworkSize(**{setting: 0})

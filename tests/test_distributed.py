@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import small
 
-from scarlet_jax import devices, jobs, processes, workspace
+from scarlet_jax import devices, processes
 from scarlet_jax.errors import InputError
+from scarlet_jax.run.pipeline import run_pipeline
+from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.supernet import load_supernet, train_supernet
 from scarlet_jax.train import checkpoint, metrics
 
 ROOT = Path(__file__).parent.parent
@@ -73,8 +76,8 @@ def both(config_file, tmp_path_factory):
     started = [start(config_file, directory, port, i, e) for i, e in enumerate(ENCODINGS)]
     config = small.config(config_file.parent / "images")
     config.search.picks = 1
-    one = workspace.prepare(config, tmp_path_factory.mktemp("one"))
-    jobs.run_pipeline(one, command="python -m launch.pipeline")
+    one = prepare(config, tmp_path_factory.mktemp("one"))
+    run_pipeline(one, command="python -m launch.pipeline")
     output = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0], output
     return one, directory, [out for out, _ in output]
@@ -105,9 +108,7 @@ def test_the_same_metrics(both, part):
 
 def test_one_process_reads_the_checkpoint_of_two(both):
     one, two, _ = both
-    networks = [
-        jobs.load_supernet(setup)[1:] for setup in (workspace.prepare(one.config, two), one)
-    ]
+    networks = [load_supernet(setup)[1:] for setup in (prepare(one.config, two), one)]
     for ours, theirs in zip(*map(jax.tree.leaves, networks), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
@@ -162,7 +163,7 @@ def test_signals_and_a_lost_partner_end_both_and_they_go_on(config_file, tmp_pat
     assert [process.returncode for process in last] == [0, 0], output
     config = small.config(config_file.parent / "images")
     config.supernet.steps = 60
-    jobs.train_supernet(workspace.prepare(config, tmp_path / "one"))
+    train_supernet(prepare(config, tmp_path / "one"))
     for ours, theirs in zip(
         *(records(tmp_path / n / "supernet") for n in ("two", "one")), strict=True
     ):

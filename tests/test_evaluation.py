@@ -9,7 +9,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.workspace import make_space
+from scarlet_jax.run.setup import make_space
 
 
 @pytest.fixture(scope="module")

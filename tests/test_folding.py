@@ -15,6 +15,7 @@ from scarlet_jax import cost, derived, subnet
 from scarlet_jax import space as spaces
 from scarlet_jax.derived import Fold
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional, layers
 from scarlet_jax.nn.convolution import native
 from scarlet_jax.space import S1, S2
@@ -120,7 +121,7 @@ def test_counts_are_those_of_the_network(skip, monkeypatch):
     monkeypatch.setattr(layers, "convolution", native)
     path = with_skips(S2, np.random.default_rng(3), SKIPPED[-1])
     network = subnet.create(S2, path, num_classes=11, skip=skip)
-    count = cost.of_network(S2, path, skip, image_size=65, num_classes=11)
+    count = cost.of_network(S2, path, skip, NetworkSize(image_size=65, num_classes=11))
     assert size_of(network) == count.params
     image = jax.ShapeDtypeStruct((1, 65, 65, 3), jnp.float32)
     program = jax.make_jaxpr(lambda x: functional.apply(*network, x)[0])(image)
@@ -128,9 +129,10 @@ def test_counts_are_those_of_the_network(skip, monkeypatch):
 
 
 def test_counts_of_identities_are_those_of_the_tables():
+    size = NetworkSize(image_size=96, num_classes=3)
     for path in spaces.sample(S2, np.random.default_rng(0), 20):
-        count = cost.of_network(S2, path, "identity", image_size=96, num_classes=3)
-        expected = cost.costs(S2, path, image_size=96, num_classes=3)
+        count = cost.of_network(S2, path, "identity", size)
+        expected = cost.costs(S2, path, size)
         assert [count.macs, count.params] == expected.tolist()
 
 

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import small
 
-from scarlet_jax import interrupts, jobs, processes, workspace
+from scarlet_jax import interrupts, lock, processes
+from scarlet_jax.run.search import search_supernet
+from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.supernet import train_supernet
 from scarlet_jax.train import checkpoint, metrics
 
 ROOT = Path(__file__).parent.parent
@@ -111,11 +114,11 @@ def test_a_stopped_training_is_saved_and_goes_on_to_the_same_end(
         with pytest.raises(
             interrupts.Stopped, match=f"stopped at step {stop_after} of 6 of supern"
         ):
-            jobs.train_supernet(workspace.prepare(small.config(images), tmp_path / "stopped"))
+            train_supernet(prepare(small.config(images), tmp_path / "stopped"))
     saved = tmp_path / "stopped" / "supernet" / checkpoint.DIRECTORY
     assert checkpoint.steps(saved)[0] == stop_after
     networks = [
-        jobs.train_supernet(workspace.prepare(small.config(images), tmp_path / name))
+        train_supernet(prepare(small.config(images), tmp_path / name))
         for name in ("stopped", "steady")
     ]
     for ours, theirs in zip(*(jax.tree.leaves(network[1:]) for network in networks), strict=True):
@@ -127,21 +130,21 @@ def test_a_stopped_training_is_saved_and_goes_on_to_the_same_end(
 def test_a_stopped_search_keeps_its_scores(images, tmp_path, monkeypatch):
     config = small.config(images)
     config.search.chunk = 2
-    setup = workspace.prepare(config, tmp_path)
-    network = jobs.train_supernet(setup)
+    setup = prepare(config, tmp_path)
+    network = train_supernet(setup)
     questions = iter(range(1, 100))
     with monkeypatch.context() as patch:
         patch.setattr(processes, "must_stop", lambda: next(questions) == 2)
         with pytest.raises(interrupts.Stopped, match="in the search, whose scores are kept"):
-            jobs.search_supernet(setup, network)
+            search_supernet(setup, network)
     (scores,) = (tmp_path / "evaluations").glob("*.npz")
     with np.load(scores) as kept:
         assert len(kept["scores"]) == setup.config.search.chunk
-    jobs.search_supernet(setup, network)
+    search_supernet(setup, network)
     stopped = (tmp_path / "front.json").read_bytes()
     for folder in ("search", "evaluations"):
         shutil.rmtree(tmp_path / folder)
-    jobs.search_supernet(setup, network)
+    search_supernet(setup, network)
     assert (tmp_path / "front.json").read_bytes() == stopped
 
 
@@ -170,5 +173,5 @@ def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path, number, 
     about = json.loads((tmp_path / "run" / "lock").read_text())
     assert about["process"] == process.pid  # the file stays, the lock does not
     deadline = time.monotonic() + 1
-    with jobs.lock.hold(tmp_path / "run"):
+    with lock.hold(tmp_path / "run"):
         assert time.monotonic() < deadline

@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 
 from scarlet_jax import latency
 from scarlet_jax import space as spaces
+from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
 
-SIZE = {"image_size": 8, "num_classes": 3, "channels": 1}
-NETWORK = SIZE | {"dtype": "float32", "batch_size": 1, "repeats": 2}
+SIZE = NetworkSize(image_size=8, num_classes=3, channels=1)
+TIMING = Timing(dtype="float32", batch_size=1, repeats=2)
 
 
 def make_space(widths=(12, 12), strides=(2, 1), kernels=(3,), skip=True):
@@ -48,7 +51,7 @@ TABLE = {  # as a user would write it
         "separable_width": 8,
         "head_width": 16,
     },
-    **SIZE,
+    **asdict(SIZE),
     "stem": 100,
     "layers": [
         {"E2K3": {"8": 1.5}, "identity": {"8": 0.25}},
@@ -70,7 +73,7 @@ def everything(space):
 
 def test_by_hand(path):
     latency.write(path, TABLE)
-    table = latency.load(path, SPACE, **SIZE, device="Phone 1")
+    table = latency.load(path, SPACE, SIZE, device="Phone 1")
     sums = table(everything(SPACE))
     assert sums.dtype == np.float64
     assert sums.tolist() == [
@@ -108,11 +111,11 @@ def replaced(table, keys, value):
 @pytest.mark.parametrize("keys", list(numbers(TABLE)), ids=str)
 def test_every_time_counts_and_must_be_there(keys, path):
     latency.write(path, replaced(TABLE, keys, 1000))
-    assert latency.load(path, SPACE, **SIZE)(everything(SPACE)).max() > 1000
+    assert latency.load(path, SPACE, SIZE)(everything(SPACE)).max() > 1000
     for value, shown in ((None, "nothing"), (-1, "-1"), (float("nan"), "nan"), ("1", "'1'")):
         path.write_text(json.dumps(replaced(TABLE, keys, value)))
         with pytest.raises(InputError) as error:
-            latency.load(path, SPACE, **SIZE)
+            latency.load(path, SPACE, SIZE)
         assert str(error.value) == (
             f"latency table {path} has {shown} at {'.'.join(map(str, keys))}; allowed: "
             "milliseconds, finite and not negative"
@@ -154,7 +157,7 @@ def test_a_path_costs_what_a_walk_along_it_finds(case):
     total += table["head"][str(width)]
     with tempfile.TemporaryDirectory() as folder:
         latency.write(Path(folder, "t.json"), table)
-        loaded = latency.load(Path(folder, "t.json"), space, **SIZE)
+        loaded = latency.load(Path(folder, "t.json"), space, SIZE)
     np.testing.assert_allclose(loaded(architecture), [total], rtol=1e-12)
 
 
@@ -177,7 +180,7 @@ WRONG = [
 def test_a_table_of_something_else_is_refused(keys, value, message, path):
     latency.write(path, replaced(TABLE, keys, value))
     with pytest.raises(InputError) as error:
-        latency.load(path, SPACE, **SIZE, device="Phone 1")
+        latency.load(path, SPACE, SIZE, device="Phone 1")
     assert f"latency table {path} {message}" in str(error.value)
 
 
@@ -207,18 +210,18 @@ def test_a_table_with_more_than_the_space_is_refused(keys, value, message, path)
         place[last] = value
     latency.write(path, table)
     with pytest.raises(InputError) as error:
-        latency.load(path, SPACE, **SIZE)
+        latency.load(path, SPACE, SIZE)
     assert str(error.value) == f"latency table {path} {message}"
 
 
 def test_a_byte_order_mark_is_passed_over(path):
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(TABLE).encode())
-    assert latency.load(path, SPACE, **SIZE).stem == TABLE["stem"]
+    assert latency.load(path, SPACE, SIZE).stem == TABLE["stem"]
 
 
 def test_any_device_will_do_where_none_is_named(path):
     latency.write(path, replaced(TABLE, ("device",), None))
-    assert latency.load(path, SPACE, **SIZE).stem == TABLE["stem"]
+    assert latency.load(path, SPACE, SIZE).stem == TABLE["stem"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_what_is_no_table_is_refused(content, message, path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=f"latency table {path} {message}"):
-        latency.load(path, SPACE, **SIZE)
+        latency.load(path, SPACE, SIZE)
 
 
 def test_a_table_is_written_whole_or_not_at_all(path, monkeypatch):
@@ -254,7 +257,7 @@ def test_a_table_is_written_whole_or_not_at_all(path, monkeypatch):
 def test_a_measured_table_is_whole_and_equal_blocks_share_a_time(path):
     """Layers 1 and 2 differ in what may come before them alone."""
     space = make_space(widths=(12, 12, 12), strides=(2, 1, 1))
-    latency.write(path, latency.measure_table(space, **NETWORK, check=3))
+    latency.write(path, latency.measure_table(space, SIZE, TIMING, check=3))
     record = json.loads(path.read_text())
     first, second, third = record["layers"]
     assert first.keys() == second.keys() == third.keys() == {"E2K3", "identity"}
@@ -265,7 +268,7 @@ def test_a_measured_table_is_whole_and_equal_blocks_share_a_time(path):
     assert record["spread"]["layers"][1].keys() == second.keys()
     assert set(first["identity"].values()) | set(second["identity"].values()) == {0.0}
 
-    table = latency.load(path, space, **SIZE, device=record["device"]["kind"])
+    table = latency.load(path, space, SIZE, device=record["device"]["kind"])
     check = record["check"]
     assert len(check["architectures"]) == len(check["measured"]) == 3
     sums = table(np.array(check["architectures"], np.int32))
@@ -288,8 +291,8 @@ def clock(monkeypatch):
 
 def test_a_time_is_what_a_block_adds_and_the_stem_has_the_rest(clock):
     space = make_space(widths=(12,), strides=(1,), skip=False)
-    network = NETWORK | {"dtype": "bfloat16", "batch_size": 2}
-    record = latency.measure_table(space, **network, check=1)
+    timing = replace(TIMING, dtype="bfloat16", batch_size=2)
+    record = latency.measure_table(space, SIZE, timing, check=1)
     assert record["layers"] == [{"E2K3": {"8": pytest.approx(3)}}]
     assert record["head"] == {"12": pytest.approx(3)}
     assert record["stem"] == pytest.approx(30 - 3 - 3)
@@ -303,20 +306,23 @@ def test_a_time_is_what_a_block_adds_and_the_stem_has_the_rest(clock):
         "kendall_tau": None,
     }
     assert record["dtype"] == "bfloat16"
-    assert "check" not in latency.measure_table(space, **NETWORK, check=0)
+    assert "check" not in latency.measure_table(space, SIZE, TIMING, check=0)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"image_size": 0}, "image_size is 0; allowed: 1 or more"),
         ({"batch_size": 0}, "batch_size is 0; allowed: 1 or more"),
         ({"repeats": 0}, "repeats is 0; allowed: 1 or more"),
-        ({"check": -1}, "check is -1; allowed: 0 or more"),
         ({"dtype": "int8"}, "dtype 'int8'; allowed: float32, bfloat16"),
     ],
 )
-def test_settings_are_checked_before_anything_is_compiled(setting, message, compilations):
+def test_impossible_timings(setting, message):
     with pytest.raises(InputError, match=message):
-        latency.measure_table(SPACE, **(NETWORK | {"check": 0} | setting))
+        replace(TIMING, **setting)
+
+
+def test_a_check_is_looked_at_before_anything_is_compiled(compilations):
+    with pytest.raises(InputError, match="check is -1; allowed: 0 or more"):
+        latency.measure_table(SPACE, SIZE, TIMING, check=-1)
     assert compilations() == 0

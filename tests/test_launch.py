@@ -19,7 +19,7 @@ from absl import flags
 
 import launch
 from launch import cache, common, cores, heap, search
-from scarlet_jax import workspace
+from scarlet_jax.run.setup import prepare
 
 ROOT = Path(__file__).parent.parent
 MNIST = ["--config=configs/mnist.py", "--workdir=/nonexistent/run"]
@@ -114,7 +114,9 @@ BAD = {
 
 def test_bad_input_is_one_line_and_code_2(tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["launch.common", "scarlet_jax.jobs", "scarlet_jax.export"])
+    context.set_forkserver_preload(
+        ["launch.common", "scarlet_jax.run.pipeline", "scarlet_jax.export"]
+    )
     for number, (command, message) in enumerate(BAD.items()):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -194,7 +196,7 @@ def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, 
     config = small.config(tmp_path / "images")
     config.search.latency_table = str(table)
     config.search.latency_device = "cpu"
-    workspace.prepare(config, tmp_path / "run")
+    prepare(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 import small
 from test_launch import finish, start
 
-from scarlet_jax import models, workspace
+from scarlet_jax import models
 from scarlet_jax.export import job
+from scarlet_jax.run.setup import make_space
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     small.write_images(folder / "images")
     small.write_config(folder / "config.py", folder / "images")
-    space = workspace.make_space(small.config(folder / "images"))
+    space = make_space(small.config(folder / "images"))
     preprocessing = models.Preprocessing(8, 1, (0.5,), (0.25,), 1.0)
     model = models.create(space, [0, 1], small.CLASSES, preprocessing, skip="els")
     models.save(model, folder / models.FILE_NAME)

@@ -14,6 +14,7 @@ from scarlet_jax import cost, files, models, space, tensors, zoo
 from scarlet_jax.data import augment
 from scarlet_jax.errors import InputError
 from scarlet_jax.models import Preprocessing
+from scarlet_jax.network_size import IMAGENET
 from scarlet_jax.space import S2
 
 GREY = Preprocessing(image_size=9, channels=1, mean=(0.4,), std=(0.2,), center_crop=1.0)
@@ -191,7 +192,7 @@ def test_the_zoo_has_the_published_counts(name):
     assert abs(count.macs / 1e6 / published.macs - 1) < 0.01
     assert abs(count.params / 1e6 - published.params) < 0.08
     assert sum(leaf.size for leaf in jax.tree.leaves(model.network.params)) == count.params
-    assert model.num_classes == 1000
+    assert model.size == IMAGENET
 
 
 def test_the_zoo_takes_given_weights(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scarlet_jax import cost
 from scarlet_jax import space as spaces
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.path_table import PathTable, best_paths
 
 DEPTH, CHOICES = 4, 3
@@ -72,9 +73,9 @@ def test_extremes_of_counts_equal_enumeration(skip):
         kernels=(3, 5),
         skip=skip,
     )
-    network = {"image_size": 16, "num_classes": 4, "channels": 3}
+    size = NetworkSize(image_size=16, num_classes=4)
     everything = np.array(list(itertools.product(range(space.num_choices), repeat=space.depth)))
-    counts = cost.costs(space, everything, **network)
-    tables = cost.tables(space, **network)
+    counts = cost.costs(space, everything, size)
+    tables = cost.tables(space, size)
     for table, column in ((tables.macs, counts[:, 0]), (tables.params, counts[:, 1])):
         assert table.extremes() == (column.min(), column.max())

@@ -5,19 +5,19 @@ import math
 
 import numpy as np
 import pytest
-from searches import NETWORK, SPACE, TINY, macs, make_problem, params
+from searches import SIZE, SPACE, TINY, macs, make_problem, params
 
 from configs import base
 from scarlet_jax import cost, search
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import IMAGENET
 from scarlet_jax.path_table import PathTable
 
 
 def test_the_defaults_are_a_problem():
     config = base.get_config().search
-    network = {"image_size": 224, "num_classes": 1000, "channels": 3}
-    objectives = search.built_in(spaces.S2, config.objectives, latency=None, **network)
+    objectives = search.built_in(spaces.S2, config.objectives, IMAGENET, latency=None)
     problem = search.make_problem(19, 13, objectives, config)
     assert problem.population == 70
     assert [objective.name for objective in problem.objectives] == ["accuracy", "macs"]
@@ -79,7 +79,7 @@ def test_unknown_and_repeated_objectives_are_refused():
     with config.unlocked():
         config.objectives.flops = {"goal": "min", "weight": 0.5, "min": 0.0, "max": 1.0}
     with pytest.raises(InputError, match=r"has flops; allowed: accuracy, macs, params, latency"):
-        search.built_in(TINY, config.objectives, latency=None, **NETWORK)
+        search.built_in(TINY, config.objectives, SIZE, latency=None)
     twice = (search.Objective("score", "max", 0.5), search.Objective("score", "min", 0.5))
     with pytest.raises(InputError, match=r"names score, score; allowed: each once"):
         search.make_problem(3, 2, twice, base.get_config().search)
@@ -93,7 +93,7 @@ def test_absent_settings_have_defaults_and_a_space_without_choices_is_refused():
 
 
 def test_bounds_that_no_architecture_meets_name_the_nearest_possible_value():
-    tables = cost.tables(SPACE, **NETWORK)
+    tables = cost.tables(SPACE, SIZE)
     low, high = tables.macs.extremes()
     smallest, _ = tables.params.extremes()
     for changes, message in (
@@ -108,7 +108,7 @@ def test_bounds_that_no_architecture_meets_name_the_nearest_possible_value():
 
 
 def test_values_of_architectures():
-    latency = cost.tables(SPACE, **NETWORK).macs
+    latency = cost.tables(SPACE, SIZE).macs
     latency = dataclasses.replace(latency, stem=1.5, layers=latency.layers * 1e-6)
     changes = {"params": {"goal": "max", "weight": 0.25}, "latency": {"max": 1e6}}
     changes |= {"macs": {"weight": 0.25}}

@@ -9,9 +9,8 @@ from searches import SPACE, TINY, Additive, column, macs, make_problem, params
 from configs import base
 from scarlet_jax import search
 from scarlet_jax import space as spaces
+from scarlet_jax.network_size import IMAGENET
 from scarlet_jax.search import sampling
-
-NETWORK = {"image_size": 224, "num_classes": 1000, "channels": 3}
 
 
 def s2_problem(bounds):
@@ -19,7 +18,7 @@ def s2_problem(bounds):
     config.objectives.macs.max = float("inf")
     for name, changes in bounds.items():
         config.objectives[name].update(changes)
-    objectives = search.built_in(spaces.S2, config.objectives, latency=None, **NETWORK)
+    objectives = search.built_in(spaces.S2, config.objectives, IMAGENET, latency=None)
     return search.make_problem(19, 13, objectives, config)
 
 

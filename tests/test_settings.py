@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import base
-from scarlet_jax import settings, workspace
+from scarlet_jax import settings
 from scarlet_jax.differences import flatten
 from scarlet_jax.errors import InputError
+from scarlet_jax.run.setup import prepare
 
 ROOT = Path(__file__).parent.parent
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("[!_]*.py"))
@@ -146,7 +147,7 @@ def test_any_value_of_any_setting_is_taken_or_refused_in_one_line(images, name, 
         return  # allowed ones take long
     refused = ""
     try:
-        workspace.prepare(config, images / "run")
+        prepare(config, images / "run")
     except (InputError, OSError) as error:
         refused = str(error)
     assert "\n" not in refused

@@ -11,9 +11,9 @@ from stacked import by_choice
 from scarlet_jax import devices, subnet, supernet
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.run.setup import make_space
 from scarlet_jax.train import losses
 from scarlet_jax.train import step as steps
-from scarlet_jax.workspace import make_space
 
 
 @pytest.fixture(scope="module")

@@ -123,11 +123,9 @@ def export(
     """
     module = check(format_name, path, batch_size, bool(calibration))
     deployed, folds = deployable(model)
-    preprocessing = model.preprocessing
-    side = preprocessing.image_size
-    sizes = {"num_classes": model.num_classes, "channels": preprocessing.channels}
-    count = cost.of_network(model.space, model.architecture, deployed.skip, side, **sizes)
-    shape = (batch_size, side, side, preprocessing.channels)
+    size = model.size
+    count = cost.of_network(model.space, model.architecture, deployed.skip, size)
+    shape = (batch_size, size.image_size, size.image_size, size.channels)
     network = nnx.merge(*deployed.network)
     with replacing(path) as partial:
         if calibration:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scarlet_jax import cost
 from scarlet_jax.errors import InputError
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.space import Array, Space
 
@@ -99,10 +100,8 @@ class Objective:
 def built_in(
     space: Space,
     section: Mapping[str, Mapping[str, Any]],
+    size: NetworkSize,
     *,
-    image_size: int,
-    num_classes: int,
-    channels: int,
     latency: PathTable | None,
 ) -> tuple[Objective, ...]:
     """Accuracy, and what else of `config.search.objectives` has a goal or a bound.
@@ -110,14 +109,14 @@ def built_in(
     Args:
       space: the search space.
       section: by name (accuracy, macs, params, latency), each with goal, weight, min and max.
-      image_size, num_classes, channels: of the network, for the counts.
+      size: of the networks, for the counts.
       latency: milliseconds of every path, where there is a table.
 
     Raises:
       InputError: for an unknown objective, settings that are not allowed, or latency without a
         table.
     """
-    counts = cost.tables(space, image_size, num_classes, channels)
+    counts = cost.tables(space, size)
     found: dict[str, dict[str, Any]] = {
         "accuracy": {"range": (0.0, 1.0)},
         "macs": {"compute": counts.macs},

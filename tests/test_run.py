@@ -20,9 +20,16 @@ import small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scarlet_jax import jobs, lock, subnet, workspace
+from scarlet_jax import lock, subnet
 from scarlet_jax.errors import DivergedError, InputError
 from scarlet_jax.nn import functional
+from scarlet_jax.run import supernet
+from scarlet_jax.run.pipeline import run_pipeline
+from scarlet_jax.run.report import write_report
+from scarlet_jax.run.search import search_supernet
+from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.subnet import _subnet_directory, evaluate_subnet, train_subnet
+from scarlet_jax.run.supernet import evaluate_paths, load_supernet, train_supernet
 from scarlet_jax.train import checkpoint, loop, metrics
 
 
@@ -37,8 +44,8 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
     """An uninterrupted run of the main job."""
-    setup = workspace.prepare(small.config(images), tmp_path_factory.mktemp("finished"))
-    jobs.run_pipeline(setup, command="python -m launch.pipeline")
+    setup = prepare(small.config(images), tmp_path_factory.mktemp("finished"))
+    run_pipeline(setup, command="python -m launch.pipeline")
     return setup
 
 
@@ -89,9 +96,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, images, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(loop.devices, "shard", stop_at_step_5)
         with pytest.raises(Interrupted):
-            jobs.run_pipeline(workspace.prepare(small.config(images), tmp_path), "")
+            run_pipeline(prepare(small.config(images), tmp_path), "")
     assert weights(tmp_path / "supernet")[0] == 4
-    jobs.run_pipeline(workspace.prepare(small.config(images), tmp_path), "")
+    run_pipeline(prepare(small.config(images), tmp_path), "")
     for part in ("supernet", "subnets/model-0"):
         step, ours = weights(tmp_path / part)
         expected_step, expected = weights(finished.workdir / part)
@@ -110,15 +117,15 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
         raise AssertionError("a step was taken")
 
     monkeypatch.setattr(loop.devices, "shard", forbidden)
-    network = jobs.train_supernet(finished)
-    loaded = jobs.load_supernet(finished)
+    network = train_supernet(finished)
+    loaded = load_supernet(finished)
     for a, b in zip(jax.tree.leaves(network), jax.tree.leaves(loaded), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_loaded_supernet_is_made_of_plain_arrays(finished):
     """So that any program takes them, whatever devices they were trained on."""
-    network = jobs.load_supernet(finished)
+    network = load_supernet(finished)
     assert {len(leaf.devices()) for leaf in jax.tree.leaves(network[1:])} == {1}
     path = np.zeros(finished.space.depth, np.int32)
     network_of_path = subnet.extract(finished.space, network, path)
@@ -136,31 +143,31 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
     config.search.generations = 2
     config.search.objectives.accuracy.weight = 0.9
     config.search.objectives.macs.weight = 0.1
-    setup = workspace.prepare(config, tmp_path)
+    setup = prepare(config, tmp_path)
     asked = []
 
     def score(setup, plan):
         original = scorer(setup, plan)
         return lambda params, stats, paths: asked.append(paths) or original(params, stats, paths)
 
-    scorer = jobs._population_scorer
-    monkeypatch.setattr(jobs, "_population_scorer", score)
-    network = jobs.load_supernet(setup, source)
-    state = jobs.search_supernet(setup, network, source)
+    scorer = supernet._population_scorer
+    monkeypatch.setattr(supernet, "_population_scorer", score)
+    network = load_supernet(setup, source)
+    state = search_supernet(setup, network, source)
     with np.load(source / "search" / "search.npz") as saved:
         known = {tuple(row) for row in saved["architectures"].tolist()}
     new = {tuple(row) for part in asked for row in part.tolist()}
     assert not new & known
     assert new | known >= {tuple(row) for row in state.architectures.tolist()}
     assert set(source.rglob("*")) - before <= set((source / "evaluations").iterdir())
-    jobs.write_report(setup, state, "python -m launch.search", {})
+    write_report(setup, state, "python -m launch.search", {})
     page = (tmp_path / "report.html").read_text()
     assert "None of the picked models has been retrained yet." in page
     assert "python -m launch.train_subnet --arch=" in page
     # Extended, it asks for nothing that it knows either.
     config.search.generations = 3
     asked.clear()
-    longer = jobs.search_supernet(workspace.prepare(config, tmp_path), network, source)
+    longer = search_supernet(prepare(config, tmp_path), network, source)
     np.testing.assert_array_equal(longer.architectures[: len(state.born)], state.architectures)
     assert sum(map(len, asked)) <= len(longer.born) - len(state.born)
 
@@ -168,18 +175,18 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
 def test_a_supernet_of_another_space_is_refused(finished, images, tmp_path):
     config = small.config(images)
     config.space.kernels = (5,)
-    setup = workspace.prepare(config, tmp_path)
+    setup = prepare(config, tmp_path)
     with pytest.raises(InputError, match=r"space.kernels \(now \[5\], was \[3\]\)"):
-        jobs.load_supernet(setup, finished.workdir)
+        load_supernet(setup, finished.workdir)
 
 
 def test_scores_can_be_had_again(finished):
     result = json.loads((finished.workdir / "subnets/model-0/result.json").read_text())
-    scores = jobs.evaluate_subnet(finished, "model-0")
+    scores = evaluate_subnet(finished, "model-0")
     assert scores["accuracy"] == pytest.approx(result["test_accuracy"])
     front = json.loads((finished.workdir / "front.json").read_text())["front"]
     architectures = [np.array(model["architecture"], np.int32) for model in front]
-    accuracies = jobs.evaluate_paths(finished, jobs.load_supernet(finished), architectures)
+    accuracies = evaluate_paths(finished, load_supernet(finished), architectures)
     np.testing.assert_allclose(accuracies, [model["accuracy"] for model in front])
 
 
@@ -188,10 +195,10 @@ def test_other_settings_are_refused_by_name(finished, images):
     changed.supernet.learning_rate = 0.25
     changed.seed = 4
     changed.supernet.log_every = 1  # changes no weight, so it may differ
-    setup = workspace.prepare(changed, finished.workdir)
+    setup = prepare(changed, finished.workdir)
     expected = re.escape("seed (now 4, was 0); supernet.learning_rate (now 0.25, was 0.05); ")
     with pytest.raises(InputError, match=expected):
-        jobs.train_supernet(setup)
+        train_supernet(setup)
 
 
 def flip(file):
@@ -219,14 +226,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     finished, images, tmp_path, caplog, damage, aftermath
 ):
     shutil.copytree(finished.workdir / "supernet", tmp_path / "supernet")
-    setup = workspace.prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(images), tmp_path)
     folder = tmp_path / "supernet" / checkpoint.DIRECTORY
     assert checkpoint.steps(folder) == [6, 4]
     damage(max((folder / "6" / "state").rglob("d/*"), key=lambda file: file.stat().st_size))
     with caplog.at_level(logging.WARNING, logger="absl"):
         with pytest.raises(InputError, match=r"has trained 4 of 6 steps"):
-            jobs.load_supernet(setup)  # a reader, which leaves it as it is
-        jobs.train_supernet(setup)
+            load_supernet(setup)  # a reader, which leaves it as it is
+        train_supernet(setup)
     assert f"{folder / '6'} is damaged and passed over" in caplog.text
     for ours, expected in zip(
         weights(tmp_path / "supernet")[1], weights(finished.workdir / "supernet")[1], strict=True
@@ -242,7 +249,7 @@ def test_no_checkpoint_that_is_whole_ends_the_job(finished, images, tmp_path):
     for step in checkpoint.steps(folder):
         cut(folder / str(step) / "record" / "metadata")
     with pytest.raises(InputError, match=rf"no checkpoint of {folder} is whole; remove \[6, 4\]"):
-        jobs.train_supernet(workspace.prepare(small.config(images), tmp_path))
+        train_supernet(prepare(small.config(images), tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -256,8 +263,8 @@ def test_no_checkpoint_that_is_whole_ends_the_job(finished, images, tmp_path):
 def test_a_work_directory_does_not_answer_for_other_data(finished, images, tmp_path, change, named):
     folder = tmp_path / "images"
     shutil.copytree(images, folder)
-    moved = workspace.prepare(small.config(folder), finished.workdir)
-    assert jobs.load_supernet(moved)  # the same images in another place
+    moved = prepare(small.config(folder), finished.workdir)
+    assert load_supernet(moved)  # the same images in another place
     for split in ("train", "test"):
         dark, light = folder / split / "dark", folder / split / "light"
         if change == "rename":
@@ -269,24 +276,24 @@ def test_a_work_directory_does_not_answer_for_other_data(finished, images, tmp_p
         elif split == "train":
             for number in range(2):
                 small.Image.new("L", (8, 8)).save(light / f"more{number}.png")
-    setup = workspace.prepare(small.config(folder), finished.workdir)
+    setup = prepare(small.config(folder), finished.workdir)
     before = (finished.workdir / "subnets/model-0/model.safetensors").read_bytes()
-    for job in (jobs.load_supernet, lambda setup: jobs.run_pipeline(setup, "")):
+    for job in (load_supernet, lambda setup: run_pipeline(setup, "")):
         with pytest.raises(InputError, match=named):
             job(setup)
     with pytest.raises(InputError, match=named):
-        jobs.evaluate_subnet(setup, "model-0")
+        evaluate_subnet(setup, "model-0")
     assert (finished.workdir / "subnets/model-0/model.safetensors").read_bytes() == before
 
 
 def test_a_damaged_result_is_named_and_made_again(finished, images, tmp_path, caplog):
     shutil.copytree(finished.workdir, tmp_path / "run")
-    setup = workspace.prepare(small.config(images), tmp_path / "run")
+    setup = prepare(small.config(images), tmp_path / "run")
     result = tmp_path / "run" / "subnets" / "model-0" / "result.json"
     text = result.read_text()
     result.write_text(text.replace('"test_images": 10', '"test_images": 11'))
     with caplog.at_level(logging.WARNING, logger="absl"):
-        jobs.run_pipeline(setup, "")
+        run_pipeline(setup, "")
     assert f"{result} is damaged and passed over" in caplog.text
     assert result.read_text() == text
 
@@ -294,13 +301,13 @@ def test_a_damaged_result_is_named_and_made_again(finished, images, tmp_path, ca
 def test_a_full_disk_is_said_before_training_and_loses_nothing(
     finished, images, tmp_path, monkeypatch
 ):
-    setup = workspace.prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(images), tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(OSError, match="No space left on device: a checkpoint needs") as caught:
-            jobs.train_supernet(setup)
+            train_supernet(setup)
         assert caught.value.filename == str(tmp_path / "supernet" / checkpoint.DIRECTORY)
-    jobs.train_supernet(setup)
+    train_supernet(setup)
     for ours, expected in zip(
         weights(tmp_path / "supernet")[1], weights(finished.workdir / "supernet")[1], strict=True
     ):
@@ -309,17 +316,17 @@ def test_a_full_disk_is_said_before_training_and_loses_nothing(
 
 def test_readers_leave_a_work_directory_as_it_is(finished, images, tmp_path):
     (tmp_path / "run").mkdir()
-    setup = workspace.prepare(small.config(images), tmp_path / "run")
+    setup = prepare(small.config(images), tmp_path / "run")
     saving = tmp_path / "run" / "supernet" / checkpoint.DIRECTORY / "2.orbax-checkpoint-tmp"
     saving.mkdir(parents=True)  # of a training that runs
     with pytest.raises(InputError):
-        jobs.load_supernet(setup)
+        load_supernet(setup)
     with pytest.raises(InputError):
-        jobs.evaluate_subnet(setup, "model-0")
+        evaluate_subnet(setup, "model-0")
     assert list(saving.parent.iterdir()) == [saving]
     before = {path: path.stat().st_mtime_ns for path in finished.workdir.rglob("*")}
-    jobs.load_supernet(finished)
-    jobs.evaluate_subnet(finished, "model-0")
+    load_supernet(finished)
+    evaluate_subnet(finished, "model-0")
     assert {path: path.stat().st_mtime_ns for path in finished.workdir.rglob("*")} == before
 
 
@@ -329,12 +336,12 @@ def test_one_writer_at_a_time(finished, images, tmp_path):
         "with lock.hold(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    setup = workspace.prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(images), tmp_path)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
         expected = rf"{tmp_path} is in use by process {other.pid} on .* since .*20\d\d; wait"
         with pytest.raises(InputError, match=expected):
-            jobs.train_supernet(setup)
+            train_supernet(setup)
         other.kill()
     with lock.hold(tmp_path), lock.hold(tmp_path):  # what it left is no lock
         assert str(os.getpid()) in (tmp_path / lock.FILE_NAME).read_text()
@@ -344,19 +351,19 @@ def test_divergence_stops_with_advice(images, tmp_path):
     config = small.config(images)
     config.supernet.learning_rate = 1e30
     with pytest.raises(DivergedError, match=r"at step \d; .* lower learning_rate"):
-        jobs.train_supernet(workspace.prepare(config, tmp_path))
+        train_supernet(prepare(config, tmp_path))
 
 
 def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
-    setup = workspace.prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(images), tmp_path)
     with pytest.raises(InputError, match=r"no checkpoint in .* launch\.train_supernet"):
-        jobs.load_supernet(setup)
+        load_supernet(setup)
     with pytest.raises(InputError, match=r"no trained subnet 'x' in .*; there are: none"):
-        jobs.evaluate_subnet(setup, "x")
+        evaluate_subnet(setup, "x")
     with pytest.raises(InputError, match=r"no trained subnet 'x' in .*; there are: model-0"):
-        jobs.evaluate_subnet(finished, "x")
+        evaluate_subnet(finished, "x")
     with pytest.raises(InputError, match=r"subnet name '\.\./x'; allowed: a plain folder name"):
-        jobs.train_subnet(setup, np.array([0, 0], np.int32), "../x")
+        train_subnet(setup, np.array([0, 0], np.int32), "../x")
 
 
 NAMES = st.one_of(
@@ -370,7 +377,7 @@ NAMES = st.one_of(
 def test_a_subnet_is_a_folder_of_its_own_or_refused_in_a_line(name, tmp_path_factory):
     setup = SimpleNamespace(workdir=tmp_path_factory.mktemp("names"))
     try:
-        directory = jobs._subnet_directory(setup, name)
+        directory = _subnet_directory(setup, name)
     except InputError as error:
         message = str(error)
         assert message.isprintable()
@@ -388,7 +395,7 @@ def test_what_is_no_folders_name(name):
     with pytest.raises(
         InputError, match=r"subnet name .*; allowed: a plain folder name, printable"
     ):
-        jobs._subnet_directory(SimpleNamespace(workdir=Path("run")), name)
+        _subnet_directory(SimpleNamespace(workdir=Path("run")), name)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +417,7 @@ def test_bad_settings_end_before_any_work(images, tmp_path, section, field, valu
     config = small.config(images)
     functools.reduce(getattr, section.split("."), config)[field] = value
     with pytest.raises(InputError, match=message):
-        workspace.prepare(config, tmp_path / "new")
+        prepare(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

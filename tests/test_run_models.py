@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import small
 
-from scarlet_jax import data, derived, files, jobs, models, workspace
+from scarlet_jax import data, derived, files, models
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import images as exported_images
+from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.subnet import evaluate_subnet, train_subnet
 from scarlet_jax.train import step as steps
 
 PATH = np.array([0, 1], np.int32)  # a block, and a skip before the head
@@ -25,8 +27,8 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
-    setup = workspace.prepare(small.config(images), tmp_path_factory.mktemp("trained"))
-    result = jobs.train_subnet(setup, PATH, "first")
+    setup = prepare(small.config(images), tmp_path_factory.mktemp("trained"))
+    result = train_subnet(setup, PATH, "first")
     return setup, result, setup.workdir / "subnets" / "first"
 
 
@@ -51,43 +53,43 @@ def spy_on_start(monkeypatch):
         seen.append(network)
         return original(network, training)
 
-    monkeypatch.setattr(jobs.steps, "init_state", init)
+    monkeypatch.setattr(steps, "init_state", init)
     return seen
 
 
 def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypatch):
     model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
-    setup = workspace.prepare(small.config(images), tmp_path)
-    result = jobs.train_subnet(setup, PATH, "second", model)
+    setup = prepare(small.config(images), tmp_path)
+    result = train_subnet(setup, PATH, "second", model)
     assert jax.tree.all(jax.tree.map(np.array_equal, seen[0][1:], model.network[1:]))
     assert len(result["weights"]) == 64
-    scores = jobs.evaluate_subnet(setup, "second")
+    scores = evaluate_subnet(setup, "second")
     assert scores["accuracy"] == pytest.approx(result["test_accuracy"])
     with pytest.raises(InputError, match=r"is of another configuration or other data: weights"):
-        jobs.train_subnet(setup, PATH, "second")
+        train_subnet(setup, PATH, "second")
 
 
 @pytest.mark.parametrize("skip", ["els", "folded"])
 def test_a_path_of_a_supernet_is_trained_as_what_it_is(skip, trained, images, tmp_path):
-    setup = workspace.prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(images), tmp_path)
     model = models.create(
         setup.space, PATH, small.CLASSES, models.load(trained[2]).preprocessing, skip=skip
     )
-    result = jobs.train_subnet(setup, PATH, "path", model)
+    result = train_subnet(setup, PATH, "path", model)
     assert result["skip"] == skip
     assert skip in derived.SKIPS
     again = models.load(tmp_path / "subnets" / "path")
     assert again.skip == skip
     params = sum(leaf.size for leaf in jax.tree.leaves(again.network.params))
     assert result["params"] == params
-    assert jobs.evaluate_subnet(setup, "path")["accuracy"] == pytest.approx(result["test_accuracy"])
+    assert evaluate_subnet(setup, "path")["accuracy"] == pytest.approx(result["test_accuracy"])
 
 
 def test_other_classes_get_a_new_classifier(trained, images, tmp_path, monkeypatch, capsys):
     model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
     other = models.replace_classifier(model, ["a", "b", "c"])
-    setup = workspace.prepare(small.config(images), tmp_path)
-    jobs.train_subnet(setup, PATH, "third", other)
+    setup = prepare(small.config(images), tmp_path)
+    train_subnet(setup, PATH, "third", other)
     assert "a new classifier: 3 classes before, 2 others now" in capsys.readouterr().out
     start = seen[0].params
     np.testing.assert_array_equal(
@@ -105,20 +107,20 @@ def test_the_same_classes_in_another_order_keep_their_outputs(
     other = models.arrange_classifier(model, model.class_names[::-1])
     if by == "number":
         other = dataclasses.replace(model, class_names=models.number_names(2))
-    setup = workspace.prepare(small.config(images), tmp_path)
-    jobs.train_subnet(setup, PATH, "fourth", other)
+    setup = prepare(small.config(images), tmp_path)
+    train_subnet(setup, PATH, "fourth", other)
     assert f"in the order of the data's classes, matched by {by}\n" in capsys.readouterr().out
     assert jax.tree.all(jax.tree.map(np.array_equal, seen[0][1:], model.network[1:]))
     assert models.load(tmp_path / "subnets" / "fourth").class_names == small.CLASSES
 
 
 def test_weights_of_another_network_are_refused(trained, images, tmp_path):
-    setup, model = workspace.prepare(small.config(images), tmp_path), models.load(trained[2])
+    setup, model = prepare(small.config(images), tmp_path), models.load(trained[2])
     with pytest.raises(InputError, match="the initial model is 0,1 of space 'small', not 0,0 of"):
-        jobs.train_subnet(setup, np.zeros(2, np.int32), "x", model)
+        train_subnet(setup, np.zeros(2, np.int32), "x", model)
     coloured = models.create(setup.space, PATH, small.CLASSES, models.Preprocessing(image_size=8))
     with pytest.raises(InputError, match=r"takes images of 3 channels, data\.channels is 1"):
-        jobs.train_subnet(setup, PATH, "x", coloured)
+        train_subnet(setup, PATH, "x", coloured)
     assert not (tmp_path / "subnets").exists()
 
 
@@ -128,7 +130,7 @@ def test_images_under_the_stride_are_refused(images, tmp_path):
     with pytest.raises(
         InputError, match="image_size is 3; space 'small' has a stride of 4, so all"
     ):
-        workspace.prepare(config, tmp_path)
+        prepare(config, tmp_path)
 
 
 def test_results_are_json(trained):

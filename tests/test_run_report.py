@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import small
 
-from scarlet_jax import cost, files, jobs, search, summary, workspace
+from scarlet_jax import cost, files, search
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.run.report import make_report, write_report
+from scarlet_jax.run.setup import prepare, training_settings
+from scarlet_jax.run.subnet import RESULT, evaluate_subnet, model_name, results
 from scarlet_jax.train import checkpoint
 from scarlet_jax.train.step import TrainState
-from scarlet_jax.workspace import network_size, training_settings
 
 COMMAND = "python -m launch.search --config=c.py --workdir=w --resume"
 RETRAIN = "python -m launch.train_subnet --config=c.py --workdir=w"
@@ -37,7 +39,7 @@ def setup(images, tmp_path):
     config = small.config(images)
     config.space.update({"widths": (8,) * 5, "strides": (2, 1, 1, 1, 1), "kernels": (3, 5)})
     config.search.update({"population": 8, "picks": 3})
-    return workspace.prepare(config, tmp_path)
+    return prepare(config, tmp_path)
 
 
 def searched(setup, architectures, accuracies=None):
@@ -66,11 +68,11 @@ def write_result(setup, name, path, **fields):
         "test_images": 10,
         **fields,
     }
-    files.write_signed(directory / summary.RESULT, result)
+    files.write_signed(directory / RESULT, result)
 
 
 def report_of(setup, state):
-    return summary.make_report(setup, state, COMMAND, {}, RETRAIN)
+    return make_report(setup, state, COMMAND, {}, RETRAIN)
 
 
 def test_a_longer_search_forgets_nothing_that_is_trained(setup):
@@ -92,7 +94,7 @@ def test_a_longer_search_forgets_nothing_that_is_trained(setup):
         for model in picks
     ]
     assert report.retrain == [*lines, COMMAND]
-    jobs.write_report(setup, longer, COMMAND, {}, RETRAIN)
+    write_report(setup, longer, COMMAND, {}, RETRAIN)
     page = (setup.workdir / "report.html").read_text()
     assert "<b>best</b> is the best of 4 trained models, chosen by validation accuracy" in page
     assert "\n".join(report.retrain) in page
@@ -110,13 +112,13 @@ def test_once_all_is_trained_there_is_nothing_to_run(setup):
 def test_a_pick_keeps_its_trained_model_whatever_its_number_is_now(setup):
     first, second, third = np.array(EARLY, np.int32)
     write_result(setup, "model-0", second.tolist())
-    assert summary.model_name(setup, 1, second) == "model-0"
-    assert re.fullmatch("model-0-[0-9a-f]{6}", summary.model_name(setup, 0, first))
-    assert summary.model_name(setup, 2, third) == "model-2"
+    assert model_name(setup, 1, second) == "model-0"
+    assert re.fullmatch("model-0-[0-9a-f]{6}", model_name(setup, 0, first))
+    assert model_name(setup, 2, third) == "model-2"
     report = report_of(setup, searched(setup, EARLY))
     assert [model.is_trained for model in report.models] == [False, True, False]
     write_result(setup, "model-1", second.tolist())
-    assert summary.model_name(setup, 1, second) == "model-1"
+    assert model_name(setup, 1, second) == "model-1"
 
 
 def test_a_pick_that_a_user_trained_is_trained_and_the_main_job_trains_its_own(setup):
@@ -126,7 +128,7 @@ def test_a_pick_that_a_user_trained_is_trained_and_the_main_job_trains_its_own(s
     assert [model.name for model in report.models] == ["mine", "model-1", "model-2"]
     assert [model.is_picked for model in report.models] == [True] * 3
     assert len(report.retrain) == 3
-    assert summary.model_name(setup, 0, np.array(EARLY[0], np.int32)) == "model-0"
+    assert model_name(setup, 0, np.array(EARLY[0], np.int32)) == "model-0"
 
 
 def test_of_a_model_outside_of_the_history_all_is_told_that_can_be_computed(setup):
@@ -142,8 +144,7 @@ def test_of_a_model_outside_of_the_history_all_is_told_that_can_be_computed(setu
     state = searched(setup, EARLY)
     write_result(setup, "outside", LATE[2])
     *inside, outside = report_of(setup, state).models
-    size = network_size(setup.config, setup.num_classes)
-    macs, params = cost.costs(setup.space, np.array(LATE[2]), **size)
+    macs, params = cost.costs(setup.space, np.array(LATE[2]), setup.size)
     computed = {"latency": 0.75, "macs": macs, "params": params}
     unknown = {"accuracy": np.nan, "robustness": np.nan}
     assert outside.values == pytest.approx({**computed, **unknown}, nan_ok=True)
@@ -153,18 +154,18 @@ def test_of_a_model_outside_of_the_history_all_is_told_that_can_be_computed(setu
 
 
 def test_a_search_by_latency_shows_latency(setup):
-    section, size = setup.config.search, network_size(setup.config, setup.num_classes)
+    section = setup.config.search
     section.objectives.update({"macs": {"goal": "none", "weight": 0.0, "max": np.inf}})
     section.objectives.update({"latency": {"goal": "min", "weight": 0.5}})
     section.pick_by = "latency"
-    macs = cost.tables(setup.space, **size).macs
+    macs = cost.tables(setup.space, setup.size).macs
     table = dataclasses.replace(macs, stem=1.0, layers=macs.layers * 1e-3, head=macs.head * 0.0)
-    objectives = search.built_in(setup.space, section.objectives, latency=table, **size)
+    objectives = search.built_in(setup.space, section.objectives, setup.size, latency=table)
     problem = search.make_problem(5, setup.space.num_choices, objectives, section)
     setup = dataclasses.replace(setup, problem=problem)
     state = searched(setup, EARLY)
     write_result(setup, "outside", LATE[2])
-    jobs.write_report(setup, state, COMMAND, {})
+    write_report(setup, state, COMMAND, {})
     page = (setup.workdir / "report.html").read_text()
     *inside, took = [
         f"{value:.3g}\u202fms" for value in table(np.array([*EARLY, LATE[2]], np.int32))
@@ -198,23 +199,23 @@ def test_subnets_of_another_space_or_other_data_are_named_and_not_shown(
 def test_a_pick_does_not_take_the_name_of_a_training_that_was_not_finished(setup):
     folder = setup.workdir / "subnets" / "model-0" / checkpoint.DIRECTORY
     folder.mkdir(parents=True)  # killed before its first checkpoint
-    assert summary.model_name(setup, 0, np.array(EARLY[0], np.int32)) == "model-0"
+    assert model_name(setup, 0, np.array(EARLY[0], np.int32)) == "model-0"
     settings = training_settings(setup, "subnet", {"architecture": LATE[0]})
     state = TrainState(jnp.int32(2), jnp.zeros(2), None, None, None)
     with checkpoint.Writer(folder, settings, keep=1) as writer:
         writer.save(checkpoint.Progress(state))
-    assert summary.model_name(setup, 0, np.array(LATE[0], np.int32)) == "model-0"
-    other = summary.model_name(setup, 0, np.array(EARLY[0], np.int32))
+    assert model_name(setup, 0, np.array(LATE[0], np.int32)) == "model-0"
+    other = model_name(setup, 0, np.array(EARLY[0], np.int32))
     assert re.fullmatch("model-0-[0-9a-f]{6}", other)
 
 
 def test_results_are_by_name(setup):
-    assert summary.results(setup.workdir) == {}
+    assert results(setup.workdir) == {}
     for name in ("b", "a"):
         write_result(setup, name, LATE[0])
-    assert [(k, v["name"]) for k, v in summary.results(setup.workdir).items()] == [
+    assert [(k, v["name"]) for k, v in results(setup.workdir).items()] == [
         ("a", "a"),
         ("b", "b"),
     ]
     with pytest.raises(InputError, match=r"no trained subnet 'x' in .*; there are: a, b"):
-        jobs.evaluate_subnet(setup, "x")
+        evaluate_subnet(setup, "x")

@@ -5,59 +5,52 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
-from scarlet_jax import cost, devices, report, search, tensors
+from scarlet_jax import cost, devices, processes, report, search
 from scarlet_jax import space as spaces
 from scarlet_jax.differences import differences
-from scarlet_jax.files import read_signed
+from scarlet_jax.progress import say
 from scarlet_jax.report.contents import Curve
-from scarlet_jax.space import Array
-from scarlet_jax.train import checkpoint
-from scarlet_jax.workspace import Setup, data_settings, network_size
-
-RESULT = "result.json"  # in a subnet's folder
-Result = dict[str, Any]  # what `jobs.train_subnet` returns
-
-
-def results(workdir: Path) -> dict[str, Result]:
-    """The result of every trained subnet by its name, in the order of the names."""
-    found = {p.parent.name: read_signed(p) for p in sorted(workdir.glob(f"subnets/*/{RESULT}"))}
-    return {name: result for name, result in found.items() if result is not None}
+from scarlet_jax.run import training
+from scarlet_jax.run.images import share_unreadable
+from scarlet_jax.run.one_writer import one_writer
+from scarlet_jax.run.setup import Setup, data_settings
+from scarlet_jax.run.subnet import Result, model_name, results
 
 
-def _curve(directory: Path) -> Curve:
-    return list(_record(directory).get("metrics", []))
+@one_writer
+def write_report(
+    setup: Setup,
+    state: search.State,
+    command: str,
+    seconds: Mapping[str, float],
+    retrain: str = "python -m launch.train_subnet",
+) -> Path:
+    """Writes `report.html` of what the work directory holds. Returns its path.
 
-
-def _record(directory: Path) -> Mapping[str, Any]:
-    return checkpoint.latest_record(directory / checkpoint.DIRECTORY)
-
-
-def model_name(setup: Setup, number: int, architecture: Array) -> str:
-    """What pick NUMBER is called: as it was trained by the main job, or `model-NUMBER`.
-
-    With a mark of its own where the pick of another search is so called.
+    Args:
+      setup: of the work directory.
+      state: the search.
+      command: what was run.
+      seconds: what each job of it took.
+      retrain: what trains a subnet in this work directory, but for `--arch` and `--name`.
     """
-    name, path = f"model-{number}", architecture.tolist()
-    own = sorted(setup.workdir.glob("subnets/model-*"))
-    done = results(setup.workdir)
-    # Of a training that has not come to its first checkpoint, nothing is there.
-    begun = {p.name: (done.get(p.name) or _record(p).get("settings", {})) for p in own}
-    taken = {n: known["architecture"] for n, known in begun.items() if "architecture" in known}
-    for known in (name, *taken):
-        if taken.get(known) == path:
-            return known
-    return f"{name}-{tensors.fingerprint(architecture)[:6]}" if name in taken else name
+    path = setup.workdir / "report.html"
+    share_unreadable(setup)
+    if processes.is_first():
+        contents = make_report(setup, state, command, seconds, retrain)
+        report.write_report(contents, path)
+    say(f"report: {path}")
+    return path
 
 
 def make_report(
     setup: Setup, state: search.State, command: str, seconds: Mapping[str, float], retrain: str
 ) -> report.Report:
-    """The report of a work directory; see `jobs.write_report` for the arguments."""
+    """The report of a work directory; see `write_report` for the arguments."""
     reproduction = {
         "command": command,
         "seed": str(setup.config.seed),
@@ -105,14 +98,14 @@ def _models(setup: Setup, state: search.State, trained: Mapping[str, Result]) ->
         if pick not in done
     }
 
-    def place(model: report.Model) -> tuple[int, str]:
+    def order(model: report.Model) -> tuple[int, str]:
         return picks.index(model.architecture) if model.is_picked else len(picks), model.name
 
     models = [
         _model(setup, state, name, result, result["architecture"] in picks)
         for name, result in {**trained, **todo}.items()
     ]
-    return sorted(models, key=place)
+    return sorted(models, key=order)
 
 
 def _model(
@@ -123,10 +116,10 @@ def _model(
     Of one that is not trained, the result has the architecture alone.
     """
     path = np.array(result["architecture"], np.int32)
-    places = np.flatnonzero((state.architectures == path).all(axis=1))
-    index = int(places[0]) if len(places) else None
+    found = np.flatnonzero((state.architectures == path).all(axis=1))
+    index = int(found[0]) if len(found) else None
     row = setup.problem.computed_values(path[None])[0] if index is None else state.values[index]
-    counts = cost.costs(setup.space, path, **network_size(setup.config, setup.num_classes))
+    counts = cost.costs(setup.space, path, setup.size)
     macs, params = counts.tolist()  # of skips that are identities; training may have had others
     return report.Model(
         name=name,
@@ -165,3 +158,7 @@ def _searched(problem: search.Problem, state: search.State) -> report.Search:
         front=front[np.argsort(columns[across.name][front], kind="stable")],
         hypervolume=search.hypervolume_curve(problem, state),
     )
+
+
+def _curve(directory: Path) -> Curve:
+    return list(training.latest_record(directory).get("metrics", []))

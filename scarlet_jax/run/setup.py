@@ -1,4 +1,4 @@
-"""A work directory, its configuration, and what is built from both before any long work."""
+"""A checked configuration, and what is built from it before any long work."""
 
 import os
 from collections.abc import Mapping
@@ -10,10 +10,11 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from scarlet_jax import data, devices, latency, models, processes, search, settings
+from scarlet_jax import data, devices, latency, models, search, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import local_path, replace_text
+from scarlet_jax.files import local_path
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
 
 # Settings that do not change the result, so a run may go on with others.
@@ -30,14 +31,11 @@ class Setup:
     config: ConfigDict
     workdir: Path
     space: Space
+    size: NetworkSize
     splits: data.Splits
     mesh: Mesh
     problem: search.Problem
     unreadable: data.Unreadable
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.splits.class_names)
 
 
 def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
@@ -60,13 +58,15 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
             f"data.validation is {config.data.validation}, which holds out no image; a search "
             "needs some: allowed is a share above 0 and under 1"
         )
+    size = NetworkSize(config.data.image_size, len(splits.class_names), config.data.channels)
     return Setup(
         config=config,
         workdir=local_path(workdir),
         space=space,
+        size=size,
         splits=splits,
         mesh=devices.make_mesh(),
-        problem=make_problem(config, space, len(splits.class_names)),
+        problem=make_problem(config, space, size),
         unreadable=data.Unreadable(),
     )
 
@@ -76,18 +76,17 @@ def make_space(config: ConfigDict) -> Space:
     return spaces.make_space(**config.space.to_dict())
 
 
-def make_problem(config: ConfigDict, space: Space, num_classes: int) -> search.Problem:
+def make_problem(config: ConfigDict, space: Space, size: NetworkSize) -> search.Problem:
     """The search problem of a configuration.
 
     Raises:
       InputError: for a setting that is not allowed, bounds that leave nothing to search, or a
         latency table that does not fit.
     """
-    section, network = config.search, network_size(config, num_classes)
-    table = None
+    section, table = config.search, None
     if section.latency_table:
-        table = latency.load(section.latency_table, space, device=section.latency_device, **network)
-    objectives = search.built_in(space, section.objectives, latency=table, **network)
+        table = latency.load(section.latency_table, space, size, device=section.latency_device)
+    objectives = search.built_in(space, section.objectives, size, latency=table)
     problem = search.make_problem(space.depth, space.num_choices, objectives, section)
     search.ask(problem, search.init(problem, config.seed))  # bounds that nothing satisfies together
     return problem
@@ -101,30 +100,15 @@ def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -
         "space": config.space.to_dict(),
         "model": config.model.to_dict(),
         "data": data_settings(setup),
-        section: without_operational(config[section]),
+        section: _without_operational(config[section]),
         **identity,
     }
 
 
 def data_settings(setup: Setup) -> dict[str, Any]:
     """What results depend on of the data: how it is read, and which images and classes it has."""
-    return without_operational(setup.config.data) | {"images": setup.splits.identity}
+    return _without_operational(setup.config.data) | {"images": setup.splits.identity}
 
 
-def without_operational(section: ConfigDict) -> dict[str, Any]:
+def _without_operational(section: ConfigDict) -> dict[str, Any]:
     return {name: value for name, value in section.to_dict().items() if name not in OPERATIONAL}
-
-
-def write(path: Path, text: str) -> None:
-    """Replaces a text file in one step; the first process does."""
-    if processes.is_first():
-        replace_text(path, text + "\n")
-
-
-def network_size(config: ConfigDict, num_classes: int) -> dict[str, int]:
-    """What costs depend on beside the space."""
-    return {
-        "image_size": config.data.image_size,
-        "num_classes": num_classes,
-        "channels": config.data.channels,
-    }

@@ -1,0 +1,109 @@
+"""The search of a work directory."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scarlet_jax import interrupts, processes, search, tensors
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+from scarlet_jax.files import replace_text
+from scarlet_jax.nn import functional
+from scarlet_jax.progress import Progress, say
+from scarlet_jax.run.one_writer import one_writer
+from scarlet_jax.run.setup import Setup, data_settings
+from scarlet_jax.run.supernet import path_scorer
+from scarlet_jax.space import Array
+
+
+@one_writer
+def search_supernet(
+    setup: Setup, network: functional.Network, source: Path | None = None
+) -> search.State:
+    """Searches with the supernet's weights and writes `front.json`.
+
+    What has been scored with the same weights, data and settings is not scored again, whichever
+    search asked for it: scores are kept beside the supernet, in the work directory `source`, or
+    the setup's own.
+    """
+    section, problem = setup.config.search, setup.problem
+    context = {
+        "supernet": tensors.fingerprint((network.params, network.stats)),
+        "space": setup.config.space.to_dict(),
+        "data": data_settings(setup),
+        "dtype": setup.config.model.dtype,
+        "seed": setup.config.seed,  # of the held-out images
+        "statistics": section.statistics,
+        "calibration_batches": section.calibration_batches,
+        "batch_size": section.batch_size,
+    }
+    save = processes.is_first()
+    score = path_scorer(setup, network)
+
+    def score_or_stop(architectures: Array) -> NDArray[np.float64]:
+        if processes.must_stop():
+            interrupts.stop(
+                "stopped in the search, whose scores are kept; the same command goes on from there"
+            )
+        return score(architectures)
+
+    evaluate = search.remember(
+        score_or_stop,
+        (source or setup.workdir) / "evaluations",
+        context,
+        chunk=section.chunk,
+        save=save,
+        agree=lambda value: processes.gather(value)[0],
+    )
+    with (
+        interrupts.deferred(),
+        Progress("search", section.generations + 1, "generation") as progress,
+    ):
+        state = search.run(
+            problem,
+            evaluate,
+            seed=setup.config.seed,
+            directory=setup.workdir / "search",
+            context=context,
+            save=save,
+            on_generation=lambda state: progress.update(
+                state.generation, _search_detail(problem, state)
+            ),
+        )
+    front = search.front(problem, state)
+    for model in front["front"]:
+        model["blocks"] = spaces.to_names(setup.space, model["architecture"])
+    path = setup.workdir / "front.json"
+    if save:
+        replace_text(path, json.dumps({"space": setup.space.name, **front}, indent=1) + "\n")
+    search.say_picks(problem, state)
+    say(
+        f"search: {state.evaluations} evaluated, hypervolume {front['hypervolume']:.4f}, "
+        f"{len(front['front'])} on the front, in {path}"
+    )
+    return state
+
+
+def check_searched(setup: Setup) -> None:
+    """Raises `InputError` if the work directory holds no search to go on with."""
+    path = setup.workdir / "search" / search.FILE_NAME
+    if not path.exists():
+        raise InputError(f"there is no search to resume: {path} does not exist")
+
+
+def _search_detail(problem: search.Problem, state: search.State) -> str:
+    """Of the new architectures proposed, feasible are those that satisfied every constraint."""
+    feasible = problem.feasible(state.values)
+    details = [
+        f"{state.evaluations} evaluated",
+        f"{feasible.sum() / max(state.proposed, 1):.0%} feasible",
+        f"hypervolume {search.hypervolume(problem, state):.3f}",
+    ]
+    for column in problem.evaluated:
+        objective, scores = problem.objectives[column], state.values[feasible, column]
+        if len(scores) and objective.goal != "none":
+            best = scores.max() if objective.goal == "max" else scores.min()
+            details.append(f"best {objective.name} {best:.3f}")
+    return ", ".join(details)

@@ -1,0 +1,103 @@
+"""What training a supernet and training a subnet share: batches, checkpoints, trained weights."""
+
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from scarlet_jax import data, devices
+from scarlet_jax.errors import InputError
+from scarlet_jax.nn import functional
+from scarlet_jax.run.images import examine
+from scarlet_jax.run.setup import Setup, training_settings
+from scarlet_jax.train import checkpoint, loop
+from scarlet_jax.train import step as steps
+
+
+def train(
+    setup: Setup,
+    network: functional.Network,
+    task: steps.Task,
+    section: str,
+    label: str,
+    directory: Path,
+    identity: Mapping[str, Any],
+    evaluate: Callable[[steps.TrainState], Mapping[str, float]],
+) -> steps.TrainState:
+    """Trains by a section of the configuration, or goes on; see `loop.train`.
+
+    Args:
+      setup: of the work directory.
+      network: with the weights to start from.
+      task: what a step minimises.
+      section: "supernet" or "subnet".
+      label: for the progress display.
+      directory: of its checkpoints and metrics.
+      identity: what the weights depend on beside the setup.
+      evaluate: scores a state on held-out images.
+    """
+    config, training = setup.config, setup.config[section]
+
+    def batches(start: int) -> Generator[data.Batch, None, None]:
+        examine(setup)
+        return data.train_batches(
+            setup.splits.train,
+            config.data,
+            batch_size=training.batch_size,
+            seed=config.seed,
+            start_step=start,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            unreadable=setup.unreadable,
+        )
+
+    return loop.train(
+        steps.make_train_step(task, training, config.data, setup.mesh, config.seed),
+        devices.replicate(setup.mesh, steps.init_state(network, training)),
+        batches,
+        training=training,
+        mesh=setup.mesh,
+        directory=directory,
+        settings=training_settings(setup, section, identity),
+        label=label,
+        evaluate=evaluate,
+    )
+
+
+def load(
+    setup: Setup,
+    network: functional.Network,
+    section: str,
+    directory: Path,
+    identity: Mapping[str, Any],
+) -> steps.TrainState:
+    """The state that `train` of the same arguments has ended with.
+
+    Raises:
+      InputError: if there is no checkpoint, its training is not finished, or its settings differ.
+    """
+    training = setup.config[section]
+    state = devices.replicate(setup.mesh, steps.init_state(network, training))
+    settings = training_settings(setup, section, identity)
+    saved = checkpoint.restore(directory / checkpoint.DIRECTORY, settings, state)
+    if saved is None:
+        raise InputError(
+            f"there is no checkpoint in {directory}; train one by python -m launch.train_{section}"
+        )
+    if (done := int(saved.state.step)) < training.steps:
+        raise InputError(
+            f"{directory} has trained {done} of {training.steps} steps; "
+            f"finish it with python -m launch.train_{section}"
+        )
+    return saved.state
+
+
+def trained_network(network: functional.Network, state: steps.TrainState) -> functional.Network:
+    """The network with a state's weights to evaluate with, as plain arrays."""
+    return functional.Network(network.graphdef, *devices.local(steps.inference_arrays(state)))
+
+
+def latest_record(directory: Path) -> Mapping[str, Any]:
+    """The record of the last checkpoint in a training's directory; empty if there is none."""
+    return checkpoint.latest_record(directory / checkpoint.DIRECTORY)
