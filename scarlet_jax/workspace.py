@@ -15,6 +15,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import local_path, replace_text
 from scarlet_jax.space import Space
+from scarlet_jax.train import optimizer
 
 # Settings that do not change the result, so a run may go on with others.
 OPERATIONAL = {
@@ -51,6 +52,7 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
     models.check_image_size(space, config.data.image_size)
     for name, section in (("supernet", config.supernet), ("subnet", config.subnet)):
         devices.check_batch_size(f"{name}.batch_size", section.batch_size)
+        optimizer.check(section, name, padded=name == "supernet")
     own = config.supernet.batch_size, config.subnet.batch_size
     part = max(*own, config.search.batch_size * jax.process_count()) // jax.process_count()
     data.check_shared_memory(config.data, part)

@@ -18,10 +18,11 @@ from scarlet_jax.devices import DATA, normalise
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.train import losses
-from scarlet_jax.train.optimizer import make_optimizer, make_schedule
+from scarlet_jax.train.optimizer import at_step, make_optimizer, make_schedule
 from scarlet_jax.train.sampler import paths_per_step, sample_paths
 
 Batch = Mapping[str, jax.Array]
+Rule = Callable[[jax.Array], optax.GradientTransformation]  # of a step, int32[]
 
 
 @struct.dataclass
@@ -91,13 +92,19 @@ def subnet_task(graphdef: Any) -> Task:
     return Task(forward, lambda key: jnp.zeros((1, 0), jnp.int32), paths=1, index=None)
 
 
-def init_state(network: functional.Network, training: ConfigDict) -> TrainState:
-    """The state before the first step."""
+def init_state(
+    network: functional.Network,
+    training: ConfigDict,
+    optimizer: optax.GradientTransformation | None = None,
+) -> TrainState:
+    """The state before the first step; `optimizer` as in `make_train_step`."""
+    if optimizer is None:
+        optimizer = make_optimizer(training, training.learning_rate)
 
     @jax.jit  # one program instead of one for each array
     def begin(params: Any, stats: Any) -> tuple[jax.Array, Any, Any]:
         ema = jax.tree.map(jnp.copy, (params, stats)) if training.ema_decay else None
-        return jnp.zeros((), jnp.int32), make_optimizer(training).init(params), ema
+        return jnp.zeros((), jnp.int32), optimizer.init(params), ema
 
     step, opt_state, ema = begin(network.params, network.stats)
     return TrainState(step, network.params, network.stats, opt_state, ema)
@@ -109,7 +116,12 @@ def inference_arrays(state: TrainState) -> tuple[Any, Any]:
 
 
 def make_train_step(
-    task: Task, training: ConfigDict, data: ConfigDict, mesh: Mesh, seed: int
+    task: Task,
+    training: ConfigDict,
+    data: ConfigDict,
+    mesh: Mesh,
+    seed: int,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Builds the compiled step.
 
@@ -122,13 +134,15 @@ def make_train_step(
       data: the data section, for mean and deviation of pixels.
       mesh: devices, with an axis `data`.
       seed: of paths and dropout; step n uses `fold_in(key(seed), n)`.
+      optimizer: in place of the section's optimizer, learning rate and weight decay (the learning
+        rate among the metrics stays the section's); gradients are clipped before it.
 
     Returns:
       `(state, batch) -> (state, metrics)`; the state's buffers are donated. The batch holds
       `image uint8[B, H, W, C]`, `label int32[B]` and `weight float32[B]`; the metrics `loss`,
       `accuracy`, `learning_rate` and `gradient_norm`, float32[].
     """
-    compute, write = make_programs(task, training, data, mesh, seed)
+    compute, write = make_programs(task, training, data, mesh, seed, optimizer)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         result, metrics = compute(state, batch)
@@ -138,16 +152,22 @@ def make_train_step(
 
 
 def make_programs(
-    task: Task, training: ConfigDict, data: ConfigDict, mesh: Mesh, seed: int
+    task: Task,
+    training: ConfigDict,
+    data: ConfigDict,
+    mesh: Mesh,
+    seed: int,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[Callable[..., Any], Callable[..., TrainState]]:
     """A step's programs, `(state, batch) -> (result, metrics)` and `(state, result) -> state`.
 
     In one, XLA would copy the stacks, which are read before they are written to.
     """
     compute: Callable[..., Any] = partial(_gradient, task, training, data, seed)
-    write: Callable[..., TrainState] = partial(_update, training)
+    rule = partial(at_step, training, optimizer)
+    write: Callable[..., TrainState] = partial(_update, training, rule)
     if task.index is not None and task.paths == 1:
-        compute = partial(_move_path, task, training, data, seed, task.index)
+        compute = partial(_move_path, task, training, data, seed, task.index, rule)
         write = partial(_write_path, training, task.index)
     replicated, spread = PartitionSpec(), PartitionSpec(DATA)
     sharded = jax.shard_map(
@@ -166,6 +186,7 @@ def _move_path(
     data: ConfigDict,
     seed: int,
     index: stacks.Index,
+    rule: Rule,
     state: TrainState,
     batch: Batch,
 ) -> tuple[Any, Any]:
@@ -175,7 +196,7 @@ def _move_path(
     params, stats, opt_state = stacks.take(index, whole, architecture)
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
     grads, metrics = _reduce(task, training, state, grads, scores)
-    updates, opt_state = make_optimizer(training).update(grads, opt_state, params)
+    updates, opt_state = rule(state.step).update(grads, opt_state, params)
     return (architecture, optax.apply_updates(params, updates), stats, opt_state), metrics
 
 
@@ -201,9 +222,9 @@ def _gradient(
     return (grads, stats), metrics
 
 
-def _update(training: ConfigDict, state: TrainState, result: Any) -> TrainState:
+def _update(training: ConfigDict, rule: Rule, state: TrainState, result: Any) -> TrainState:
     grads, stats = result
-    updates, opt_state = make_optimizer(training).update(grads, state.opt_state, state.params)
+    updates, opt_state = rule(state.step).update(grads, state.opt_state, state.params)
     return _next(training, state, optax.apply_updates(state.params, updates), stats, opt_state)
 
 
