@@ -74,10 +74,12 @@ def _rule(value: str) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is the same when written as JSON and read again, and equal to itself."""
+    """Whether a value can be an argument: JSON keeps it, it equals itself, and fits an int32."""
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
-    return value is None or (isinstance(value, bool | int | float | str) and value == value)
+    if isinstance(value, int):
+        return abs(value) <= LARGE
+    return value is None or (isinstance(value, float | str) and value == value)
 
 
 Bound = Annotated[float, AfterValidator(_number)]  # may be infinite
@@ -177,7 +179,9 @@ class Optimizer(Section):
     @classmethod
     def _check(cls, value: dict[Any, Any], info: ValidationInfo) -> dict[Any, Any]:
         if not all(map(_is_plain, value.values())):
-            raise ValueError("allowed: numbers, text, True, False, None, and lists of them")
+            raise ValueError(
+                "allowed: numbers (integers of 32 bits), text, None, and lists of them"
+            )
         name = info.data.get("name")
         if name is None:  # it is not allowed
             return value

@@ -160,7 +160,7 @@ def check(training: ConfigDict, name: str, padded: bool) -> None:
       InputError: if Optax refuses an argument, or gives what cannot be trained with.
     """
     given, schedule = training.optimizer, make_schedule(training)
-    what = f"{name}.optimizer is {given.name} with kwargs {given.kwargs.to_dict()}"
+    what = f"{name}.optimizer is {given.name} with kwargs {dict(given.kwargs)}"
     kernel = jnp.pad(jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), ((0, 1), (0, 1)))
     params = {"kernel": kernel, "bias": jnp.array([1.0, 2.0, 0.0])}
     grads = jax.tree.map(jnp.sin, params)  # of either sign, and zero in the padding
