@@ -180,6 +180,14 @@ class TestByHand:
         sign = 0.9 * 0.1 / (1 - 0.9**2) + 1  # times the gradient's: Nesterov's, corrected
         np.testing.assert_allclose(updates["bias"], [-0.1 * sign, 0.1 * sign], rtol=1e-4)
 
+    def test_muon_scales_by_the_shape_with_the_padding(self):
+        rule = optimizer.make_optimizer(section("muon", weight_decay=0.0), 0.1)
+        narrow = {"kernel": draw(0, 3, 5)}
+        padded = {"kernel": np.pad(narrow["kernel"], ((0, 1), (0, 4)))}
+        (alone, _), (update, _) = (rule.update(g, rule.init(g), g) for g in (narrow, padded))
+        ratio = np.sqrt((9 / 4) / (5 / 3))
+        np.testing.assert_allclose(update["kernel"][:3, :5], ratio * alone["kernel"], rtol=1e-4)
+
 
 class TestDecay:
     PARAMS = {  # noqa: RUF012

@@ -111,9 +111,10 @@ def per_block(optimizer: optax.GradientTransformation, axes: int) -> optax.Gradi
     a stand-alone network, are updated as a whole.
 
     A block narrower than its arrays is padded with zeros, which stay zero under any rule that
-    answers a zero gradient with a zero update. A rule sees the shape with the padding: Muon scales
-    by the square root of `max(1, fan_out / fan_in)` of the padded array (`optax.contrib.muon`), and
-    Adafactor's and LARS's means and Adafactor's threshold for factoring count the zeros.
+    answers a zero gradient with a zero update (`check`). A rule sees the shape with the padding:
+    `optax.contrib.muon` scales by the square root of `max(1, fan_out / fan_in)` of the padded array
+    (norm and Newton-Schulz's products do not see zeros), and Adafactor's means, with its threshold
+    for factoring, count them.
     """
 
     def init(params: Any) -> Any:
