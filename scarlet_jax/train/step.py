@@ -134,7 +134,7 @@ def make_train_step(
       data: the data section, for mean and deviation of pixels.
       mesh: devices, with an axis `data`.
       seed: of paths and dropout; step n uses `fold_in(key(seed), n)`.
-      optimizer: in place of the section's optimizer, learning rate and weight decay (the learning
+      optimizer: instead of the section's optimizer, learning rate and weight decay (the learning
         rate among the metrics stays the section's); gradients are clipped before it.
 
     Returns:
