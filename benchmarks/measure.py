@@ -95,7 +95,7 @@ def set_up(name: str) -> Setup:
         spaces.parse(space, "scarlet-a"),
         config.data.num_classes or DEFAULT_CLASSES,
         config.data.channels,
-        config.supernet.momentum,
+        config.supernet.optimizer.kwargs.get("momentum", 0.0),
     )
 
 

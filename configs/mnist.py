@@ -37,7 +37,8 @@ def get_config() -> ConfigDict:
         training.log_every = 10
         training.eval_every = 100
         training.checkpoint_every = 100
-    config.supernet.optimizer = "rmsprop"
+    config.supernet.optimizer.name = "rmsprop"
+    config.supernet.optimizer.kwargs = {"decay": 0.9, "eps": 1e-3, "momentum": 0.9}
     config.supernet.learning_rate = 0.005
     config.supernet.steps = 500
     config.supernet.warmup_steps = 50

@@ -12,11 +12,19 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import ml_collections
 import pydantic
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import local_path
 from scarlet_jax.space import SCARLET_STRIDES, SCARLET_WIDTHS
+from scarlet_jax.train import rules
 
 LARGE = 2**31 - 1  # steps and images are counted by int32
 SHOWN = 80  # characters of a value in a message
@@ -57,6 +65,21 @@ def _path(value: str) -> str:
         return os.fspath(local_path(value)) if value else value
     except InputError as error:
         raise ValueError(str(error)) from error
+
+
+def _rule(value: str) -> str:
+    if reason := rules.refuse_name(value):
+        raise ValueError(reason)
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be an argument: JSON keeps it, it equals itself, and fits an int32."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, int):
+        return abs(value) <= LARGE
+    return value is None or (isinstance(value, float | str) and value == value)
 
 
 Bound = Annotated[float, AfterValidator(_number)]  # may be infinite
@@ -154,22 +177,50 @@ class Data(Section):
         return self
 
 
+class Optimizer(Section):
+    """A function of Optax, and what it takes besides learning rate and weight decay; ours."""
+
+    # A function of optax or optax.contrib: sgd, rmsprop, adamw, lion, lamb, muon, ...
+    name: Annotated[str, AfterValidator(_rule)] = "sgd"
+    # By the names of its parameters: {"b1": 0.9, "b2": 0.99}; the others have Optax's defaults.
+    # From a command line as a whole: --config.supernet.optimizer.kwargs="{'b1': 0.8}", or what is
+    # there already: ....kwargs.momentum=0.95. This default is sgd's: under another name it is
+    # dropped if left as it is and not a parameter there (adamw), and holds if it is one (rmsprop).
+    kwargs: Annotated[dict[Any, Any], Field(validate_default=True)] = {"momentum": 0.9}
+
+    @field_validator("kwargs")
+    @classmethod
+    def _check(cls, value: dict[Any, Any], info: ValidationInfo) -> dict[Any, Any]:
+        if not all(map(_is_plain, value.values())):
+            raise ValueError(
+                "allowed: numbers (integers of 32 bits), text, None, and lists of them"
+            )
+        name = info.data.get("name")
+        if name is None:  # it is not allowed
+            return value
+        reason = rules.refuse_arguments(name, value)
+        if reason and value == cls.model_fields["kwargs"].default:
+            return {}
+        if reason:
+            raise ValueError(reason)
+        return value
+
+
 class Training(Section):
     """What the supernet's and the subnets' training share; all of it ours."""
 
     steps: Positive = 50_000
     batch_size: Images = 1024  # over all devices
-    optimizer: Literal["sgd", "rmsprop"] = "sgd"  # both with momentum
+    optimizer: Optimizer = Optimizer()
     learning_rate: Rate = 0.4  # at its peak
-    momentum: Fraction = 0.9
-    rmsprop_decay: Fraction = 0.9
-    rmsprop_epsilon: Annotated[float, Field(ge=1e-30, le=1e30)] = 1e-3
     schedule: Literal["cosine", "step"] = "cosine"
     warmup_steps: Natural = 2500  # linear, from 0
     step_factor: Share = 0.1  # for "step": the learning rate is multiplied by it ...
     # ... at these shares of the steps.
     step_milestones: Annotated[tuple[Share, ...], Field(strict=False)] = (0.5, 0.75)
-    weight_decay: Rate = 4e-5  # on convolution and dense kernels only
+    # On convolution and dense kernels only: decoupled where the optimizer has that (adamw, lion,
+    # muon, ...), else added to the gradient (sgd, rmsprop, adam): see train/optimizer.py.
+    weight_decay: Rate = 4e-5
     label_smoothing: Fraction = 0.1
     clip_norm: Rate = 0.0  # of the whole gradient; 0 does not clip
     ema_decay: Fraction = 0.0  # of weights and statistics for evaluation; 0 keeps none

@@ -3,12 +3,16 @@
 import functools
 import importlib
 import math
+import sys
 from pathlib import Path
 
+import optax
 import pytest
 import small
+from absl import flags
 from hypothesis import given
 from hypothesis import strategies as st
+from ml_collections import config_flags
 
 from configs import base
 from scarlet_jax import settings
@@ -65,7 +69,26 @@ def test_every_configuration_is_allowed(preset):
         ("data.workers", 10**9, "data.workers is 1000000000; allowed: integers from 0 to 1,024"),
         ("supernet.steps", 0, "supernet.steps is 0; allowed: integers from 1"),
         ("supernet.eval_paths", 0, "supernet.eval_paths is 0"),
-        ("supernet.optimizer", "adam", "supernet.optimizer is 'adam'; allowed: sgd, rmsprop"),
+        ("supernet.optimizer", "adam", "supernet.optimizer is 'adam'; allowed: a section"),
+        (
+            "supernet.optimizer.name",
+            "a",
+            "optimizer.name is 'a'; allowed, of Optax: .* lion, .*muon",
+        ),
+        ("subnet.optimizer.name", "momo", r"subnet.optimizer.name is 'momo'; .*\('?.*'value'\); "),
+        ("supernet.optimizer.kwargs", 3, "supernet.optimizer.kwargs is 3"),
+        (
+            "supernet.optimizer.kwargs",
+            {"beta": 1.0},
+            "kwargs is {'beta': 1.0}; sgd does not take 'beta'; allowed: momentum, nesterov, acc",
+        ),
+        (
+            "subnet.optimizer",
+            {"name": "lion", "kwargs": {"weight_decay": 0.1}},
+            "subnet.optimizer.kwargs is {.*}; lion has other settings for 'weight_decay'; .*: b1,",
+        ),
+        ("supernet.optimizer.kwargs.momentum", math.nan, "kwargs is {'momentum': nan}; .*numbers"),
+        ("supernet.optimizer.kwargs", {"momentum": 2**70}, r"kwargs is .*\(integers of 32 bits\)"),
         ("supernet.shared_gradient", "max", "shared_gradient is 'max'; allowed: mean, sum"),
         ("supernet.warmup_steps", 50_000, "supernet.warmup_steps is 50000; .* steps=50000"),
         ("supernet.step_milestones", (2.0,), r"supernet.step_milestones\[0\] is 2.0"),
@@ -112,6 +135,56 @@ def test_lists_do_for_tuples_and_integers_for_numbers():
     checked = settings.check(config)
     assert checked.space.kernels == (3, 5)
     assert checked.supernet.learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [("sgd", {"momentum": 0.9}), ("rmsprop", {"momentum": 0.9}), ("adamw", {}), ("lion", {})],
+)
+def test_the_default_momentum_holds_where_an_optimizer_takes_one(name, kwargs):
+    config = change(base.get_config(), "supernet.optimizer.name", name)
+    assert settings.check(config).supernet.optimizer.kwargs.to_dict() == kwargs
+
+
+def test_what_is_not_the_default_is_not_dropped():
+    config = change(base.get_config(), "supernet.optimizer.name", "adamw")
+    with pytest.raises(InputError, match="adamw does not take 'momentum'"):
+        settings.check(change(config, "supernet.optimizer.kwargs.momentum", 0.8))
+
+
+def test_arguments_without_a_default_are_asked_for(monkeypatch):
+    def halved(learning_rate, share, offset=0.0):
+        return optax.sgd(learning_rate * share + offset)
+
+    monkeypatch.setattr(optax, "halved", halved, raising=False)
+    config = change(base.get_config(), "supernet.optimizer.name", "halved")
+    with pytest.raises(InputError, match="halved needs share; allowed: share, offset"):
+        settings.check(change(config, "supernet.optimizer.kwargs", {"offset": 1.0}))
+    settings.check(change(config, "supernet.optimizer.kwargs", {"share": 0.5}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["name=adamw"], ("adamw", {})),
+        (["kwargs.momentum=0.8"], ("sgd", {"momentum": 0.8})),
+        (["name=lion", "kwargs={'b1': 0.8}"], ("lion", {"b1": 0.8})),
+        (["kwargs={}"], ("sgd", {})),
+        (
+            ["kwargs={'momentum': 0.8, 'nesterov': True}"],
+            ("sgd", {"momentum": 0.8, "nesterov": True}),
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the load_module")  # ml_collections'
+def test_optimizers_from_a_command_line(monkeypatch, arguments, expected):
+    given = [f"--config.supernet.optimizer.{argument}" for argument in arguments]
+    monkeypatch.setattr(sys, "argv", ["train", f"--config={ROOT / 'configs/base.py'}", *given])
+    flag_values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=flag_values)
+    flag_values(sys.argv)
+    optimizer = settings.check(flag_values.config).supernet.optimizer
+    assert (optimizer.name, optimizer.kwargs.to_dict()) == expected
 
 
 def test_a_section_alone_has_defaults():

@@ -83,7 +83,8 @@ def test_training_steps_are_those_of_pytorch():
 
     config = base.get_config()
     training = config.subnet
-    training.update(optimizer="sgd", momentum=0.9, weight_decay=0.01, label_smoothing=0.1)
+    training.update(weight_decay=0.01, label_smoothing=0.1)
+    assert training.optimizer.to_dict() == {"name": "sgd", "kwargs": {"momentum": 0.9}}
     training.update(steps=10, warmup_steps=0, schedule="cosine", learning_rate=0.02, ema_decay=0.0)
     state = random_state(SHALLOW, 5, seed=0)
 

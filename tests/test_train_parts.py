@@ -1,4 +1,4 @@
-"""Samplers, losses, schedules, metrics files and progress: what needs no network."""
+"""Samplers, losses, metrics files and progress: what needs no network."""
 
 import io
 import json
@@ -8,21 +8,14 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import base
 from scarlet_jax import progress
 from scarlet_jax.errors import InputError
 from scarlet_jax.space import S1, S2
-from scarlet_jax.train import loop, losses, metrics, optimizer, sampler
-
-
-@pytest.fixture
-def training():
-    return base.get_config().unlock().supernet
+from scarlet_jax.train import loop, losses, metrics, sampler
 
 
 @given(st.integers(0, 2**31 - 1))
@@ -61,47 +54,6 @@ def test_cross_entropy_by_hand():
     loss = losses.cross_entropy(jnp.asarray(logits), jnp.array([2]), 0.1)
     np.testing.assert_allclose(loss, [-(target * log_probabilities).sum()], rtol=1e-6)
     np.testing.assert_array_equal(losses.correct(jnp.asarray(logits), jnp.array([0])), [1.0])
-
-
-def test_cosine_schedule_by_hand(training):
-    training.update({"steps": 110, "warmup_steps": 10, "learning_rate": 2.0})
-    schedule = optimizer.make_schedule(training)
-    assert [float(schedule(n)) for n in (0, 5, 10, 110)] == pytest.approx([0, 1, 2, 0], abs=1e-6)
-    assert float(schedule(60)) == pytest.approx(1.0)
-
-
-def test_step_schedule_by_hand(training):
-    training.update({"steps": 100, "warmup_steps": 10, "schedule": "step", "learning_rate": 1.0})
-    schedule = optimizer.make_schedule(training)
-    values = [float(schedule(n)) for n in (5, 49, 51, 74, 76)]
-    assert values == pytest.approx([0.5, 1, 0.1, 0.1, 0.01])
-
-
-def test_sgd_with_decay_and_momentum_by_hand(training):
-    training.update(
-        {"steps": 10, "warmup_steps": 0, "learning_rate": 0.5, "weight_decay": 0.1, "momentum": 0.9}
-    )
-    tree = {"kernel": jnp.array([1.0]), "bias": jnp.array([1.0])}
-    rule = optimizer.make_optimizer(training)
-    state = rule.init(tree)
-    gradient = {"kernel": jnp.array([2.0]), "bias": jnp.array([2.0])}
-    updates, state = rule.update(gradient, state, tree)
-    assert float(updates["kernel"][0]) == pytest.approx(-0.5 * 2.1)
-    assert float(updates["bias"][0]) == pytest.approx(-0.5 * 2.0)
-    updates, _ = rule.update(gradient, state, tree)
-    rate = float(optimizer.make_schedule(training)(1))
-    assert float(updates["kernel"][0]) == pytest.approx(-rate * (0.9 * 2.1 + 2.1))
-
-
-def test_gradient_clipping_and_rmsprop(training):
-    training.update({"warmup_steps": 0, "optimizer": "rmsprop", "clip_norm": 1.0})
-    training.update({"momentum": 0.0, "weight_decay": 0.0, "learning_rate": 0.1})
-    rule = optimizer.make_optimizer(training)
-    tree = {"kernel": jnp.array([3.0, 4.0])}
-    updates, _ = rule.update(tree, rule.init(tree), tree)
-    clipped = np.array([0.6, 0.8])
-    expected = -0.1 * clipped / np.sqrt(0.1 * clipped**2 + 1e-3)
-    np.testing.assert_allclose(updates["kernel"], expected, rtol=1e-4)
 
 
 def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
@@ -150,12 +102,3 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch):
         bar.update(4, "front of 7")
     assert "search: 100%" in terminal.getvalue()
     assert "4/4" in terminal.getvalue()
-
-
-def test_only_kernels_decay():
-    tree = {"a": {"kernel": 1.0, "bias": 1.0}, "bn": {"scale": 1.0}}
-    assert optimizer.is_kernel(tree) == {
-        "a": {"kernel": True, "bias": False},
-        "bn": {"scale": False},
-    }
-    assert optax.tree_utils.tree_sum(optimizer.is_kernel(tree)) == 1

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import Mesh
 from small import config
@@ -183,6 +184,21 @@ def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, 
     params, _ = steps.inference_arrays(one)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, one.params)
     assert max(jax.tree.leaves(moved)) > 0
+
+
+def test_an_optimizer_from_python_stands_for_the_named_one(settings, batch):
+    """Here the gradient itself: its norm is how far the weights move, once it is clipped."""
+    network = subnet.create(make_space(settings), [0, 1], num_classes=2, channels=1)
+    training = settings.subnet.copy_and_resolve_references().unlock()
+    training.clip_norm = 0.125
+    task, mesh, given = steps.subnet_task(network.graphdef), meshes()[0], optax.scale(-1.0)
+    state = steps.init_state(network, training, given)
+    step = steps.make_train_step(task, training, settings.data, mesh, seed=3, optimizer=given)
+    after, metrics = step(devices.replicate(mesh, copy(state)), devices.shard(mesh, batch))
+    moved = jax.tree.map(jnp.subtract, after.params, state.params)
+    assert float(metrics["gradient_norm"]) > 0.125
+    assert float(optax.tree.norm(moved)) == pytest.approx(0.125, rel=1e-4)
+    assert jax.tree.structure(after.opt_state) == jax.tree.structure(given.init(state.params))
 
 
 def test_batches_that_devices_cannot_share():

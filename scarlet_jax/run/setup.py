@@ -16,11 +16,12 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.files import local_path
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
+from scarlet_jax.train import optimizer
 
 # Settings that do not change the result, so a run may go on with others.
 OPERATIONAL = {
     *("log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "eval_paths"),
-    *("path", "threads", "workers"),
+    *("path", "threads", "workers", "selection"),
 }
 
 
@@ -49,6 +50,7 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
     models.check_image_size(space, config.data.image_size)
     for name, section in (("supernet", config.supernet), ("subnet", config.subnet)):
         devices.check_batch_size(f"{name}.batch_size", section.batch_size)
+        optimizer.check(section, name, padded=name == "supernet")
     own = config.supernet.batch_size, config.subnet.batch_size
     part = max(*own, config.search.batch_size * jax.process_count()) // jax.process_count()
     data.check_shared_memory(config.data, part)
@@ -98,7 +100,7 @@ def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -
     return {
         "seed": config.seed,
         "space": config.space.to_dict(),
-        "model": config.model.to_dict(),
+        "model": without_operational(config.model),
         "data": data_settings(setup),
         section: _without_operational(config[section]),
         **identity,

@@ -16,12 +16,14 @@ from ml_collections import ConfigDict
 from scarlet_jax import supernet
 from scarlet_jax.devices import DATA, normalise
 from scarlet_jax.nn import functional
+from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.train import losses
-from scarlet_jax.train.optimizer import make_optimizer, make_schedule
+from scarlet_jax.train.optimizer import at_step, make_optimizer, make_schedule, per_block
 from scarlet_jax.train.sampler import paths_per_step, sample_paths
 
 Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
 
 
 @struct.dataclass
@@ -31,15 +33,15 @@ class TrainState:
     Attributes:
       step: `int32[]`, updates done.
       params, stats: of the network.
-      opt_state: optax's.
+      opt_state: optax's, see `optimizer.per_block`.
       ema: moving averages of `(params, stats)`, or None.
     """
 
     step: jax.Array
-    params: Any
-    stats: Any
+    params: Params
+    stats: Stats
     opt_state: Any
-    ema: Any
+    ema: tuple[Params, Stats] | None
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,31 @@ class Task:
     Attributes:
       forward: `(params, stats, images, path, batch, dropout_keys) -> (logits, stats)`, on the
         arrays of a path.
-      sample: `key -> int32[Q, L]`, the paths of a step.
+      sample: `(key, step) -> int32[Q, L]`, the paths of a step.
       paths: Q.
       plan: of a supernet; None for a network that is one path.
       shared_scale: factor on the gradients of stem and head, which all paths share.
     """
 
-    forward: Callable[..., tuple[jax.Array, Any]]
-    sample: Callable[[jax.Array], jax.Array]
+    forward: Callable[..., tuple[jax.Array, Stats]]
+    sample: Callable[[jax.Array, jax.Array], jax.Array]
     paths: int
     plan: supernet.Plan | None
     shared_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a step depends on beside its task: sections of the configuration, the seed of paths and
+    dropout, and an optimizer in place of the section's."""
+
+    training: ConfigDict
+    data: ConfigDict
+    seed: int
+    optimizer: optax.GradientTransformation | None = None
+
+    def rule(self, step: jax.Array, axes: int) -> optax.GradientTransformation:
+        return at_step(self.training, self.optimizer, step, axes)
 
 
 def supernet_task(plan: supernet.Plan, training: ConfigDict) -> Task:
@@ -67,50 +83,68 @@ def supernet_task(plan: supernet.Plan, training: ConfigDict) -> Task:
     paths = paths_per_step(training.sampler, plan.space)
 
     def forward(
-        params: Any, stats: Any, images: jax.Array, architecture: jax.Array, batch: Any, _: Any
-    ) -> Any:
+        params: Params,
+        stats: Stats,
+        images: jax.Array,
+        architecture: jax.Array,
+        batch: BatchStatistics,
+        _: jax.Array,
+    ) -> tuple[jax.Array, Stats]:
         return supernet.run(plan, params, stats, images, architecture, batch)
 
-    return Task(
-        forward,
-        partial(sample_paths, training.sampler, plan.space),
-        paths,
-        plan,
-        1.0 / paths if training.shared_gradient == "mean" else 1.0,
-    )
+    sample = partial(sample_paths, training.sampler, plan.space)
+    scale = 1.0 / paths if training.shared_gradient == "mean" else 1.0
+    return Task(forward, sample, paths, plan, scale)
 
 
 def subnet_task(graphdef: Any) -> Task:
     """Trains one stand-alone network, with dropout."""
 
     def forward(
-        params: Any, stats: Any, images: jax.Array, _: Any, batch: Any, dropout_keys: Any
-    ) -> Any:
+        params: Params,
+        stats: Stats,
+        images: jax.Array,
+        _: jax.Array,
+        batch: BatchStatistics,
+        dropout_keys: jax.Array,
+    ) -> tuple[jax.Array, Stats]:
         return functional.apply(graphdef, params, stats, images, batch, dropout_keys)
 
-    return Task(forward, lambda key: jnp.zeros((1, 0), jnp.int32), paths=1, plan=None)
+    return Task(forward, lambda key, step: jnp.zeros((1, 0), jnp.int32), paths=1, plan=None)
 
 
-def init_state(network: functional.Network, training: ConfigDict) -> TrainState:
-    """The state before the first step."""
+def init_state(
+    network: functional.Network,
+    training: ConfigDict,
+    optimizer: optax.GradientTransformation | None = None,
+) -> TrainState:
+    """The state before the first step; `optimizer` as in `make_train_step`."""
+    if optimizer is None:
+        optimizer = make_optimizer(training, training.learning_rate)
+    whole = per_block(optimizer, axes=2)
 
     @jax.jit  # one program instead of one for each array
-    def begin(params: Any, stats: Any) -> tuple[jax.Array, Any, Any]:
+    def begin(params: Params, stats: Stats) -> tuple[jax.Array, Any, Any]:
         ema = jax.tree.map(jnp.copy, (params, stats)) if training.ema_decay else None
-        return jnp.zeros((), jnp.int32), make_optimizer(training).init(params), ema
+        return jnp.zeros((), jnp.int32), whole.init(params), ema
 
     step, opt_state, ema = begin(network.params, network.stats)
     return TrainState(step, network.params, network.stats, opt_state, ema)
 
 
-def inference_arrays(state: TrainState) -> tuple[Any, Any]:
+def inference_arrays(state: TrainState) -> tuple[Params, Stats]:
     """The parameters and statistics to evaluate with: averaged ones where there are any."""
     return (state.params, state.stats) if state.ema is None else state.ema
 
 
 def make_train_step(
-    task: Task, training: ConfigDict, data: ConfigDict, mesh: Mesh, seed: int
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    task: Task,
+    training: ConfigDict,
+    data: ConfigDict,
+    mesh: Mesh,
+    seed: int,
+    optimizer: optax.GradientTransformation | None = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Builds the compiled step.
 
     Every device runs the same paths on its part of the batch; batch norm's statistics and the
@@ -122,15 +156,18 @@ def make_train_step(
       data: the data section, for mean and deviation of pixels.
       mesh: devices, with an axis `data`.
       seed: of paths and dropout; step n uses `fold_in(key(seed), n)`.
+      optimizer: in place of the section's. It is given each block alone, and its counts are a
+        block's own: under uniform sampling, so are the steps of a schedule in it. The section's
+        `clip_norm` holds, its `weight_decay` and learning rate do not.
 
     Returns:
       `(state, batch) -> (state, metrics)`; the state's buffers are donated. The batch holds
       `image uint8[B, H, W, C]`, `label int32[B]` and `weight float32[B]`; the metrics `loss`,
       `accuracy`, `learning_rate` and `gradient_norm`, float32[].
     """
-    compute, write = make_programs(task, training, data, mesh, seed)
+    compute, write = make_programs(task, training, data, mesh, seed, optimizer)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         result, metrics = compute(state, batch)
         return write(state, result), metrics
 
@@ -138,17 +175,21 @@ def make_train_step(
 
 
 def make_programs(
-    task: Task, training: ConfigDict, data: ConfigDict, mesh: Mesh, seed: int
+    task: Task,
+    training: ConfigDict,
+    data: ConfigDict,
+    mesh: Mesh,
+    seed: int,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[Callable[..., Any], Callable[..., TrainState]]:
     """A step's programs, `(state, batch) -> (result, metrics)` and `(state, result) -> state`.
 
-    In one, XLA would copy the stacks, which are read before they are written to.
+    In one, XLA would copy the supernet's arrays, which are read before they are written to.
     """
-    compute: Callable[..., Any] = partial(_gradient, task, training, data, seed)
-    write: Callable[..., TrainState] = partial(_update, training)
-    if task.plan is not None and task.paths == 1:
-        compute = partial(_move_path, task, training, data, seed, task.plan)
-        write = partial(_write_path, training, task.plan)
+    settings = Settings(training, data, seed, optimizer)
+    of_path = task.plan is not None and task.paths == 1
+    compute = partial(_move_path if of_path else _gradient, task, settings)
+    write = partial(_write_path, task.plan, settings) if of_path else partial(_update, settings)
     replicated, spread = PartitionSpec(), PartitionSpec(DATA)
     sharded = jax.shard_map(
         compute,
@@ -161,78 +202,76 @@ def make_programs(
 
 
 def _move_path(
-    task: Task,
-    training: ConfigDict,
-    data: ConfigDict,
-    seed: int,
-    plan: supernet.Plan,
-    state: TrainState,
-    batch: Batch,
-) -> tuple[Any, Any]:
+    task: Task, settings: Settings, state: TrainState, batch: Batch
+) -> tuple[Any, Metrics]:
     """A step along one path: its arrays after it. All others, with their momentum, stay."""
-    (architecture,), gradient = _prepare(task, training, data, seed, state, batch)
-    whole = (state.params, state.stats, state.opt_state)
-    params, stats, opt_state = (supernet.gather(plan, tree, architecture) for tree in whole)
+    (architecture,), gradient = _prepare(task, settings, state, batch)
+    params, stats, opt_state = (
+        supernet.gather(task.plan, tree, architecture)
+        for tree in (state.params, state.stats, state.opt_state)
+    )
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
-    grads, metrics = _reduce(task, training, state, grads, scores)
-    updates, opt_state = make_optimizer(training).update(grads, opt_state, params)
+    grads, metrics = _reduce(task, settings, state, grads, scores)
+    updates, opt_state = settings.rule(state.step, axes=1).update(grads, opt_state, params)
     return (architecture, optax.apply_updates(params, updates), stats, opt_state), metrics
 
 
 def _write_path(
-    training: ConfigDict, plan: supernet.Plan, state: TrainState, result: Any
+    plan: supernet.Plan, settings: Settings, state: TrainState, result: Any
 ) -> TrainState:
-    architecture, *parts = result
-    whole = (state.params, state.stats, state.opt_state)
+    architecture, *moved = result
     params, stats, opt_state = (
-        supernet.scatter(plan, a, b, architecture) for a, b in zip(whole, parts)
+        supernet.scatter(plan, tree, own, architecture)
+        for tree, own in zip((state.params, state.stats, state.opt_state), moved, strict=True)
     )
-    return _next(training, state, params, stats, opt_state)
+    return _next(settings, state, params, stats, opt_state)
 
 
 def _gradient(
-    task: Task, training: ConfigDict, data: ConfigDict, seed: int, state: TrainState, batch: Batch
-) -> tuple[Any, Any]:
+    task: Task, settings: Settings, state: TrainState, batch: Batch
+) -> tuple[Any, Metrics]:
     """The gradients of all paths, summed, and the statistics after them."""
-    paths, gradient = _prepare(task, training, data, seed, state, batch)
+    paths, gradient = _prepare(task, settings, state, batch)
     if task.plan is None:
         stats, grads, scores = gradient(state.params, state.stats, paths[0], jnp.int32(0))
     else:
         stats, grads, scores = _sum_over_paths(task.plan, gradient, state, paths)
-    grads, metrics = _reduce(task, training, state, grads, scores)
+    grads, metrics = _reduce(task, settings, state, grads, scores)
     return (grads, stats), metrics
 
 
-def _update(training: ConfigDict, state: TrainState, result: Any) -> TrainState:
+def _update(settings: Settings, state: TrainState, result: tuple[Params, Stats]) -> TrainState:
     grads, stats = result
-    updates, opt_state = make_optimizer(training).update(grads, state.opt_state, state.params)
-    return _next(training, state, optax.apply_updates(state.params, updates), stats, opt_state)
+    rule = settings.rule(state.step, axes=2)
+    updates, opt_state = rule.update(grads, state.opt_state, state.params)
+    return _next(settings, state, optax.apply_updates(state.params, updates), stats, opt_state)
 
 
 def _prepare(
-    task: Task, training: ConfigDict, data: ConfigDict, seed: int, state: TrainState, batch: Batch
+    task: Task, settings: Settings, state: TrainState, batch: Batch
 ) -> tuple[jax.Array, Callable[..., Any]]:
     """The paths of a step, `int32[Q, L]`, and the function that gives a path's gradient."""
-    images = normalise(batch["image"], data.mean, data.std)
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
-    path_key, dropout_key = jax.random.split(key)
-    return task.sample(path_key), partial(
-        _gradient_of_path, task, training, images, batch, dropout_key
+    images = normalise(batch["image"], settings.data.mean, settings.data.std)
+    path_key, dropout_key = jax.random.split(jax.random.key(settings.seed))
+    dropout_key = jax.random.fold_in(dropout_key, state.step)
+    return task.sample(path_key, state.step), partial(
+        _gradient_of_path, task, settings, images, batch, dropout_key
     )
 
 
 def _sum_over_paths(
     plan: supernet.Plan, gradient: Callable[..., Any], state: TrainState, paths: jax.Array
-) -> tuple[Any, Any, Any]:
+) -> tuple[Stats, Params, Any]:
     """Statistics after all paths, summed gradients, mean scores: one device's share."""
 
     def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
-        stats, total = carry
         path = paths[number]
-        params, own, sums = supernet.gather(plan, (state.params, stats, total), path)
-        own, grads, scores = gradient(params, own, path, number)
-        sums = jax.tree.map(jnp.add, sums, grads)
-        return supernet.scatter(plan, (stats, total), (own, sums), path), scores
+        params = supernet.gather(plan, state.params, path)
+        before, sums = (supernet.gather(plan, tree, path) for tree in carry)
+        after, grads, scores = gradient(params, before, path, number)
+        own = after, jax.tree.map(jnp.add, sums, grads)
+        moved = (supernet.scatter(plan, *pair, path) for pair in zip(carry, own, strict=True))
+        return tuple(moved), scores
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))
@@ -240,8 +279,8 @@ def _sum_over_paths(
 
 
 def _reduce(
-    task: Task, training: ConfigDict, state: TrainState, grads: Any, scores: Any
-) -> tuple[Any, dict[str, jax.Array]]:
+    task: Task, settings: Settings, state: TrainState, grads: Params, scores: Any
+) -> tuple[Params, Metrics]:
     """Gradients over all devices, those of stem and head scaled; and the step's metrics."""
     grads, (loss, accuracy) = lax.psum((grads, scores), DATA)
     if task.shared_scale != 1:
@@ -250,69 +289,52 @@ def _reduce(
     return grads, {
         "loss": loss,
         "accuracy": accuracy,
-        "learning_rate": jnp.asarray(make_schedule(training)(state.step)),
+        "learning_rate": jnp.asarray(make_schedule(settings.training)(state.step)),
         "gradient_norm": _norm(grads),
     }
 
 
-def _norm(tree: Any) -> jax.Array:
+def _norm(tree: Params) -> jax.Array:
     """Optax's, in one piece: XLA's CPU backend compiles several kernels a leaf for sums."""
     flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
     return jnp.sqrt(jnp.vdot(flat, flat))
 
 
 def _next(
-    training: ConfigDict, state: TrainState, params: Any, stats: Any, opt_state: Any
+    settings: Settings, state: TrainState, params: Params, stats: Stats, opt_state: Any
 ) -> TrainState:
     ema = state.ema
     if ema is not None:
-        ema = optax.incremental_update((params, stats), ema, 1.0 - training.ema_decay)
+        rate = 1.0 - settings.training.ema_decay
+        ema = optax.incremental_update((params, stats), ema, rate)
     return TrainState(state.step + 1, params, stats, opt_state, ema)
 
 
 def _gradient_of_path(
     task: Task,
-    training: ConfigDict,
+    settings: Settings,
     images: jax.Array,
     batch: Batch,
     dropout_key: jax.Array,
-    params: Any,
-    stats: Any,
-    architecture: jax.Array,
-    index: jax.Array,
-) -> tuple[Any, Any, Any]:
-    """One device's share of a path: `(stats, gradients, (loss, accuracy))`."""
-    (loss, (stats, hits)), grads = jax.value_and_grad(_loss_of_path, argnums=2, has_aux=True)(
-        task,
-        training,
-        params,
-        stats,
-        images,
-        batch,
-        architecture,
-        jax.random.fold_in(dropout_key, index),
-    )
-    return stats, grads, (loss, hits)
-
-
-def _loss_of_path(
-    task: Task,
-    training: ConfigDict,
-    params: Any,
-    stats: Any,
-    images: jax.Array,
-    batch: Batch,
+    params: Params,
+    stats: Stats,
     path: jax.Array,
-    key: jax.Array,
-) -> tuple[jax.Array, Any]:
-    """One device's share of the loss, and of `(stats, accuracy)`: they add up over the mesh."""
-    statistics = BatchStatistics(rate=training.statistics_rate, axis=DATA)
-    keys = _image_keys(key, len(images))
-    logits, stats = task.forward(params, stats, images, path, statistics, keys)
-    share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
-    loss = losses.cross_entropy(logits, batch["label"], training.label_smoothing)
-    hits = losses.correct(logits, batch["label"])
-    return (share * loss).sum(), (stats, (share * hits).sum())
+    number: jax.Array,
+) -> tuple[Stats, Params, Any]:
+    """One device's share of a path: `(stats, gradients, (loss, accuracy))`."""
+    keys = _image_keys(jax.random.fold_in(dropout_key, number), len(images))
+
+    def loss_of(params: Params) -> tuple[jax.Array, Any]:
+        """Shares of the loss, and of `(stats, accuracy)`: they add up over the mesh."""
+        how = BatchStatistics(rate=settings.training.statistics_rate, axis=DATA)
+        logits, after = task.forward(params, stats, images, path, how, keys)
+        share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
+        loss = losses.cross_entropy(logits, batch["label"], settings.training.label_smoothing)
+        hits = losses.correct(logits, batch["label"])
+        return (share * loss).sum(), (after, (share * hits).sum())
+
+    (loss, (after, hits)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+    return after, grads, (loss, hits)
 
 
 def _image_keys(key: jax.Array, count: int) -> jax.Array:
