@@ -171,12 +171,12 @@ def exact_front(alone: Values, joint: Values, table: PathTable) -> Values:
       joint: `float64[L - 1, N, N]`, of each pair of choices in a layer and the next.
       table: the cost.
     """
-    depth, num_choices = alone.shape
+    depth = len(alone)
     kept: dict[tuple[int, int], Values] = {(-1, 0): np.array([[0.0, float(table.stem)]])}
     for layer in range(depth):
         reached: dict[tuple[int, int], list[Values]] = {}
         for (last, source), paths in kept.items():
-            for choice in range(num_choices):
+            for choice in np.flatnonzero(table.allowed[layer]).tolist():
                 gain = alone[layer, choice] + (joint[layer - 1, last, choice] if layer else 0)
                 after = source if table.is_skip[choice] else layer + 1
                 step = np.array([-gain, table.layers[layer, choice, source]])

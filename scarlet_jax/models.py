@@ -302,6 +302,11 @@ def _create_as(description: dict[str, Any]) -> Model:
 
 
 def _space_from_json(record: dict[str, Any]) -> Space:
-    layers = tuple(Layer(**layer) for layer in record.pop("layers"))
+    layers = tuple(
+        Layer(
+            layer["width"], layer["stride"], tuple(own) if (own := layer.get("choices")) else None
+        )
+        for layer in record.pop("layers")
+    )
     choices = tuple(Choice(**choice) for choice in record.pop("choices"))
     return Space(layers=layers, choices=choices, **record)

@@ -62,6 +62,7 @@ def _path(value: str) -> str:
 Bound = Annotated[float, AfterValidator(_number)]  # may be infinite
 Kernel = Annotated[int, Field(ge=1, le=99), AfterValidator(_odd)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_name)]
+Names = Annotated[tuple[Name, ...], Field(strict=False, max_length=1000)]
 LocalPath = Annotated[str, AfterValidator(_path)]
 Values = Field(strict=False, min_length=1, max_length=1000)  # of a tuple; a list will do
 
@@ -79,7 +80,10 @@ class Space(Section):
     expansions: Annotated[tuple[Annotated[int, Field(ge=1, le=99)], ...], Values] = (3, 6)
     kernels: Annotated[tuple[Kernel, ...], Values] = (3, 5, 7)
     se: Annotated[tuple[bool, ...], Values] = (False, True)  # S1 has (False,) only
-    skip: bool = True  # whether every layer may be skipped
+    skip: bool = True  # whether layers may be skipped
+    # For every layer the names of the choices that it may take, such as ("E3K3", "identity"); ()
+    # for one layer, or instead of all: every choice.
+    layer_choices: Annotated[tuple[Names, ...], Field(strict=False)] = ()
     stem_width: Width = 32
     stem_stride: Stride = 2
     separable_width: Width = 16
@@ -92,6 +96,11 @@ class Space(Section):
             raise ValueError(
                 f"widths are {len(self.widths)} and strides {len(self.strides)}; allowed: one of "
                 "each for every layer"
+            )
+        if len(self.layer_choices) not in (0, len(self.widths)):
+            raise ValueError(
+                f"layer_choices are {len(self.layer_choices)}; allowed: one for each of the "
+                f"{len(self.widths)} layers, or none"
             )
         return self
 

@@ -8,7 +8,8 @@ import json
 import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import gcd
+from functools import cached_property
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,16 @@ def part_expansion(choices: Iterable[Choice]) -> int:
 
 @dataclass(frozen=True)
 class Layer:
-    """A searchable layer: its output channels and its stride."""
+    """A searchable layer: its output channels, its stride, and what it may take."""
 
     width: int
     stride: int
+    choices: tuple[int, ...] | None = None  # of the space's, by ascending index; None: all
 
 
 @dataclass(frozen=True)
 class Space:
-    """A layer-wise search space: every layer takes one of the same choices.
+    """A layer-wise search space: every layer takes one of the choices, or of some of them.
 
     The defaults of stem, separable block and head are SCARLET's.
     """
@@ -101,6 +103,13 @@ class Space:
                 )
         if len(set(self.choices)) != len(self.choices):
             raise InputError(f"space {self.name!r} has a choice twice: {choice_names(self)}")
+        for number, layer in enumerate(self.layers):
+            own, every = layer.choices, range(self.num_choices)
+            if own is not None and (not own or [i for i in every if i in own] != list(own)):
+                raise InputError(
+                    f"space {self.name!r} has choices {own} at layer {number}; allowed: None for "
+                    f"all, or at least one of 0 to {every[-1]}, ascending"
+                )
 
     @property
     def depth(self) -> int:
@@ -109,6 +118,18 @@ class Space:
     @property
     def num_choices(self) -> int:
         return len(self.choices)
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which choices each layer may take, `bool[L, N]`."""
+        every = range(self.num_choices)
+        found = np.array([np.isin(every, layer.choices or every) for layer in self.layers])
+        found.setflags(write=False)
+        return found
+
+    @property
+    def num_architectures(self) -> int:
+        return prod(self.allowed.sum(axis=1).tolist())
 
     @property
     def stride(self) -> int:
@@ -148,6 +169,7 @@ def make_space(
     kernels: Sequence[int] = (3, 5, 7),
     se: Sequence[bool] = (False,),
     skip: bool = True,
+    layer_choices: Sequence[Sequence[str]] = (),
     stem_width: int = 32,
     stem_stride: int = 2,
     separable_width: int = 16,
@@ -157,27 +179,54 @@ def make_space(
     """Builds a space from plain settings, as `config.space` holds them.
 
     The multiplier scales every width but the head's, which only grows (MobileNetV2's rule).
+    `layer_choices` names what each layer may take; empty, for one layer or for all: every choice.
 
     Raises:
-      InputError: if widths and strides differ in number, or a value is out of range.
+      InputError: if widths, strides and `layer_choices` differ in number, or a value is out of
+        range.
     """
     if len(widths) != len(strides):
         raise InputError(f"space {name!r} has {len(widths)} widths but {len(strides)} strides")
     if width_multiplier <= 0:
         raise InputError(f"width_multiplier is {width_multiplier}; allowed: above 0")
 
+    if layer_choices and len(layer_choices) != len(widths):
+        raise InputError(
+            f"space {name!r} has {len(widths)} widths but layer_choices of {len(layer_choices)} "
+            "layers"
+        )
+    choices = product_choices(expansions, kernels, se, skip)
+    own = [
+        _indices_of(name, choices, layer, names)
+        for layer, names in enumerate(layer_choices or [()] * len(widths))
+    ]
+
     def scale(width: int) -> int:
         return scaled_width(width, width_multiplier)
 
     return Space(
         name=name,
-        layers=tuple(Layer(scale(w), s) for w, s in zip(widths, strides, strict=True)),
-        choices=product_choices(expansions, kernels, se, skip),
+        layers=tuple(Layer(scale(w), s, c) for w, s, c in zip(widths, strides, own, strict=True)),
+        choices=choices,
         stem_width=scale(stem_width),
         stem_stride=stem_stride,
         separable_width=scale(separable_width),
         head_width=max(head_width, scale(head_width)),
     )
+
+
+def _indices_of(
+    space: str, choices: Sequence[Choice], layer: int, names: Sequence[str]
+) -> tuple[int, ...] | None:
+    """What a layer may take, as `Layer.choices`."""
+    known = [choice.name for choice in choices]
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(
+            f"space {space!r} has layer_choices {', '.join(map(repr, unknown))} at layer {layer}; "
+            f"allowed there: {', '.join(known)}"
+        )
+    indices = tuple(i for i, name in enumerate(known) if name in names)
+    return None if len(indices) in (0, len(known)) else indices
 
 
 SCARLET_WIDTHS = (32,) * 2 + (40,) * 4 + (80,) * 4 + (96,) * 4 + (192,) * 4 + (320,)
@@ -239,12 +288,38 @@ def validate(space: Space, architectures: Any) -> Array:
             f"choice {array[index]} at layer {index[-1]}; "
             f"space {space.name!r} allows 0 to {space.num_choices - 1}"
         )
+    wrong = np.argwhere(~space.allowed[np.arange(space.depth), array])
+    if len(wrong):
+        index = tuple(wrong[0])
+        raise InputError(
+            f"choice {array[index]} ({choice_names(space)[array[index]]}) at layer {index[-1]}, "
+            f"where space {space.name!r} allows {_allowed_at(space, index[-1])}"
+        )
     return array.astype(np.int32)
 
 
 def sample(space: Space, rng: np.random.Generator, count: int) -> Array:
     """Draws `int32[count, L]` uniformly, every layer on its own."""
-    return rng.integers(space.num_choices, size=(count, space.depth), dtype=np.int32)
+    return draw(space.allowed, rng, count)
+
+
+def draw(allowed: NDArray[np.bool_], rng: np.random.Generator, count: int) -> Array:
+    """Draws `int32[count, L]`, each layer's choice uniformly among those of `bool[L, N]`."""
+    own, counts = own_choices(allowed)
+    return own[np.arange(len(own)), rng.integers(counts, size=(count, len(own)), dtype=np.int32)]
+
+
+def own_choices(allowed: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Each layer's choices, ascending, and how many they are.
+
+    Args:
+      allowed: `bool[L, N]`.
+
+    Returns:
+      `int32[L, N]`, with those that a layer may not take after its own, and `int32[L]`.
+    """
+    order = np.argsort(~allowed, axis=1, kind="stable")
+    return order.astype(np.int32), allowed.sum(axis=1, dtype=np.int32)
 
 
 def to_names(space: Space, architecture: Any) -> list[str]:
@@ -341,6 +416,14 @@ def _from_json_list(space: Space, found: object) -> Array:
     return _from_words(space, found)
 
 
+def _allowed_at(space: Space, layer: int) -> str:
+    """What a layer may take, for a message; of one that the space lacks, all choices."""
+    own = space.allowed[layer] if layer < space.depth else np.ones(space.num_choices, bool)
+    names = [name for name, may in zip(choice_names(space), own, strict=True) if may]
+    numbers = ", ".join(map(str, np.flatnonzero(own)))
+    return f"{', '.join(names)}, or {f'0 to {space.num_choices - 1}' if own.all() else numbers}"
+
+
 def _from_words(space: Space, words: Sequence[object]) -> Array:
     """Choices by index, as a number or its digits, or by name."""
     index_of = {name.lower(): i for i, name in enumerate(choice_names(space))}
@@ -354,6 +437,6 @@ def _from_words(space: Space, words: Sequence[object]) -> Array:
         else:
             raise InputError(
                 f"unknown choice {reprlib.repr(word)} at layer {layer}; space {space.name!r} "
-                f"allows {', '.join(choice_names(space))}, or 0 to {space.num_choices - 1}"
+                f"allows {_allowed_at(space, layer)}"
             )
     return validate(space, np.array(indices, dtype=np.int64))

@@ -88,7 +88,8 @@ def make_problem(config: ConfigDict, space: Space, num_classes: int) -> search.P
     if section.latency_table:
         table = latency.load(section.latency_table, space, device=section.latency_device, **network)
     objectives = search.built_in(space, section.objectives, latency=table, **network)
-    problem = search.make_problem(space.depth, space.num_choices, objectives, section)
+    depth, num_choices = space.allowed.shape
+    problem = search.make_problem(depth, num_choices, objectives, section, space.allowed)
     search.ask(problem, search.init(problem, config.seed))  # bounds that nothing satisfies together
     return problem
 

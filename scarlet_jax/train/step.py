@@ -49,14 +49,14 @@ class Task:
     Attributes:
       forward: `(params, stats, images, path, batch, dropout_keys) -> (logits, stats)`, on the
         arrays of a path.
-      sample: `key -> int32[Q, L]`, the paths of a step.
+      sample: `(key, step) -> int32[Q, L]`, the paths of a step; the key is the run's.
       paths: Q.
       index: of a supernet's stacks; None for a network that is one path.
       shared_scale: factor on the gradients of stem and head, which all paths share.
     """
 
     forward: Callable[..., tuple[jax.Array, Any]]
-    sample: Callable[[jax.Array], jax.Array]
+    sample: Callable[[jax.Array, jax.Array], jax.Array]
     paths: int
     index: stacks.Index | None
     shared_scale: float = 1.0
@@ -88,7 +88,7 @@ def subnet_task(graphdef: Any) -> Task:
     ) -> Any:
         return functional.apply(graphdef, params, stats, images, batch, dropout_keys)
 
-    return Task(forward, lambda key: jnp.zeros((1, 0), jnp.int32), paths=1, index=None)
+    return Task(forward, lambda key, step: jnp.zeros((1, 0), jnp.int32), paths=1, index=None)
 
 
 def init_state(network: functional.Network, training: ConfigDict) -> TrainState:
@@ -121,7 +121,7 @@ def make_train_step(
       training: a training section of the configuration.
       data: the data section, for mean and deviation of pixels.
       mesh: devices, with an axis `data`.
-      seed: of paths and dropout; step n uses `fold_in(key(seed), n)`.
+      seed: of paths and dropout.
 
     Returns:
       `(state, batch) -> (state, metrics)`; the state's buffers are donated. The batch holds
@@ -212,9 +212,9 @@ def _prepare(
 ) -> tuple[jax.Array, Callable[..., Any]]:
     """The paths of a step, `int32[Q, L]`, and the function that gives a path's gradient."""
     images = normalise(batch["image"], data.mean, data.std)
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
-    path_key, dropout_key = jax.random.split(key)
-    return task.sample(path_key), partial(
+    path_key, dropout_key = jax.random.split(jax.random.key(seed))
+    dropout_key = jax.random.fold_in(dropout_key, state.step)
+    return task.sample(path_key, state.step), partial(
         _gradient_of_path, task, training, images, batch, dropout_key
     )
 
