@@ -65,7 +65,7 @@ class Problem:
         """Which choices each layer may take, `bool[L, N]`."""
         every = range(self.num_choices)
         layers: Sequence[Sequence[int]] = self.layer_choices or [every] * self.depth
-        found = np.array([np.isin(every, own) for own in layers]).reshape(-1, len(every))
+        found = np.array([np.isin(every, own) for own in layers], bool).reshape(-1, len(every))
         found.setflags(write=False)
         return found
 
