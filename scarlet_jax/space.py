@@ -390,7 +390,7 @@ def from_json(space: Space, text: str) -> Array:
         return _from_json_list(space, record)
     if record.get("space", space.name) != space.name:
         raise InputError(
-            f"architecture of space {reprlib.repr(record['space'])}; expected {space.name!r}"
+            f"architecture of space {reprlib.repr(record['space']):.60}; expected {space.name!r}"
         )
     lists = [record[name] for name in ("architecture", "blocks") if name in record]
     if not lists:
@@ -436,7 +436,7 @@ def _from_words(space: Space, words: Sequence[object]) -> Array:
             indices.append(int(known))
         else:
             raise InputError(
-                f"unknown choice {reprlib.repr(word)} at layer {layer}; space {space.name!r} "
+                f"unknown choice {reprlib.repr(word):.60} at layer {layer}; space {space.name!r} "
                 f"allows {_allowed_at(space, layer)}"
             )
     return validate(space, np.array(indices, dtype=np.int64))
