@@ -86,7 +86,7 @@ def _trainer(work: Work, setup: Setup, network: functional.Network) -> Callable[
     if not fair:
         # Drawn, as far as the compiler can tell: a constant one would be compiled alone.
         task = dataclasses.replace(
-            task, sample=lambda key: jnp.where(jax.random.uniform(key) < 2, setup.path, 0)[None]
+            task, sample=lambda key, _: jnp.where(jax.random.uniform(key) < 2, setup.path, 0)[None]
         )
     step = steps.make_train_step(task, training, setup.config.data, mesh, seed=0)
     state = devices.replicate(mesh, steps.init_state(network, training))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax import cost
+from scarlet_jax.blocks import InvertedBottleneckChoice
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.space import S2, Array
 
@@ -143,7 +144,9 @@ def _architectures(name: str, seed: int, main: float, pairs: float) -> Task:
     rng = np.random.default_rng(seed)
     depth, num_choices = S2.depth, S2.num_choices
     capacity = [
-        0.0 if choice.is_skip else choice.expansion / 6 + choice.kernel / 7 + 0.5 * choice.se
+        choice.expansion / 6 + choice.kernel / 7 + 0.5 * choice.se
+        if isinstance(choice, InvertedBottleneckChoice)
+        else 0.0
         for choice in S2.choices
     ]
     alone = main * (1.5 * np.array(capacity) + 0.5 * rng.normal(size=(depth, num_choices)))
@@ -171,12 +174,12 @@ def exact_front(alone: Values, joint: Values, table: PathTable) -> Values:
       joint: `float64[L - 1, N, N]`, of each pair of choices in a layer and the next.
       table: the cost.
     """
-    depth, num_choices = alone.shape
+    depth = len(alone)
     kept: dict[tuple[int, int], Values] = {(-1, 0): np.array([[0.0, float(table.stem)]])}
     for layer in range(depth):
         reached: dict[tuple[int, int], list[Values]] = {}
         for (last, source), paths in kept.items():
-            for choice in range(num_choices):
+            for choice in np.flatnonzero(table.allowed[layer]).tolist():
                 gain = alone[layer, choice] + (joint[layer - 1, last, choice] if layer else 0)
                 after = source if table.is_skip[choice] else layer + 1
                 step = np.array([-gain, table.layers[layer, choice, source]])

@@ -51,8 +51,8 @@ def tables(space: Space, size: NetworkSize = IMAGENET) -> Tables:
         head[:, source] = cost.macs, cost.params
     is_skip = np.array([choice.is_skip for choice in space.choices])
     return Tables(
-        PathTable(stem.macs, layers[0], head[0], is_skip),
-        PathTable(stem.params, layers[1], head[1], is_skip),
+        PathTable(stem.macs, layers[0], head[0], is_skip, space.allowed),
+        PathTable(stem.params, layers[1], head[1], is_skip, space.allowed),
     )
 
 

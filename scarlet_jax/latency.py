@@ -20,8 +20,10 @@ All of these must be there; `definition` gives a space's. Times are milliseconds
 negative: of each layer by choice and by the channels of its input; of the head by the channels of
 its input; and as `stem` what a network takes beyond them: stem, separable block, the call itself.
 As identities keep their channels, a layer's input is as wide as the output of any layer before it,
-or of the separable block; in a space without identities, only as that of the layer before it.
-Other widths of the space may be there for a layer, and are passed over.
+or of the separable block; behind a layer that may not be an identity, only as that layer's.
+Other widths of the space may be there for a layer, and are passed over. Where layers have choices
+of their own, a layer's times are of those alone, and the space has them as `layer_choices`, a list
+of names for each layer.
 
 Also there, if `measure_table` made it, and not read:
   dtype, batch_size: of the computation; times are of the whole batch.
@@ -53,7 +55,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,7 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
-from scarlet_jax.path_table import PathTable
+from scarlet_jax.path_table import PathTable, possible_sources
 from scarlet_jax.progress import Progress
 from scarlet_jax.space import Layer, Space
 from scarlet_jax.supernet.network import make_head
@@ -160,6 +162,8 @@ def measure_table(space: Space, size: NetworkSize, timing: Timing, *, check: int
 
 def definition(space: Space) -> dict[str, Any]:
     """All that a space is, in JSON's types, as a table holds it."""
+    names = np.array(spaces.choice_names(space))
+    own = {"layer_choices": [names[layer].tolist() for layer in space.allowed]}
     return {
         "name": space.name,
         "widths": [layer.width for layer in space.layers],
@@ -169,7 +173,7 @@ def definition(space: Space) -> dict[str, Any]:
         "stem_stride": space.stem_stride,
         "separable_width": space.separable_width,
         "head_width": space.head_width,
-    }
+    } | ({} if space.allowed.all() else own)
 
 
 def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
@@ -211,10 +215,12 @@ def load(
         | asdict(size)
         | ({"device": {"kind": device}} if device else {})
     )
+    expected.setdefault("space.layer_choices", None)
     for name, allowed in expected.items():
         if (value := _find(record, *name.split("."))) != allowed:
             raise InputError(
-                f"latency table {path} has {_shown(value)} at {name}; allowed here: {allowed!r}"
+                f"latency table {path} has {_shown(value)} at {name}; allowed here: "
+                f"{_shown(allowed)}"
             )
     return _path_table(space, record, f"latency table {path}")
 
@@ -222,11 +228,16 @@ def load(
 def _input_widths(space: Space) -> list[dict[int, int]]:
     """Channels that a layer, and last the head, may read: by source, which it may have."""
     widths = space.widths
-    can_skip = any(choice.is_skip for choice in space.choices)
+    is_skip = np.array([choice.is_skip for choice in space.choices])
     return [
-        {source: widths[source] for source in range(0 if can_skip else layer, layer + 1)}
-        for layer in range(space.depth + 1)
+        {source: widths[source] for source in np.flatnonzero(possible).tolist()}
+        for possible in possible_sources(space.allowed, is_skip)
     ]
+
+
+def _own_choices(space: Space, layer: int) -> dict[int, Choice]:
+    """What a layer may take, by index."""
+    return {i: space.choices[i] for i in np.flatnonzero(space.allowed[layer]).tolist()}
 
 
 def _plan(space: Space, image_size: int) -> dict[str, Any]:
@@ -234,11 +245,12 @@ def _plan(space: Space, image_size: int) -> dict[str, Any]:
     side = -(-image_size // space.stem_stride)
     *inputs, last = [dict.fromkeys(widths.values()) for widths in _input_widths(space)]
     layers = []
-    for layer, widths in zip(space.layers, inputs, strict=True):
+    for number, widths in enumerate(inputs):
+        layer = replace(space.layers[number], choices=None)  # so that equal blocks are one part
         layers.append(
             {
                 choice.name: {str(width): Part(side, width, choice, layer) for width in widths}
-                for choice in space.choices
+                for choice in _own_choices(space, number).values()
             }
         )
         side = -(-side // layer.stride)
@@ -364,7 +376,8 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
     """The table's times by layer, choice and source.
 
     Raises:
-      InputError: for a time that lacks, and for a layer, choice or width that is none of the space.
+      InputError: for a time that lacks, and for a width or layer that is none of the space, or a
+        choice that is none of its layer.
     """
 
     def check_no_more(known: Iterable[Any], *keys: Any) -> None:
@@ -391,11 +404,12 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
     *inputs, last = _input_widths(space)
     space_widths = space.widths
     for layer, widths in enumerate(inputs):
-        for index, choice in enumerate(space.choices):
+        own = _own_choices(space, layer)
+        for index, choice in own.items():
             for source, width in widths.items():
                 layers[layer, index, source] = time_of("layers", layer, choice.name, str(width))
             check_no_more(space_widths, "layers", layer, choice.name)
-        check_no_more(spaces.choice_names(space), "layers", layer)
+        check_no_more([choice.name for choice in own.values()], "layers", layer)
     for source, width in last.items():
         head[source] = time_of("head", str(width))
     check_no_more(space_widths, "head")
@@ -405,7 +419,7 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
             f"{space.name!r} has"
         )
     is_skip = np.array([choice.is_skip for choice in space.choices])
-    return PathTable(time_of("stem"), layers, head, is_skip)
+    return PathTable(time_of("stem"), layers, head, is_skip, space.allowed)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

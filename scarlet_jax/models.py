@@ -305,7 +305,12 @@ def _create_as(description: dict[str, Any]) -> Model:
 
 
 def _space_from_json(record: dict[str, Any]) -> Space:
-    layers = tuple(Layer(**layer) for layer in record.pop("layers"))
+    layers = tuple(
+        Layer(
+            layer["width"], layer["stride"], tuple(own) if (own := layer.get("choices")) else None
+        )
+        for layer in record.pop("layers")
+    )
     skip = record.pop("skip")
     choices = tuple(blocks.read(name, skip) for name in record.pop("choices"))
     style = Style(**record.pop("style"))

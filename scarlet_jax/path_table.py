@@ -22,9 +22,10 @@ class PathTable:
     """One cost of every path; `table(int32[P, L])` gives it, `[P]`, in the tables' dtype."""
 
     stem: Any  # what every path costs, a number
-    layers: Numbers  # [L, N, L + 1]: by layer, choice, source; 0 where a source comes later
+    layers: Numbers  # [L, N, L + 1]: by layer, choice, source; 0 for what cannot occur
     head: Numbers  # [L + 1], by the last source
     is_skip: NDArray[np.bool_]  # [N]
+    allowed: NDArray[np.bool_]  # [L, N], which choices each layer may take
 
     @property
     def depth(self) -> int:
@@ -50,10 +51,9 @@ class PathTable:
         best[0] = sign * self.stem
         for layer in range(self.depth):
             costs = best + sign * self.layers[layer]  # [N, L + 1]
-            after = costs[self.is_skip].min(axis=0, initial=np.inf)
-            if not self.is_skip.all():
-                after[layer + 1] = costs[~self.is_skip].min()
-            best = after
+            own = self.allowed[layer]
+            best = costs[own & self.is_skip].min(axis=0, initial=np.inf)
+            best[layer + 1] = costs[own & ~self.is_skip].min(initial=np.inf)
         return self.layers.dtype.type(sign * (best + sign * self.head).min())
 
 
@@ -63,13 +63,27 @@ def sources(architectures: Array, is_skip: NDArray[np.bool_]) -> Array:
     return np.maximum.accumulate(np.where(is_skip[architectures], 0, layer + 1), axis=1)
 
 
+def possible_sources(allowed: NDArray[np.bool_], is_skip: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which sources each layer, and last the head, can have, `bool[L + 1, L + 1]`.
+
+    Args:
+      allowed: `bool[L, N]`, which choices each layer may take.
+      is_skip: `bool[N]`.
+    """
+    found = np.eye(len(allowed) + 1, dtype=bool)
+    for layer, own in enumerate(allowed):
+        found[layer + 1, : layer + 1] = found[layer, : layer + 1] & own[is_skip].any()
+        found[layer + 1, layer + 1] = own[~is_skip].any()
+    return found
+
+
 def best_paths(
     gains: NDArray[np.float64], tables: Sequence[PathTable], prices: NDArray[np.float64]
 ) -> Array:
     """The path of the highest gain less the priced costs, for each of P buyers. Exact.
 
     Args:
-      gains: `float64[P, L, N]`, of each choice in each layer; -inf forbids one.
+      gains: `float64[P, L, N]`, of each choice in each layer; -inf where it may not be taken.
       tables: T costs of the same space.
       prices: `float64[P, T]`, what each buyer pays for a unit of each cost; may be negative.
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from scarlet_jax import models, tensors
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import Choice, InvertedBottleneckChoice
 from scarlet_jax.errors import InputError
 from scarlet_jax.models import Model, Preprocessing
 from scarlet_jax.nn import functional
-from scarlet_jax.blocks import Choice, InvertedBottleneckChoice
 from scarlet_jax.space import S2, SKIP, Array
 from scarlet_jax.tensors import Arrays
 

@@ -85,6 +85,7 @@ def _is_plain(value: Any) -> bool:
 Bound = Annotated[float, AfterValidator(_number)]  # may be infinite
 Kernel = Annotated[int, Field(ge=1, le=99), AfterValidator(_odd)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_name)]
+Names = Annotated[tuple[Name, ...], Field(strict=False, max_length=1000)]
 LocalPath = Annotated[str, AfterValidator(_path)]
 Activation = Literal["hard_swish", "relu", "relu6", "silu"]
 Values = Field(strict=False, min_length=1, max_length=1000)  # of a tuple; a list will do
@@ -109,6 +110,9 @@ class Space(Section):
     # The choices by name, such as ("E3K3", "F4K3", "identity"), in place of the product of
     # expansions, kernels and se, and the skip.
     choices: Annotated[tuple[str, ...], Field(strict=False, max_length=1000)] = ()
+    # For every layer the names of the choices that it may take, such as ("E3K3", "identity"); ()
+    # for one layer, or instead of all: every choice.
+    layer_choices: Annotated[tuple[Names, ...], Field(strict=False)] = ()
     stem_width: Width = 32
     stem_stride: Stride = 2
     # Of the separable block after the stem; 0 for none.
@@ -125,6 +129,11 @@ class Space(Section):
             raise ValueError(
                 f"widths are {len(self.widths)} and strides {len(self.strides)}; allowed: one of "
                 "each for every layer"
+            )
+        if len(self.layer_choices) not in (0, len(self.widths)):
+            raise ValueError(
+                f"layer_choices are {len(self.layer_choices)}; allowed: one for each of the "
+                f"{len(self.widths)} layers, or none"
             )
         return self
 

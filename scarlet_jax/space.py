@@ -9,13 +9,14 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax import blocks
-from scarlet_jax.blocks import SKIPS, Choice, InvertedBottleneckChoice, Style
+from scarlet_jax.blocks import SCARLET, SKIPS, Choice, InvertedBottleneckChoice, Style
 from scarlet_jax.errors import InputError
 
 Array = NDArray[np.int32]
@@ -28,15 +29,16 @@ SKIP = SKIPS["identity"]
 
 @dataclass(frozen=True)
 class Layer:
-    """A searchable layer: its output channels and its stride."""
+    """A searchable layer: its output channels, its stride, and what it may take."""
 
     width: int
     stride: int
+    choices: tuple[int, ...] | None = None  # of the space's, by ascending index; None: all
 
 
 @dataclass(frozen=True)
 class Space:
-    """A layer-wise search space: every layer takes one of the same choices.
+    """A layer-wise search space: every layer takes one of the choices, or of some of them.
 
     The defaults of stem, separable block and head are SCARLET's.
     """
@@ -48,7 +50,7 @@ class Space:
     stem_stride: int = 2
     separable_width: int = 16  # 0 for no separable block
     head_width: int = 1280
-    style: Style = Style()
+    style: Style = SCARLET
 
     def __post_init__(self) -> None:
         if not self.layers or not self.choices:
@@ -68,6 +70,13 @@ class Space:
                 raise InputError(f"space {self.name!r} has {error}") from error
         if len(set(self.choices)) != len(self.choices):
             raise InputError(f"space {self.name!r} has a choice twice: {choice_names(self)}")
+        for number, layer in enumerate(self.layers):
+            own, every = layer.choices, range(self.num_choices)
+            if own is not None and (not own or [i for i in every if i in own] != list(own)):
+                raise InputError(
+                    f"space {self.name!r} has choices {own} at layer {number}; allowed: None for "
+                    f"all, or at least one of 0 to {every[-1]}, ascending"
+                )
 
     @property
     def depth(self) -> int:
@@ -79,11 +88,6 @@ class Space:
         first = self.separable_width or self.stem_width
         return (first, *(layer.width for layer in self.layers))
 
-    @cached_property
-    def allowed(self) -> NDArray[np.bool_]:
-        """Which choices each layer has, `bool[L, N]`."""
-        return np.ones((self.depth, self.num_choices), bool)
-
     @property
     def skip(self) -> str:
         """What the choice "identity" is, one of `blocks.SKIPS`; the first where there is none."""
@@ -92,6 +96,18 @@ class Space:
     @property
     def num_choices(self) -> int:
         return len(self.choices)
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which choices each layer may take, `bool[L, N]`."""
+        every = range(self.num_choices)
+        found = np.array([np.isin(every, layer.choices or every) for layer in self.layers])
+        found.setflags(write=False)
+        return found
+
+    @property
+    def num_architectures(self) -> int:
+        return prod(self.allowed.sum(axis=1).tolist())
 
     @property
     def stride(self) -> int:
@@ -130,6 +146,7 @@ def make_space(
     se: Sequence[bool] = (False,),
     skip: str = "identity",
     choices: Sequence[str] = (),
+    layer_choices: Sequence[Sequence[str]] = (),
     stem_width: int = 32,
     stem_stride: int = 2,
     separable_width: int = 16,
@@ -144,33 +161,64 @@ def make_space(
     Its choices are those named, or else the product of expansions, kernels and SE, and a skip.
 
     The multiplier scales every width but the head's, which only grows (MobileNetV2's rule).
+    `layer_choices` names what each layer may take; empty, for one layer or for all: every choice.
 
     Raises:
-      InputError: if widths and strides differ in number, or a value is out of range.
+      InputError: if widths, strides and `layer_choices` differ in number, or a value is out of
+        range.
     """
     if len(widths) != len(strides):
         raise InputError(f"space {name!r} has {len(widths)} widths but {len(strides)} strides")
     if width_multiplier <= 0:
         raise InputError(f"width_multiplier is {width_multiplier}; allowed: above 0")
 
+    if layer_choices and len(layer_choices) != len(widths):
+        raise InputError(
+            f"space {name!r} has {len(widths)} widths but layer_choices of {len(layer_choices)} "
+            "layers"
+        )
+    every = _choices(name, choices, skip) or product_choices(expansions, kernels, se)
+    if not choices and skip != NO_SKIP:
+        every += (SKIPS[skip],)
+    own = [
+        _indices_of(name, every, layer, names)
+        for layer, names in enumerate(layer_choices or [()] * len(widths))
+    ]
+
     def scale(width: int) -> int:
         return scaled_width(width, width_multiplier)
 
-    own: tuple[Choice, ...] = product_choices(expansions, kernels, se)
-    if choices:
-        own = tuple(blocks.read(choice, skip) for choice in choices)
-    elif skip != NO_SKIP:
-        own += (SKIPS[skip],)
     return Space(
         name=name,
-        layers=tuple(Layer(scale(w), s) for w, s in zip(widths, strides, strict=True)),
-        choices=own,
+        layers=tuple(Layer(scale(w), s, c) for w, s, c in zip(widths, strides, own, strict=True)),
+        choices=every,
         stem_width=scale(stem_width),
         stem_stride=stem_stride,
         separable_width=scale(separable_width) if separable_width else 0,
         head_width=max(head_width, scale(head_width)),
         style=Style(activation, stem_activation, se_ratio),
     )
+
+
+def _choices(space: str, names: Sequence[str], skip: str) -> tuple[Choice, ...]:
+    try:
+        return tuple(blocks.read(name, skip) for name in names)
+    except InputError as error:
+        raise InputError(f"space {space!r} has {error}") from error
+
+
+def _indices_of(
+    space: str, choices: Sequence[Choice], layer: int, names: Sequence[str]
+) -> tuple[int, ...] | None:
+    """What a layer may take, as `Layer.choices`."""
+    known = [choice.name for choice in choices]
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(
+            f"space {space!r} has layer_choices {', '.join(map(repr, unknown))} at layer {layer}; "
+            f"allowed there: {', '.join(known)}"
+        )
+    indices = tuple(i for i, name in enumerate(known) if name in names)
+    return None if len(indices) in (0, len(known)) else indices
 
 
 SCARLET_WIDTHS = (32,) * 2 + (40,) * 4 + (80,) * 4 + (96,) * 4 + (192,) * 4 + (320,)
@@ -232,12 +280,38 @@ def validate(space: Space, architectures: Any) -> Array:
             f"choice {array[index]} at layer {index[-1]}; "
             f"space {space.name!r} allows 0 to {space.num_choices - 1}"
         )
+    wrong = np.argwhere(~space.allowed[np.arange(space.depth), array])
+    if len(wrong):
+        index = tuple(wrong[0])
+        raise InputError(
+            f"choice {array[index]} ({choice_names(space)[array[index]]}) at layer {index[-1]}, "
+            f"where space {space.name!r} allows {_allowed_at(space, index[-1])}"
+        )
     return array.astype(np.int32)
 
 
 def sample(space: Space, rng: np.random.Generator, count: int) -> Array:
     """Draws `int32[count, L]` uniformly, every layer on its own."""
-    return rng.integers(space.num_choices, size=(count, space.depth), dtype=np.int32)
+    return draw(space.allowed, rng, count)
+
+
+def draw(allowed: NDArray[np.bool_], rng: np.random.Generator, count: int) -> Array:
+    """Draws `int32[count, L]`, each layer's choice uniformly among those of `bool[L, N]`."""
+    own, counts = own_choices(allowed)
+    return own[np.arange(len(own)), rng.integers(counts, size=(count, len(own)), dtype=np.int32)]
+
+
+def own_choices(allowed: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Each layer's choices, ascending, and how many they are.
+
+    Args:
+      allowed: `bool[L, N]`.
+
+    Returns:
+      `int32[L, N]`, with those that a layer may not take after its own, and `int32[L]`.
+    """
+    order = np.argsort(~allowed, axis=1, kind="stable")
+    return order.astype(np.int32), allowed.sum(axis=1, dtype=np.int32)
 
 
 def to_names(space: Space, architecture: Any) -> list[str]:
@@ -308,7 +382,7 @@ def from_json(space: Space, text: str) -> Array:
         return _from_json_list(space, record)
     if record.get("space", space.name) != space.name:
         raise InputError(
-            f"architecture of space {reprlib.repr(record['space'])}; expected {space.name!r}"
+            f"architecture of space {reprlib.repr(record['space']):.60}; expected {space.name!r}"
         )
     lists = [record[name] for name in ("architecture", "blocks") if name in record]
     if not lists:
@@ -334,6 +408,14 @@ def _from_json_list(space: Space, found: object) -> Array:
     return _from_words(space, found)
 
 
+def _allowed_at(space: Space, layer: int) -> str:
+    """What a layer may take, for a message; of one that the space lacks, all choices."""
+    own = space.allowed[layer] if layer < space.depth else np.ones(space.num_choices, bool)
+    names = [name for name, may in zip(choice_names(space), own, strict=True) if may]
+    numbers = ", ".join(map(str, np.flatnonzero(own)))
+    return f"{', '.join(names)}, or {f'0 to {space.num_choices - 1}' if own.all() else numbers}"
+
+
 def _from_words(space: Space, words: Sequence[object]) -> Array:
     """Choices by index, as a number or its digits, or by name."""
     index_of = {name.lower(): i for i, name in enumerate(choice_names(space))}
@@ -346,7 +428,7 @@ def _from_words(space: Space, words: Sequence[object]) -> Array:
             indices.append(int(known))
         else:
             raise InputError(
-                f"unknown choice {reprlib.repr(word)} at layer {layer}; space {space.name!r} "
-                f"allows {', '.join(choice_names(space))}, or 0 to {space.num_choices - 1}"
+                f"unknown choice {reprlib.repr(word):.60} at layer {layer}; space {space.name!r} "
+                f"allows {_allowed_at(space, layer)}"
             )
     return validate(space, np.array(indices, dtype=np.int64))

@@ -1,5 +1,7 @@
 """Small search problems with scores that are known, for the tests of the search."""
 
+import itertools
+
 import numpy as np
 
 from configs import base
@@ -13,6 +15,27 @@ SPACE = spaces.make_space(name="small", widths=(8, 8, 16, 16, 24, 24), strides=(
 TINY = spaces.make_space(
     name="tiny", widths=(8, 16, 16), strides=(1, 2, 1), expansions=(2,), kernels=(3, 5)
 )
+BLOCKS = ("E3K3", "E3K5", "E3K7", "E6K3", "E6K5", "E6K7")
+# The first block is fixed, and no layer that changes width or stride can be skipped.
+RESTRICTED = spaces.make_space(
+    name="restricted",
+    widths=(8, 8, 16, 16, 24, 24),
+    strides=(1, 2, 1, 2, 1, 1),
+    layer_choices=(("E3K3",), BLOCKS, BLOCKS, BLOCKS, BLOCKS, ()),
+)
+TINY_RESTRICTED = spaces.make_space(
+    name="tiny",
+    widths=(8, 16, 16, 16),
+    strides=(1, 2, 1, 1),
+    expansions=(2,),
+    kernels=(3, 5),
+    layer_choices=(("E2K5",), ("E2K3", "E2K5"), (), ("E2K5", "identity")),
+)
+
+
+def everything(space: Space):
+    """All architectures of a small space, `int32[P, L]`."""
+    return np.array(list(itertools.product(*map(np.flatnonzero, space.allowed))), np.int32)
 
 
 def make_problem(space: Space = SPACE, objectives=None, latency=None, **settings):
@@ -23,7 +46,7 @@ def make_problem(space: Space = SPACE, objectives=None, latency=None, **settings
     for name, changes in (objectives or {}).items():
         config.objectives[name].update(changes)
     built_in = search.built_in(space, config.objectives, SIZE, latency=latency)
-    return search.make_problem(space.depth, space.num_choices, built_in, config)
+    return search.make_problem(space.depth, space.num_choices, built_in, config, space.allowed)
 
 
 def macs(space: Space, architectures):
@@ -35,16 +58,19 @@ def params(space: Space, architectures):
 
 
 class Additive:
-    """Accuracy from one utility a layer and choice; remembers what it was asked."""
+    """Accuracy from one utility a layer and choice; remembers what it was asked.
+
+    Refuses what is not of the space.
+    """
 
     def __init__(self, space: Space = SPACE, seed=0, fail_at=None):
         self.utility = np.random.default_rng(seed).normal(size=(space.depth, space.num_choices))
-        self.calls = []
+        self.space, self.calls = space, []
         self.fail_at = fail_at
 
     def __call__(self, architectures):
         assert architectures.dtype == np.int32
-        self.calls.append(architectures)
+        self.calls.append(spaces.validate(self.space, architectures))
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
         layer = np.arange(architectures.shape[1])

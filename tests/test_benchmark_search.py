@@ -16,8 +16,10 @@ def test_the_exact_front_equals_enumeration(is_skip):
     rng = np.random.default_rng(0)
     alone, joint = rng.normal(size=(4, 3)), rng.normal(size=(3, 3, 3))
     layers = rng.integers(1, 50, size=(4, 3, 5)).astype(float)
-    table = PathTable(7.0, layers, rng.integers(1, 9, size=5).astype(float), np.array(is_skip))
-    everything = np.array(list(itertools.product(range(3), repeat=4)), np.int32)
+    head, allowed = rng.integers(1, 9, size=5).astype(float), np.ones((4, 3), bool)
+    allowed[[0, 2, 2], [2, 0, 1]] = False
+    table = PathTable(7.0, layers, head, np.array(is_skip), allowed)
+    everything = np.array(list(itertools.product(*map(np.flatnonzero, allowed))), np.int32)
     layer = np.arange(4)
     utility = alone[layer, everything].sum(axis=1)
     utility += joint[layer[:-1], everything[:, :-1], everything[:, 1:]].sum(axis=1)

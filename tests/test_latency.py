@@ -22,7 +22,7 @@ SIZE = NetworkSize(image_size=8, num_classes=3, channels=1)
 TIMING = Timing(dtype="float32", batch_size=1, repeats=2)
 
 
-def make_space(widths=(12, 12), strides=(2, 1), kernels=(3,), skip=True):
+def make_space(widths=(12, 12), strides=(2, 1), kernels=(3,), skip=True, layer_choices=()):
     return spaces.make_space(
         name="hand",
         widths=widths,
@@ -30,6 +30,7 @@ def make_space(widths=(12, 12), strides=(2, 1), kernels=(3,), skip=True):
         expansions=(2,),
         kernels=kernels,
         skip=skip,
+        layer_choices=layer_choices,
         stem_width=8,
         separable_width=8,
         head_width=16,
@@ -68,7 +69,7 @@ def path(tmp_path):
 
 def everything(space):
     """Every architecture of a small space, `int32[P, L]`."""
-    return np.array(list(itertools.product(range(space.num_choices), repeat=space.depth)), np.int32)
+    return np.array(list(itertools.product(*map(np.flatnonzero, space.allowed))), np.int32)
 
 
 def test_by_hand(path):
@@ -130,17 +131,20 @@ def tables(draw):
         draw(st.lists(st.sampled_from(values), min_size=depth, max_size=depth))
         for values in ((8, 12, 16), (1, 2))
     ]
-    space = make_space(
-        *layers, kernels=draw(st.sampled_from([(3,), (3, 5)])), skip=draw(st.booleans())
-    )
+    settings = {"kernels": draw(st.sampled_from([(3,), (3, 5)])), "skip": draw(st.booleans())}
+    names = spaces.choice_names(make_space(*layers, **settings))
+    own = draw(st.lists(st.sets(st.sampled_from(names)), min_size=depth, max_size=depth))
+    space = make_space(*layers, **settings, layer_choices=draw(st.sampled_from([(), own])))
     widths = {"8", *(str(width) for width in layers[0])}
     times = st.floats(0, 1e6)
     row = st.fixed_dictionaries(dict.fromkeys(widths, times))
-    choices = st.fixed_dictionaries(dict.fromkeys(spaces.choice_names(space), row))
+    choices = [
+        st.fixed_dictionaries({names[i]: row for i in np.flatnonzero(own)}) for own in space.allowed
+    ]
     table = TABLE | {
         "space": latency.definition(space),
         "stem": draw(times),
-        "layers": [draw(choices) for _ in range(depth)],
+        "layers": [draw(of_layer) for of_layer in choices],
         "head": draw(row),
     }
     return space, table, spaces.sample(space, np.random.default_rng(draw(st.integers(0))), 1)
@@ -212,6 +216,49 @@ def test_a_table_with_more_than_the_space_is_refused(keys, value, message, path)
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE)
     assert str(error.value) == f"latency table {path} {message}"
+
+
+OWN = make_space(layer_choices=(("E2K3",), ()))  # no identity at stride 2
+OWN_TABLE = TABLE | {
+    "space": TABLE["space"] | {"layer_choices": [["E2K3"], ["E2K3", "identity"]]},
+    "layers": [{"E2K3": {"8": 1.5}}, {"E2K3": {"12": 7.5}, "identity": {"12": 0.5}}],
+    "head": {"12": 20},
+}
+
+
+def test_a_table_has_what_can_occur_alone(path):
+    """Behind a layer that cannot be skipped, nothing reads fewer channels than it writes."""
+    assert latency.definition(OWN) == OWN_TABLE["space"]
+    assert latency.definition(SPACE) == TABLE["space"]
+    latency.write(path, OWN_TABLE)
+    table = latency.load(path, OWN, **SIZE)
+    assert table(everything(OWN)).tolist() == [100 + 1.5 + 7.5 + 20, 100 + 1.5 + 0.5 + 20]
+    assert table.extremes() == (122, 129)
+    for keys in numbers(OWN_TABLE):
+        latency.write(path, replaced(OWN_TABLE, keys, None))
+        with pytest.raises(InputError, match=f"has nothing at {'.'.join(map(str, keys))}; allowed"):
+            latency.load(path, OWN, **SIZE)
+    latency.write(path, replaced(OWN_TABLE, ("layers", 0, "identity"), {"8": 0}))
+    with pytest.raises(InputError, match=r"has 'identity' at layers.0; allowed there: E2K3$"):
+        latency.load(path, OWN, **SIZE)
+
+
+@pytest.mark.parametrize(
+    ("table", "space", "message"),
+    [
+        (TABLE, OWN, "has nothing at space.layer_choices; allowed here: [['E2K3'], ['E2K3', 'iden"),
+        (
+            OWN_TABLE,
+            SPACE,
+            "has [['E2K3'], ['E2K3', 'identity']] at space.layer_choices; allowed here: nothing",
+        ),
+    ],
+)
+def test_a_table_of_other_choices_is_refused(table, space, message, path):
+    latency.write(path, table)
+    with pytest.raises(InputError) as error:
+        latency.load(path, space, **SIZE)
+    assert f"latency table {path} {message}" in str(error.value)
 
 
 def test_a_byte_order_mark_is_passed_over(path):
@@ -287,6 +334,35 @@ def clock(monkeypatch):
         return np.full(repeats, milliseconds[len(call.args)] / 1e3)
 
     monkeypatch.setattr(latency.benchmark, "seconds", seconds)
+
+
+def test_a_measured_table_of_choices_of_their_own_is_whole(clock, path):
+    space = make_space(
+        widths=(12, 12, 12, 12), strides=(2, 1, 1, 1), layer_choices=(("E2K3",), ("E2K3",), (), ())
+    )
+    latency.write(path, latency.measure_table(space, SIZE, TIMING, check=0))
+    record = json.loads(path.read_text())
+    assert [layer.keys() for layer in record["layers"]] == [
+        {"E2K3"},
+        {"E2K3"},
+        {"E2K3", "identity"},
+        {"E2K3", "identity"},
+    ]
+    widths = [layer["E2K3"].keys() for layer in record["layers"]]
+    assert widths == [{"8"}, {"12"}, {"12"}, {"12"}]
+    assert record["head"].keys() == {"12"}
+    assert np.isfinite(latency.load(path, space, **SIZE)(everything(space))).all()
+
+
+def test_equal_blocks_are_one_part_whatever_their_layers_may_take():
+    fixed, free = (
+        make_space(widths=(12,) * 3, strides=(2, 1, 1), skip=False, layer_choices=own)
+        for own in ((("E2K3",),) * 3, ())
+    )
+    both = make_space(widths=(12,) * 3, strides=(2, 1, 1), layer_choices=(("E2K3",),) * 2 + ((),))
+    second, third = latency._plan(both, 8)["layers"][1:]
+    assert second["E2K3"] == third["E2K3"]
+    assert latency._plan(fixed, 8) == latency._plan(free, 8)
 
 
 def test_a_time_is_what_a_block_adds_and_the_stem_has_the_rest(clock):

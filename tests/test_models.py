@@ -49,6 +49,18 @@ def test_a_file_gives_the_model_back(model, encoded, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [models.FILE_NAME]
 
 
+def test_a_file_has_what_each_layer_may_take(tiny, tmp_path):
+    own = dataclasses.replace(tiny.layers[0], choices=(1, 3))
+    restricted = dataclasses.replace(tiny, layers=(own, *tiny.layers[1:]))
+    model = models.create(restricted, [3, 0, 8], ("cat", "dog"), GREY, skip="els")
+    models.save(model, tmp_path / models.FILE_NAME)
+    assert models.load(tmp_path).space == restricted
+    with pytest.raises(
+        InputError, match=r"choice 2 \(E3K3\) at layer 0, where space 'tiny' allows"
+    ):
+        models.create(restricted, [2, 0, 8], ("cat", "dog"), GREY, skip="els")
+
+
 @settings(max_examples=60)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_named(encoded, tmp_path_factory, share):

@@ -10,16 +10,20 @@ from hypothesis import strategies as st
 from scarlet_jax import cost
 from scarlet_jax import space as spaces
 from scarlet_jax.network_size import NetworkSize
-from scarlet_jax.path_table import PathTable, best_paths
+from scarlet_jax.path_table import PathTable, best_paths, possible_sources, sources
 
 DEPTH, CHOICES = 4, 3
-EVERYTHING = np.array(list(itertools.product(range(CHOICES), repeat=DEPTH)), np.int32)
 
 
-def random_table(seed, is_skip):
+def random_table(seed, is_skip, allowed):
     rng = np.random.default_rng(seed)
     layers = rng.normal(size=(DEPTH, CHOICES, DEPTH + 1))
-    return PathTable(rng.normal(), layers, rng.normal(size=DEPTH + 1), np.array(is_skip))
+    return PathTable(rng.normal(), layers, rng.normal(size=DEPTH + 1), np.array(is_skip), allowed)
+
+
+def paths_of(allowed):
+    """Every path `int32[P, L]` of the choices `bool[L, N]`."""
+    return np.array(list(itertools.product(*map(np.flatnonzero, allowed))), np.int32)
 
 
 def walk(table, path):
@@ -31,23 +35,42 @@ def walk(table, path):
     return total + table.head[source]
 
 
+EVERYTHING = np.ones((DEPTH, CHOICES), bool)
+own_choices = st.sets(st.integers(0, CHOICES - 1), min_size=1)
+choices = st.one_of(
+    st.just(EVERYTHING),
+    st.tuples(*[own_choices] * DEPTH).map(
+        lambda layers: np.array([[i in own for i in range(CHOICES)] for own in layers])
+    ),
+)
 skips = st.sampled_from([(False, False, True), (True, False, True), (False,) * 3, (True,) * 3])
 
 
-@given(st.integers(0, 1000), skips)
-def test_look_ups_and_extremes_equal_a_walk(seed, is_skip):
-    table = random_table(seed, is_skip)
-    walked = [walk(table, path) for path in EVERYTHING]
-    np.testing.assert_allclose(table(EVERYTHING), walked)
+@given(st.integers(0, 1000), skips, choices)
+def test_look_ups_and_extremes_equal_a_walk(seed, is_skip, allowed):
+    table, paths = random_table(seed, is_skip, allowed), paths_of(allowed)
+    walked = [walk(table, path) for path in paths]
+    np.testing.assert_allclose(table(paths), walked)
     np.testing.assert_allclose(table.extremes(), (min(walked), max(walked)))
 
 
-@given(st.integers(0, 1000), skips, st.integers(0, 2))
-def test_best_paths_equal_enumeration(seed, is_skip, number):
+@given(skips, choices)
+def test_possible_sources_are_those_of_all_paths(is_skip, allowed):
+    expected = np.zeros((DEPTH + 1, DEPTH + 1), bool)
+    expected[0, 0] = True
+    after = sources(paths_of(allowed), np.array(is_skip))
+    expected[np.arange(1, DEPTH + 1), after] = True
+    np.testing.assert_array_equal(possible_sources(allowed, np.array(is_skip)), expected)
+
+
+@given(st.integers(0, 1000), skips, choices, st.integers(0, 2))
+def test_best_paths_equal_enumeration(seed, is_skip, allowed, number):
     rng = np.random.default_rng(seed)
-    tables = [random_table(seed + i, is_skip) for i in range(number)]
+    tables = [random_table(seed + i, is_skip, allowed) for i in range(number)]
     gains, prices = rng.normal(size=(5, DEPTH, CHOICES)), rng.normal(size=(5, number))
-    gains[0, 1, 0] = gains[1, 3, [0, 2]] = -np.inf  # forbidden
+    gains[:, ~allowed] = -np.inf
+    if allowed.all():
+        gains[0, 1, 0] = gains[1, 3, [0, 2]] = -np.inf  # for one buyer alone
     paths = best_paths(gains, tables, prices)
     assert paths.dtype == np.int32
     layer = np.arange(DEPTH)
@@ -59,23 +82,34 @@ def test_best_paths_equal_enumeration(seed, is_skip, number):
         return gains[buyer][layer, population].sum(axis=1) - paid
 
     for buyer, path in enumerate(paths):
-        best = worth(buyer, EVERYTHING).max()
+        assert allowed[layer, path].all()
+        best = worth(buyer, paths_of(allowed)).max()
         np.testing.assert_allclose(worth(buyer, path[None]), best)
 
 
-@pytest.mark.parametrize("skip", [True, False])
-def test_extremes_of_counts_equal_enumeration(skip):
+BLOCKS = ("E2K3", "E2K5")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"skip": True},
+        {"skip": False},
+        {"layer_choices": (("E2K3",), BLOCKS, BLOCKS, ())},
+        {"layer_choices": (("identity",), (), ("identity",), BLOCKS)},
+    ],
+)
+def test_extremes_of_counts_equal_enumeration(own):
     space = spaces.make_space(
         name="all",
         widths=(8, 24, 8, 16),
         strides=(1, 2, 1, 1),
         expansions=(2,),
         kernels=(3, 5),
-        skip=skip,
+        **own,
     )
     size = NetworkSize(image_size=16, num_classes=4)
-    everything = np.array(list(itertools.product(range(space.num_choices), repeat=space.depth)))
-    counts = cost.costs(space, everything, size)
+    counts = cost.costs(space, paths_of(space.allowed), size)
     tables = cost.tables(space, size)
     for table, column in ((tables.macs, counts[:, 0]), (tables.params, counts[:, 1])):
         assert table.extremes() == (column.min(), column.max())

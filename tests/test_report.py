@@ -157,6 +157,12 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_page_counts_the_architectures_of_layers_with_choices_of_their_own(empty: Report) -> None:
+    layers = (replace(SPACE.layers[0], choices=(3,)), *SPACE.layers[1:])
+    text = page.render(replace(empty, space=replace(SPACE, layers=layers)))
+    assert "4 layers of up to 13 choices, 2,197 architectures" in text  # 13^3
+
+
 def test_page_has_every_number(text: str) -> None:
     for expected in (
         "<h1>A run</h1>",

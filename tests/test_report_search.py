@@ -283,6 +283,19 @@ def test_panels_show_every_share() -> None:
         assert set(spaces.choice_names(SPACE)) < set(texts)
 
 
+def test_a_panel_has_its_layers_own_choices() -> None:
+    layers = (replace(SPACE.layers[0], choices=(1, 12)), *SPACE.layers[1:])
+    shares = np.zeros((2, 4, 13))
+    shares[:, 0, [1, 12]] = shares[:, 1:, [0, 5]] = [0.8, 0.2]
+    first, second, *_ = heatmap.panels(replace(SPACE, layers=layers), shares, np.arange(2))
+    for panel, names in ((first, {"E3K5", "identity"}), (second, set(spaces.choice_names(SPACE)))):
+        texts = {e.text for e in ElementTree.fromstring(panel).iter("text")}
+        assert texts & set(spaces.choice_names(SPACE)) == names
+    assert "generation 1: E3K5 80%, identity 20%" in first
+    assert re.findall(r'<path fill-opacity="0.8" d="(.*?)"/>', first) == ["M0 0h2v1h-2z"]
+    assert re.findall(r'<path fill-opacity="0.2" d="(.*?)"/>', first) == ["M0 1h2v1h-2z"]
+
+
 def test_hypervolume_rises_where_it_rose(by_hand: Search) -> None:
     svg = figures.hypervolume_figure(by_hand.hypervolume, np.array([4, 7]))
     assert "8 evaluations: from 0.100 to 0.500" in svg

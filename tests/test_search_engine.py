@@ -1,14 +1,24 @@
 """The search as a whole: what it evaluates, finds, saves, resumes and refuses."""
 
 import dataclasses
-import itertools
 import json
 import logging
 import re
 
 import numpy as np
 import pytest
-from searches import SPACE, TINY, Additive, column, macs, make_problem, params
+from searches import (
+    RESTRICTED,
+    SPACE,
+    TINY,
+    TINY_RESTRICTED,
+    Additive,
+    column,
+    everything,
+    macs,
+    make_problem,
+    params,
+)
 
 from configs import base
 from scarlet_jax import search
@@ -28,13 +38,14 @@ def assert_same(one, other):
         np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
-def test_a_search_evaluates_what_algorithm_1_says(tmp_path):
-    drawn = spaces.sample(SPACE, np.random.default_rng(0), 100)
+@pytest.mark.parametrize("space", [SPACE, RESTRICTED], ids=lambda space: space.name)
+def test_a_search_evaluates_what_algorithm_1_says(tmp_path, space):
+    drawn = spaces.sample(space, np.random.default_rng(0), 100)
     bounds = {
-        "macs": {"max": float(np.median(macs(SPACE, drawn)))},
-        "params": {"max": float(np.median(params(SPACE, drawn)))},
+        "macs": {"max": float(np.median(macs(space, drawn)))},
+        "params": {"max": float(np.median(params(space, drawn)))},
     }
-    problem, evaluate = make_problem(objectives=bounds), Additive()
+    problem, evaluate = make_problem(space, objectives=bounds), Additive(space)
     seen = []
     state = run(problem, evaluate, tmp_path, on_generation=seen.append)
     assert state.evaluations == 12 * (2 + 5)
@@ -42,12 +53,12 @@ def test_a_search_evaluates_what_algorithm_1_says(tmp_path):
     assert [len(call) for call in evaluate.calls] == [24, 12, 12, 12, 12, 12]
     np.testing.assert_array_equal(np.concatenate(evaluate.calls), state.architectures)
     assert len(np.unique(state.architectures, axis=0)) == len(state.architectures)
-    np.testing.assert_array_equal(column(problem, state, "macs"), macs(SPACE, state.architectures))
+    np.testing.assert_array_equal(column(problem, state, "macs"), macs(space, state.architectures))
     np.testing.assert_array_equal(
-        column(problem, state, "params"), params(SPACE, state.architectures)
+        column(problem, state, "params"), params(space, state.architectures)
     )
     np.testing.assert_array_equal(
-        column(problem, state, "accuracy"), Additive()(state.architectures)
+        column(problem, state, "accuracy"), Additive(space)(state.architectures)
     )
     for name, bound in bounds.items():
         assert column(problem, state, name).max() <= bound["max"]
@@ -86,11 +97,12 @@ def test_asking_is_repeatable_and_changes_nothing():
         state.generation = 1
 
 
+@pytest.mark.parametrize("space", [SPACE, RESTRICTED], ids=lambda space: space.name)
 @pytest.mark.parametrize("seed", range(4))
-def test_search_beats_random_sampling(tmp_path, seed):
-    problem, evaluate = make_problem(generations=10), Additive(seed=seed)
+def test_search_beats_random_sampling(tmp_path, seed, space):
+    problem, evaluate = make_problem(space, generations=10), Additive(space, seed=seed)
     state = run(problem, evaluate, tmp_path, seed=seed)
-    drawn = spaces.sample(SPACE, np.random.default_rng(seed), state.evaluations)
+    drawn = spaces.sample(space, np.random.default_rng(seed), state.evaluations)
     values = problem.computed_values(drawn)
     values[:, 0] = evaluate(drawn)
     random = dataclasses.replace(state, architectures=drawn, values=values)
@@ -144,6 +156,10 @@ def test_resuming_another_search_is_refused_by_the_fields_that_differ(tmp_path):
         InputError, match=r"objectives\.macs\.compute .*search\.depth \(now 3, was 6"
     ):
         run(make_problem(TINY, generations=0), Additive(TINY), tmp_path)
+    with pytest.raises(
+        InputError, match=r"search\.layer_choices \(now \[\[0\], .*, was 'absent'\)"
+    ):
+        run(make_problem(RESTRICTED, generations=0), Additive(RESTRICTED), tmp_path)
 
 
 def test_settings_of_the_picks_may_change(tmp_path):
@@ -179,17 +195,16 @@ def test_a_damaged_state_is_named_and_the_one_before_it_used(tmp_path, caplog):
     assert [len(call) for call in evaluate.calls] == [12]  # the last generation again
 
 
-def test_a_space_that_is_used_up_ends_the_search(tmp_path, caplog):
-    evaluate = Additive(TINY)
+@pytest.mark.parametrize(("space", "size"), [(TINY, 27), (TINY_RESTRICTED, 12)])
+def test_a_space_that_is_used_up_ends_the_search(tmp_path, caplog, space, size):
+    problem = make_problem(space, generations=50, population=4)
     with caplog.at_level(logging.INFO, logger="absl"):
-        state = run(make_problem(TINY, generations=50, population=6), evaluate, tmp_path)
-    everything = set(itertools.product(range(TINY.num_choices), repeat=TINY.depth))
-    assert {tuple(row) for row in state.architectures.tolist()} == everything
-    assert len(state.architectures) == len(everything) == 27
+        state = run(problem, Additive(space), tmp_path)
+    assert sorted(state.architectures.tolist()) == everything(space).tolist()
+    assert len(state.architectures) == space.num_architectures == size
     assert state.ended
     assert "search ends in generation" in caplog.text
     # So the front is the true one.
-    problem = make_problem(TINY, generations=50, population=6)
     truth = np.flatnonzero(non_dominated_rank(problem.to_minimise(state.values)) == 0)
     assert set(search.front_indices(problem, state).tolist()) == set(truth.tolist())
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from searches import SIZE, SPACE, TINY, macs, make_problem, params
+from searches import RESTRICTED, SIZE, SPACE, TINY, macs, make_problem, params
 
 from configs import base
 from scarlet_jax import cost, search
@@ -86,10 +86,36 @@ def test_unknown_and_repeated_objectives_are_refused():
 
 
 def test_absent_settings_have_defaults_and_a_space_without_choices_is_refused():
-    objectives = make_problem().objectives
-    assert search.make_problem(3, 3, objectives, {"picks": 3}).population == 70  # the default
-    with pytest.raises(InputError, match=r"3 layers of 1 choices; allowed: .* nothing to search"):
-        search.make_problem(3, 1, objectives, base.get_config().search)
+    objectives = [search.Objective("accuracy", "max", 1.0)]
+    section = {"picks": 3, "pick_by": "accuracy"}
+    problem = search.make_problem(3, 3, objectives, section)
+    assert problem.population == 70  # the default
+    assert problem.allowed.tolist() == [[True] * 3] * 3
+    one_each = np.eye(3, dtype=bool)
+    for depth, num_choices, allowed in ((3, 1, None), (0, 2, None), (3, 3, one_each)):
+        with pytest.raises(
+            InputError, match=rf"{depth} layers of \d choices; .* nothing to search"
+        ):
+            search.make_problem(depth, num_choices, objectives, section, allowed)
+
+
+@pytest.mark.parametrize("allowed", [np.ones((3, 2), bool), np.array([[1, 1, 0], [0, 0, 0]], bool)])
+def test_choices_of_another_shape_or_of_none_in_a_layer_are_refused(allowed):
+    objectives = [search.Objective("accuracy", "max", 1.0)]
+    message = r"an array \[\d, \d\]; allowed: \[2, 3\], with at least one choice in every layer"
+    with pytest.raises(InputError, match=message):
+        search.make_problem(2, 3, objectives, {"pick_by": "accuracy"}, allowed)
+
+
+def test_a_table_of_other_choices_is_refused():
+    objectives = make_problem(RESTRICTED).objectives
+    message = (
+        r"macs has a table of \[6, 7\] choices, 32 of them allowed, but the search 42 of \[6, 7\]"
+    )
+    with pytest.raises(InputError, match=message):
+        search.make_problem(6, 7, objectives, {})
+    with pytest.raises(InputError, match=r"32 of them allowed, but the search 9 of \[3, 3\]"):
+        search.make_problem(3, 3, objectives, {})
 
 
 def test_bounds_that_no_architecture_meets_name_the_nearest_possible_value():
@@ -168,5 +194,6 @@ def test_an_objective_by_a_function_has_no_table():
     assert own.table is None
     assert not own.is_evaluated
     assert own.extremes() == (-math.inf, math.inf)
-    table = PathTable(1, np.zeros((2, 3, 3)), np.zeros(3), np.array([False, False, True]))
+    is_skip, allowed = np.array([False, False, True]), np.ones((2, 3), bool)
+    table = PathTable(1, np.zeros((2, 3, 3)), np.zeros(3), is_skip, allowed)
     assert search.Objective("cost", "min", 1.0, compute=table).table is table

@@ -1,10 +1,19 @@
 """Initial architectures lie within bounds that hardly any satisfies, and cover them evenly."""
 
-import itertools
-
 import numpy as np
 import pytest
-from searches import SPACE, TINY, Additive, column, macs, make_problem, params
+from searches import (
+    RESTRICTED,
+    SPACE,
+    TINY,
+    TINY_RESTRICTED,
+    Additive,
+    column,
+    everything,
+    macs,
+    make_problem,
+    params,
+)
 
 from configs import base
 from scarlet_jax import search
@@ -62,34 +71,38 @@ def test_a_search_starts_with_a_full_population_however_rare():
     assert batch.proposed < 1000
 
 
-def test_draws_within_a_bin_are_uniform_over_its_architectures():
-    everything = np.array(list(itertools.product(range(TINY.num_choices), repeat=TINY.depth)))
-    counts = macs(TINY, everything)
-    problem = make_problem(TINY)
-    drawn = sampling.sampler(problem)(np.random.default_rng(0), 27_000)
+@pytest.mark.parametrize("space", [TINY, TINY_RESTRICTED])
+def test_draws_within_a_bin_are_uniform_over_its_architectures(space):
+    number = 1000 * space.num_architectures
+    counts = macs(space, everything(space))
+    drawn = sampling.sampler(make_problem(space))(np.random.default_rng(0), number)
     keys, seen = np.unique(drawn, axis=0, return_counts=True)
-    assert len(keys) == 27
+    np.testing.assert_array_equal(keys, everything(space))
     # Distinct costs share a bin only if they are within a thousandth of the range, or equal.
     _, group, size = np.unique(
         counts // (np.ptp(counts) // 1000), return_inverse=True, return_counts=True
     )
-    expected = 27_000 / len(size) / size[group]
+    expected = number / len(size) / size[group]
     np.testing.assert_allclose(seen, expected, rtol=0.25)
 
 
-def test_without_a_table_every_choice_is_as_likely():
-    settings = base.get_config().search
-    settings.pick_by = "score"
-    problem = search.make_problem(4, 5, (search.Objective("score", "max", 1.0),), settings)
+def test_without_a_table_every_choice_of_a_layer_is_as_likely():
+    allowed = np.array([[1, 1, 1, 1, 1], [1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 1, 1, 0, 1]], bool)
+    objectives, section = (search.Objective("score", "max", 1.0),), {"pick_by": "score"}
+    problem = search.make_problem(4, 5, objectives, section, allowed)
     drawn = sampling.sampler(problem)(np.random.default_rng(0), 20_000)
-    for layer in drawn.T:
-        np.testing.assert_allclose(np.bincount(layer, minlength=5) / 20_000, 0.2, atol=0.02)
+    for layer, own in zip(drawn.T, allowed, strict=True):
+        share = np.bincount(layer, minlength=5) / 20_000
+        np.testing.assert_allclose(share, own / own.sum(), atol=0.02)
+        assert (share[~own] == 0).all()
 
 
-def test_the_objective_that_is_bounded_is_spread(tmp_path):
-    problem = make_problem(objectives={"params": {"max": 60_000.0}}, generations=0, population=40)
-    state = search.run(problem, Additive(), seed=0, directory=tmp_path, context={})
+@pytest.mark.parametrize("space", [SPACE, RESTRICTED], ids=lambda space: space.name)
+def test_the_objective_that_is_bounded_is_spread(tmp_path, space):
+    bounds = {"params": {"max": 60_000.0}}
+    problem = make_problem(space, objectives=bounds, generations=0, population=40)
+    state = search.run(problem, Additive(space), seed=0, directory=tmp_path, context={})
     low, high = problem.objectives[2].band()
     halves = np.histogram(column(problem, state, "params"), bins=2, range=(low, high))[0]
     assert halves.min() > 0.25 * halves.sum()
-    assert (params(SPACE, state.architectures) <= 60_000).all()
+    assert (params(space, state.architectures) <= 60_000).all()

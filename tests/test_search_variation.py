@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from configs import base
 from scarlet_jax import search
+from scarlet_jax import space as spaces
 from scarlet_jax.path_table import PathTable
-from scarlet_jax.search import controller, variation
+from scarlet_jax.search import controller, sampling, variation
 
 DEPTH, CHOICES = 5, 4
 
@@ -21,22 +22,32 @@ def parents(count, seed=1):
     return generator(seed).integers(CHOICES, size=(count, DEPTH), dtype=np.int32)
 
 
-def table(sign=1.0, start=0.0):
+EVERYTHING = np.ones((DEPTH, CHOICES), bool)
+own_choices = st.sets(st.integers(0, CHOICES - 1), min_size=1)
+some_choices = (
+    st.tuples(*[own_choices] * DEPTH)
+    .filter(lambda layers: max(map(len, layers)) > 1)
+    .map(lambda layers: np.array([[i in own for i in range(CHOICES)] for own in layers]))
+)
+choices = st.one_of(st.just(EVERYTHING), some_choices)
+
+
+def table(sign=1.0, start=0.0, allowed=EVERYTHING):
     """A cost that grows with the choices' sum, or falls with it."""
     layers = np.zeros((DEPTH, CHOICES, DEPTH + 1))
     layers += sign * np.arange(CHOICES)[:, None]
-    return PathTable(start, layers, np.zeros(DEPTH + 1), np.zeros(CHOICES, bool))
+    return PathTable(start, layers, np.zeros(DEPTH + 1), np.zeros(CHOICES, bool), allowed)
 
 
-def make_problem(low=2.0, high=10.0, params_max=np.inf, depth=DEPTH):
+def make_problem(low=2.0, high=10.0, params_max=np.inf, allowed=EVERYTHING):
     """Scores to be evaluated, MACs from 0 to 15, parameters from 100 down to 85."""
     settings = base.get_config().search
     objectives = (
         search.Objective("accuracy", "max", 0.5),
-        search.Objective("macs", "min", 0.5, low, high, compute=table()),
-        search.Objective("params", "none", high=params_max, compute=table(-1.0, 100.0)),
+        search.Objective("macs", "min", 0.5, low, high, compute=table(allowed=allowed)),
+        search.Objective("params", "none", high=params_max, compute=table(-1.0, 100.0, allowed)),
     )
-    return search.make_problem(depth, CHOICES, objectives, settings)
+    return search.make_problem(DEPTH, CHOICES, objectives, settings, allowed)
 
 
 def learned_from(architectures, accuracy, problem=None):
@@ -46,24 +57,43 @@ def learned_from(architectures, accuracy, problem=None):
     return controller.learn(problem, architectures, values)
 
 
-def mutants(kind, rng, population):
+def mutants(kind, rng, population, allowed):
     if kind == "random":
-        return variation.random_mutation(rng, population, CHOICES)
-    return variation.prior_mutation(rng, population, make_problem())
+        return variation.random_mutation(rng, population, allowed)
+    return variation.prior_mutation(rng, population, make_problem(0.0, 15.0, allowed=allowed))
 
 
 @pytest.mark.parametrize("kind", ["random", "prior"])
-@given(seed=st.integers(0, 10_000), count=st.integers(0, 8))
-def test_a_mutation_changes_exactly_one_layer(kind, seed, count):
-    population = parents(count, seed)
+@given(seed=st.integers(0, 10_000), count=st.integers(0, 8), allowed=choices)
+def test_a_mutation_changes_exactly_one_layer(kind, seed, count, allowed):
+    population = spaces.draw(allowed, generator(seed), count)
     before = population.copy()
-    children = mutants(kind, generator(seed), population)
+    children = mutants(kind, generator(seed), population, allowed)
     assert children.dtype == np.int32
     assert children.shape == population.shape
     assert ((children != population).sum(axis=1) == 1).all()
-    assert ((children >= 0) & (children < CHOICES)).all()
+    assert allowed[np.arange(DEPTH), children].all()
     np.testing.assert_array_equal(population, before)
-    np.testing.assert_array_equal(children, mutants(kind, generator(seed), population))
+    np.testing.assert_array_equal(children, mutants(kind, generator(seed), population, allowed))
+
+
+@given(seed=st.integers(0, 10_000), allowed=some_choices, whole=st.sampled_from([0.0, 0.5, 1.0]))
+def test_nothing_proposes_what_a_layer_may_not_take(seed, allowed, whole):
+    problem, rng = make_problem(0.0, 15.0, allowed=allowed), generator(seed)
+    one, other = spaces.draw(allowed, rng, 20), spaces.draw(allowed, rng, 20)
+    learned, guides = learned_from(one, rng.random(20), problem), rng.integers(2, size=20)
+    for children in (
+        variation.uniform_crossover(rng, one, other),
+        variation.one_point_crossover(rng, one, other),
+        variation.random_mutation(rng, one, allowed),
+        variation.reinforced_mutation(rng, one, learned, guides, whole),
+        variation.prior_mutation(rng, one, problem),
+        variation.neighbours(one, allowed).reshape(-1, DEPTH),
+        sampling.uniform(problem, rng, 50),
+        sampling.sampler(problem)(rng, 50),
+        search.ask(problem, search.init(problem, seed)).architectures,
+    ):
+        assert allowed[np.arange(DEPTH), children].all()
 
 
 def test_uniform_crossover_takes_each_layer_from_either_parent_half_of_the_time():
@@ -96,19 +126,35 @@ def test_crossover_takes_every_layer_from_a_parent(cross, seed):
 
 def test_random_mutation_is_uniform_over_all_neighbours():
     parent = np.array([[0, 1, 2, 3, 0]], np.int32)
-    children = variation.random_mutation(generator(), parent.repeat(30_000, axis=0), CHOICES)
+    children = variation.random_mutation(generator(), parent.repeat(30_000, axis=0), EVERYTHING)
     options, counts = np.unique(children, axis=0, return_counts=True)
     assert len(options) == DEPTH * (CHOICES - 1)
     np.testing.assert_allclose(counts / counts.sum(), 1 / len(options), rtol=0.1)
 
 
-def test_neighbours_are_all_single_changes():
-    population = parents(3)
-    for parent, options in zip(population, variation.neighbours(population, CHOICES), strict=True):
+def test_random_mutation_takes_layers_that_can_change_alike():
+    allowed = np.array([[1, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1], [0, 1, 0, 0], [0, 1, 0, 1]], bool)
+    parent = np.array([[0, 2, 1, 1, 3]], np.int32)
+    children = variation.random_mutation(generator(), parent.repeat(30_000, axis=0), allowed)
+    options, counts = np.unique(children, axis=0, return_counts=True)
+    assert options.tolist() == [
+        [0, 0, 1, 1, 3],
+        [0, 2, 0, 1, 3],
+        [0, 2, 1, 1, 1],
+        [0, 2, 2, 1, 3],
+        [0, 2, 3, 1, 3],
+    ]
+    np.testing.assert_allclose(counts / 30_000, [1 / 3, 1 / 9, 1 / 3, 1 / 9, 1 / 9], rtol=0.1)
+
+
+@given(seed=st.integers(0, 1000), allowed=choices)
+def test_neighbours_are_all_single_changes(seed, allowed):
+    population = spaces.draw(allowed, generator(seed), 3)
+    for parent, options in zip(population, variation.neighbours(population, allowed), strict=True):
         expected = {
             (*parent[:layer], choice, *parent[layer + 1 :])
             for layer in range(DEPTH)
-            for choice in range(CHOICES)
+            for choice in np.flatnonzero(allowed[layer])
             if choice != parent[layer]
         }
         assert {tuple(option) for option in options} == expected
@@ -290,5 +336,5 @@ def test_prior_mutation_where_nothing_is_computed_is_random():
     )
     children = variation.prior_mutation(generator(2), parents(9), problem)
     np.testing.assert_array_equal(
-        children, variation.random_mutation(generator(2), parents(9), CHOICES)
+        children, variation.random_mutation(generator(2), parents(9), EVERYTHING)
     )

@@ -7,16 +7,26 @@ from hypothesis import given
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.space import S1, S2, Choice
+from scarlet_jax.space import S1, S2, Choice, Layer, Space
 
+BLOCKS = ("E3K3", "E3K5")
+# The first layer is fixed, and the second, of stride 2, has no skip.
+OWN = spaces.make_space(
+    name="own",
+    widths=(8, 16, 16),
+    strides=(1, 2, 1),
+    expansions=(3,),
+    kernels=(3, 5),
+    layer_choices=(("E3K5",), BLOCKS, ()),
+)
 SPACES = st.sampled_from([S1, S2])
 
 
 @st.composite
 def space_and_architecture(draw):
-    space = draw(SPACES)
-    choices = st.integers(0, space.num_choices - 1)
-    return space, draw(st.lists(choices, min_size=space.depth, max_size=space.depth))
+    space = draw(st.sampled_from([S1, S2, OWN]))
+    layers = [st.sampled_from(np.flatnonzero(own).tolist()) for own in space.allowed]
+    return space, list(draw(st.tuples(*layers)))
 
 
 def test_s1_is_numbered_as_the_specification_says():
@@ -94,6 +104,49 @@ def test_what_an_architecture_is_called(text, name):
     assert spaces.label(text, [0, 1]) == name
 
 
+def test_layers_have_choices_of_their_own():
+    assert spaces.choice_names(OWN) == ["E3K3", "E3K5", "identity"]
+    assert [layer.choices for layer in OWN.layers] == [(1,), (0, 1), None]
+    assert OWN.allowed.astype(int).tolist() == [[0, 1, 0], [1, 1, 0], [1, 1, 1]]
+    assert OWN.num_architectures == 1 * 2 * 3
+    assert S1.allowed.all()
+    assert S1.num_architectures == 7**19
+    named = {"name": "n", "widths": (8, 8), "strides": (1, 1), "kernels": (3,), "skip": False}
+    space = spaces.make_space(**named, layer_choices=(("E6K3", "E3K3"), ["E6K3"]))
+    assert space.layers == (Layer(8, 1), Layer(8, 1, (1,)))  # by index; all of them is None
+    assert space.allowed.tolist() == [[True, True], [False, True]]
+
+
+def test_a_layers_choices_are_ascending_indices():
+    for own in ((), (1, 0), (0, 0), (2,), (-1,)):
+        with pytest.raises(InputError, match=r"has choices \(.*\) at layer 0; allowed: .* 0 to 1"):
+            Space(name="t", layers=(Layer(8, 1, own),), choices=S1.choices[:2])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0,1,2", r"choice 0 \(E3K3\) at layer 0, where space 'own' allows E3K5, or 1$"),
+        (
+            "E3K5,identity,identity",
+            r"choice 2 \(identity\) at layer 1, where space 'own' allows E3K3, E3K5, or 0, 1$",
+        ),
+        ("all-identity", r"choice 2 \(identity\) at layer 0, where"),
+        ("[1, 2, 0]", r"choice 2 \(identity\) at layer 1, where"),
+        (
+            "E3K5,E3K7,0",
+            r"unknown choice 'E3K7' at layer 1; space 'own' allows E3K3, E3K5, or 0, 1$",
+        ),
+        ("1,0,x", r"'x' at layer 2; space 'own' allows E3K3, E3K5, identity, or 0 to 2$"),
+        ("1,0,0,x", r"'x' at layer 3; space 'own' allows E3K3, E3K5, identity, or 0 to 2$"),
+        ("1,0,3", r"choice 3 at layer 2; space 'own' allows 0 to 2$"),
+    ],
+)
+def test_what_a_layer_does_not_allow_is_named(text, message):
+    with pytest.raises(InputError, match=message):
+        spaces.parse(OWN, text)
+
+
 def test_presets_of_any_depth():
     tiny = spaces.make_space(name="t", widths=(8, 8), strides=(2, 1))
     assert spaces.to_names(tiny, spaces.parse(tiny, "all-identity")) == ["identity"] * 2
@@ -109,6 +162,14 @@ def test_uniform_sampling_covers_every_choice_evenly():
         counts = np.bincount(layer, minlength=13)
         # Five standard deviations of a binomial count.
         assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_sampling_draws_each_layers_own_choices_evenly():
+    population = spaces.sample(OWN, np.random.default_rng(0), 6000)
+    np.testing.assert_array_equal(spaces.validate(OWN, population), population)
+    paths, counts = np.unique(population, axis=0, return_counts=True)
+    assert len(paths) == 6
+    assert np.abs(counts - 1000).max() < 5 * np.sqrt(1000)
 
 
 def test_width_multiplier_rounds_to_multiples_of_8_and_keeps_1():
@@ -193,6 +254,11 @@ def test_json_must_hold_a_list():
     ("settings", "message"),
     [
         ({"strides": (1,)}, "2 widths but 1 strides"),
+        ({"layer_choices": ((),)}, "2 widths but layer_choices of 1 layers"),
+        (
+            {"layer_choices": ((), ("E3K3", "E9K9", "skip"))},
+            "has layer_choices 'E9K9', 'skip' at layer 1; allowed there: E3K3, E3K5, .*, identity$",
+        ),
         ({"strides": (1, 3)}, "stride 3; allowed: 1, 2"),
         ({"kernels": (4,)}, "kernel=4"),
         ({"kernels": (3, 3)}, "has a choice twice"),

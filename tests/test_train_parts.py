@@ -4,6 +4,8 @@ import io
 import json
 import math
 import sys
+from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,32 +16,95 @@ from hypothesis import strategies as st
 
 from scarlet_jax import progress
 from scarlet_jax.errors import InputError
-from scarlet_jax.space import S1, S2
+from scarlet_jax.space import S1, S2, make_space
 from scarlet_jax.train import loop, losses, metrics, sampler
 
+# Layers of 1, 2, 3 and all 5 choices.
+OWN = make_space(
+    name="own",
+    widths=(8, 8, 8, 8),
+    strides=(1, 1, 1, 1),
+    expansions=(2, 3),
+    kernels=(3, 5),
+    layer_choices=(("E3K5",), ("E2K5", "identity"), ("E2K3", "E3K3", "E3K5"), ()),
+)
 
-@given(st.integers(0, 2**31 - 1))
-def test_strict_fairness_takes_every_choice_once_a_layer(seed):
-    paths = sampler.sample_paths("strict_fair", S2, jax.random.key(seed))
-    assert paths.shape == (13, 19)
+
+@partial(jax.jit, static_argnums=(0, 1))
+def paths_of_steps(kind, space, seed, steps):
+    """The paths of a run's steps `int32[S]`, `int32[S, Q, L]`."""
+    key = jax.random.key(seed)
+    return jax.vmap(lambda step: sampler.sample_paths(kind, space, key, step))(steps)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
+def test_strict_fairness_takes_every_choice_once_a_layer(seed, step):
+    (paths,) = paths_of_steps("strict_fair", S2, seed, np.array([step], np.int32))
+    assert paths.dtype == np.int32
     np.testing.assert_array_equal(np.sort(paths, axis=0), np.arange(13)[:, None].repeat(19, 1))
 
 
-def test_layers_are_permuted_independently():
-    keys = jax.random.split(jax.random.key(0), 2000)
-    paths = jax.vmap(lambda key: sampler.sample_paths("strict_fair", S1, key))(keys)
-    agree = (paths[:, :, 0] == paths[:, :, 1]).mean()
-    # Two independent permutations of 7 agree at a place with probability 1 / 7.
-    assert abs(agree - 1 / 7) < 5 * math.sqrt(1 / 7 * 6 / 7 / (2000 * 7))
+@given(st.integers(0, 2**31 - 1))
+def test_a_layer_of_fewer_choices_takes_each_as_often_at_any_time(seed):
+    paths = paths_of_steps("strict_fair", OWN, seed, np.arange(120, dtype=np.int32))
+    assert paths.shape == (120, 5, 4)
+    for layer, own in zip(paths.reshape(-1, 4).T, OWN.allowed, strict=True):
+        counts = (layer[:, None] == np.flatnonzero(own)).cumsum(axis=0)  # [paths so far, choices]
+        assert (counts.sum(axis=1) == np.arange(1, 601)).all()  # nothing but its own
+        assert np.ptp(counts, axis=1).max() <= 1
+        assert (counts[-1] == 600 // own.sum()).all()
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 13))
+def test_fairness_holds_to_the_last_step_that_can_be_counted(seed, first):
+    """Every n paths from a multiple of n on are a permutation, also beyond what 32 bits hold."""
+    steps = range(first, first + 12)
+    paths = paths_of_steps("strict_fair", OWN, seed, np.array(steps, np.int32)).reshape(-1, 4)
+    for layer, own in zip(paths.T, OWN.allowed, strict=True):
+        n, number = own.sum(), 5 * first  # of the first path
+        whole = layer[-number % n :]
+        blocks = whole[: len(whole) // n * n].reshape(-1, n)
+        np.testing.assert_array_equal(
+            np.sort(blocks), np.tile(np.flatnonzero(own), (len(blocks), 1))
+        )
+
+
+def test_every_order_of_a_block_is_as_likely():
+    paths = paths_of_steps("strict_fair", OWN, 0, np.arange(3600, dtype=np.int32))
+    orders = np.asarray(paths)[..., 2].reshape(-1, 3)
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(counts) == 6
+    assert np.abs(counts - 1000).max() < 5 * math.sqrt(1000)
+
+
+def test_layers_and_steps_are_permuted_independently():
+    paths = paths_of_steps("strict_fair", S1, 0, np.arange(2000, dtype=np.int32))
+    # Two independent permutations of 7 agree at an index with probability 1 / 7.
+    for one, other in ((paths[..., 0], paths[..., 1]), (paths[1:, :, 0], paths[:-1, :, 0])):
+        assert abs((one == other).mean() - 1 / 7) < 5 * math.sqrt(1 / 7 * 6 / 7 / (2000 * 7))
 
 
 def test_uniform_sampling_takes_one_path():
-    keys = jax.random.split(jax.random.key(0), 2000)
-    paths = jax.vmap(lambda key: sampler.sample_paths("uniform", S2, key))(keys)
+    paths = paths_of_steps("uniform", S2, 0, np.arange(2000, dtype=np.int32))
     assert paths.shape == (2000, 1, 19)
     counts = np.bincount(np.asarray(paths).ravel(), minlength=13)
     expected = 2000 * 19 / 13
     assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
+
+
+def test_uniform_sampling_draws_among_each_layers_own():
+    paths = paths_of_steps("uniform", OWN, 0, np.arange(3000, dtype=np.int32))
+    for layer, own in zip(np.asarray(paths)[:, 0].T, OWN.allowed, strict=True):
+        counts, expected = np.bincount(layer, minlength=5), 3000 / own.sum()
+        assert (counts[~own] == 0).all()
+        assert np.abs(counts[own] - expected).max() < 5 * math.sqrt(expected)
+
+
+def test_as_many_paths_a_step_as_the_most_choices():
+    fewer = replace(OWN, layers=OWN.layers[:3])
+    assert sampler.paths_per_step("strict_fair", fewer) == 3
+    assert sampler.paths_per_step("strict_fair", OWN) == 5
+    assert sampler.paths_per_step("uniform", OWN) == 1
 
 
 def test_unknown_sampler():

@@ -92,8 +92,8 @@ def test_one_path_moves_alone_and_no_path_recompiles(settings, network, batch, c
         state, _ = step(state, placed)
         assert number == 0 or compilations() == compiled
         after = jax.tree.map(np.asarray, (state.params, state.opt_state))
-        key = jax.random.split(jax.random.fold_in(jax.random.key(3), number))[0]
-        (path,) = np.asarray(steps.sample_paths("uniform", make_space(settings), key))
+        key = jax.random.split(jax.random.key(3))[0]
+        (path,) = np.asarray(steps.sample_paths("uniform", make_space(settings), key, number))
         taken.add(tuple(path))
         changed = jax.tree.map(np.not_equal, before, after)
         # Parameters and momentum.
@@ -135,8 +135,7 @@ def test_strict_fair_step_is_one_update_with_the_summed_gradients(settings, netw
     """Replayed path by path with plain autodiff; the learning rate of step 0 is 0."""
     space, training = make_space(settings), settings.supernet
     images = devices.normalise(jnp.asarray(batch["image"]), (0.5,), (0.25,))
-    key = jax.random.split(jax.random.fold_in(jax.random.key(3), 0))[0]
-    paths = steps.sample_paths("strict_fair", space, key)
+    paths = steps.sample_paths("strict_fair", space, jax.random.split(jax.random.key(3))[0], 0)
 
     @jax.jit
     def gradient(params, stats, path):

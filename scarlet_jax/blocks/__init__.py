@@ -5,7 +5,16 @@ Another kind is another file, and its entry in `KINDS`.
 
 from collections.abc import Sequence
 
-from scarlet_jax.blocks.base import Block, Choice, Cost, Drawing, Operations, Shape, Style
+from scarlet_jax.blocks.base import (
+    SCARLET,
+    Block,
+    Choice,
+    Cost,
+    Drawing,
+    Operations,
+    Shape,
+    Style,
+)
 from scarlet_jax.blocks.fused import FusedChoice
 from scarlet_jax.blocks.inverted_bottleneck import InvertedBottleneckChoice
 from scarlet_jax.blocks.skips import DownsampleChoice, IdentityChoice
@@ -13,6 +22,7 @@ from scarlet_jax.errors import InputError
 
 __all__ = [
     "KINDS",
+    "SCARLET",
     "SKIPS",
     "Block",
     "Choice",
@@ -32,12 +42,17 @@ KINDS: Sequence[type[Choice]] = (InvertedBottleneckChoice, FusedChoice, Identity
 
 
 def read(name: str, skip: str = "identity") -> Choice:
-    """The choice of a name, such as E3K5_SE, F4K3 or identity; `skip` says what the last one is.
+    """The choice of a name, such as E3K5_SE, F4K3 or identity.
+
+    Args:
+      name: in upper or lower case.
+      skip: what the name "identity" is, one of `SKIPS`.
 
     Raises:
-      InputError: for a name that no kind knows.
+      InputError: for a name that no kind knows, or a skip where there is none.
     """
     for kind in KINDS:
-        if (choice := kind.read(name)) is not None:
+        if (choice := kind.read(name)) is not None and (not choice.is_skip or skip in SKIPS):
             return SKIPS[skip] if choice.is_skip else choice
-    raise InputError(f"no block is called {name!r}; allowed are such as E3K5_SE, F4K3, identity")
+    allowed = "such as E3K5_SE, F4K3" + (", identity" if skip in SKIPS else "")
+    raise InputError(f"choice {name!r}; allowed: {allowed}")

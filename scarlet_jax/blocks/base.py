@@ -42,6 +42,9 @@ class Style:
             raise InputError(f"se_ratio is {self.se_ratio}; allowed: 1 or more")
 
 
+SCARLET = Style()
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a block makes of its input.
@@ -218,7 +221,7 @@ class Choice(ABC):
         be folded; "" if there is none."""
         return ""
 
-    def check(self, width: int, style: Style) -> None:
+    def check(self, width: int, style: Style) -> None:  # noqa: B027  # most are always allowed
         """Raises `InputError` if it cannot be built on so few channels."""
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """A network as the few operations that every runtime has, batch norm folded into convolutions.
 
-Stem, blocks and head say in which order (`Block.export`); `blocks.Operations` carries them out: here
-on JAX arrays, elsewhere as nodes of another format's graph.
+Stem, blocks and head say in which order, by `Block.export`; `blocks.Operations` carries them out:
+here on JAX arrays, elsewhere as nodes of another format's graph.
 """
 
 import jax
@@ -24,9 +24,10 @@ def run(network: Subnet, ops: Operations[X], x: X) -> X:
       ops: carries the operations out.
       x: images, in its form.
     """
-    for part in (network.stem, *network.blocks, network.head):
-        x = part.export(ops, x)
-    return x
+    x = network.stem.export(ops, x)
+    for block in network.blocks:
+        x = block.export(ops, x)
+    return network.head.export(ops, x)
 
 
 class Arrays:

@@ -8,7 +8,7 @@ from flax import nnx, traverse_util
 
 Params: TypeAlias = dict[str, Any]  # float32 arrays by name, nested as the modules are
 Stats: TypeAlias = dict[str, Any]  # running means and variances, likewise
-Path: TypeAlias = tuple[str, ...]  # the names that lead to an array
+Path: TypeAlias = tuple[str | int, ...]  # the names that lead to an array
 
 
 class Network(NamedTuple):

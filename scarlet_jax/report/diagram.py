@@ -76,7 +76,7 @@ def legend(space: Space) -> list[tuple[str, str]]:
     drawn = []
     for meaning, entry in entries.items():
         line = _line(0, MIDDLE, slot, MIDDLE, "flow")
-        block_height = BLOCK[1] * entry.height / largest.height if entry else 12
+        block_height = BLOCK[1] * entry.height / largest.height if entry else 12.0
         height = block_height + (30 if entry and entry.mark else 2)
         block = line + _slot(space, entry, 0, slot)
         drawn.append((_svg(slot, height, meaning, block, MIDDLE - height / 2), meaning))

@@ -19,14 +19,17 @@ NAMED = 3  # choices that a panel's description names
 
 
 def panels(space: Space, shares: NDArray[np.float64], generations: Array) -> list[str]:
-    """An SVG for each layer: a column for each generation, a row for each choice.
+    """An SVG for each layer: a column for each generation, a row for each of its choices.
 
     Args:
       space: names the choices.
       shares: `[G, L, C]`, of the survivors of each generation, in [0, 1].
       generations: `[G]`, at least one, their numbers.
     """
-    return [_panel(space, i, shares[:, i], generations) for i in range(space.depth)]
+    return [
+        _panel(i, shares[:, i, own], np.array(spaces.choice_names(space))[own], generations)
+        for i, own in enumerate(space.allowed)
+    ]
 
 
 def scale() -> str:
@@ -38,9 +41,10 @@ def scale() -> str:
     )
 
 
-def _panel(space: Space, layer: int, shares: NDArray[np.float64], generations: Array) -> str:
-    """One layer, from its shares `[G, C]`."""
-    names = spaces.choice_names(space)
+def _panel(
+    layer: int, shares: NDArray[np.float64], names: NDArray[np.str_], generations: Array
+) -> str:
+    """One layer, from the shares `[G, C]` of its choices, which have names `[C]`."""
     ranked = sorted(zip(shares[-1], names, strict=True), key=lambda pair: -pair[0])
     most = [f"{name} {share:.0%}" for share, name in ranked[:NAMED] if share > 0]
     title = f"layer {layer + 1}"

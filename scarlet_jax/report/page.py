@@ -68,8 +68,8 @@ def _space_line(report: Report) -> str:
     space = report.space
     return (
         f'<p class="muted">Search space {escape(space.name)}: {space.depth} layers of '
-        f"{space.num_choices} choices, {scientific(space.num_choices**space.depth)} "
-        "architectures.</p>"
+        f"{'' if space.allowed.all() else 'up to '}{space.num_choices} choices, "
+        f"{scientific(space.num_architectures)} architectures.</p>"
     )
 
 

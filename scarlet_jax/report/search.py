@@ -106,9 +106,9 @@ def _choices(space: Space, search: Search) -> str:
     panels = "".join(heatmap.panels(space, shares, generations))
     thinned = "" if len(generations) == count else f" {len(generations)} of {count:,} are shown."
     return (
-        "<p>Each panel is a layer; from left to right, the generations; each row a choice, the "
-        "stronger its colour, the more of the survivors take it. In its corner: the most frequent "
-        f"one of the last generation.{thinned}</p>\n"
+        "<p>Each panel is a layer; from left to right, the generations; each row one of its "
+        "choices, the stronger its colour, the more of the survivors take it. In its corner: the "
+        f"most frequent one of the last generation.{thinned}</p>\n"
         f'<p class="scale muted">0% {heatmap.scale()} 100% of the survivors</p>\n'
         f'<div class="panels">{panels}</div>'
     )

@@ -89,7 +89,8 @@ def make_problem(config: ConfigDict, space: Space, size: NetworkSize) -> search.
     if section.latency_table:
         table = latency.load(section.latency_table, space, size, device=section.latency_device)
     objectives = search.built_in(space, section.objectives, size, latency=table)
-    problem = search.make_problem(space.depth, space.num_choices, objectives, section)
+    depth, num_choices = space.allowed.shape
+    problem = search.make_problem(depth, num_choices, objectives, section, space.allowed)
     search.ask(problem, search.init(problem, config.seed))  # bounds that nothing satisfies together
     return problem
 
@@ -100,7 +101,7 @@ def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -
     return {
         "seed": config.seed,
         "space": config.space.to_dict(),
-        "model": without_operational(config.model),
+        "model": _without_operational(config.model),
         "data": data_settings(setup),
         section: _without_operational(config[section]),
         **identity,

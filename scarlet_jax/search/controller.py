@@ -35,6 +35,7 @@ class Controller:
     mean: NDArray[np.float64]  # [K, L, N]; 0 for an objective with a table
     deviation: NDArray[np.float64]  # [K], of what the fit leaves unexplained; 0 with a table
     factor: NDArray[np.float64]  # [L * N, L * N], upper Cholesky factor of the precision
+    allowed: NDArray[np.bool_]  # [L, N], which choices each layer may take
     tables: tuple[PathTable, ...]  # T, of all objectives that have one
     prices: NDArray[np.float64]  # [K, T], of a unit of each table's cost
     bounds: NDArray[np.float64]  # [2, T], the least and the most of each cost
@@ -76,6 +77,7 @@ def learn(problem: Problem, architectures: Array, values: Values) -> Controller:
         mean=mean.T.reshape(goals, problem.depth, num_choices),
         deviation=deviation,
         factor=factor,
+        allowed=problem.allowed,
         tables=tables,
         prices=prices,
         bounds=np.array([[o.low, o.high] for o in tabled]).reshape(-1, 2).T,
@@ -107,7 +109,8 @@ def decide(
     gains = np.tensordot(shares, controller.mean, axes=1)  # [P, L, N]
     gains += noise.reshape(count, depth, num_choices)
     own = np.arange(num_choices) == parents[..., None]
-    gains = np.where(open_layers[..., None] | own, gains, -np.inf)
+    eligible = (open_layers[..., None] & controller.allowed) | own
+    gains = np.where(eligible, gains, -np.inf)
     return _within_bounds(controller, gains, shares @ controller.prices)
 
 

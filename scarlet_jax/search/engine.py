@@ -231,7 +231,7 @@ def _vary(
         "one-point": variation.one_point_crossover,
     }[problem.crossover]
     children[crossed] = cross(rng, children[crossed], parents[other[crossed]])
-    children[drawn] = variation.random_mutation(rng, children[drawn], problem.num_choices)
+    children[drawn] = variation.random_mutation(rng, children[drawn], problem.allowed)
     children[reinforced] = variation.reinforced_mutation(
         rng, children[reinforced], learned, guide[reinforced], problem.reinforced_whole
     )
@@ -303,6 +303,8 @@ def _settings(problem: Problem, seed: int, context: Mapping[str, Any]) -> dict[s
     search = {field.name: getattr(problem, field.name) for field in dataclasses.fields(problem)}
     for name in ("picks", "pick_by", "pick_min", "pick_max"):  # they choose from the result
         del search[name]
+    if not problem.layer_choices:  # as searches were saved before layers had choices of their own
+        del search["layer_choices"]
     objectives = {o.name: _identity(o) for o in search.pop("objectives")}
     return {"seed": seed, "search": search, "objectives": objectives, "context": dict(context)}
 

@@ -5,6 +5,7 @@ Everything is checked here, before any architecture is evaluated.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from scarlet_jax.space import Array
 
 @dataclass(frozen=True)
 class Problem:
-    """A search problem; the fields after `objectives` are those of `config.search`.
+    """A search problem; the fields after `layer_choices` are those of `config.search`.
 
-    Architectures are `int32[L]` with L = `depth`, each number below `num_choices`.
+    Architectures are `int32[L]` with L = `depth`, each number below N = `num_choices`, and one of
+    its layer's `layer_choices`, ascending; () stands for all choices in all layers.
 
     Raises:
       InputError: for a setting out of range, naming it and what is allowed.
@@ -29,6 +31,7 @@ class Problem:
     depth: int
     num_choices: int
     objectives: tuple[Objective, ...]
+    layer_choices: tuple[tuple[int, ...], ...]
     population: int
     generations: int
     crossover: str
@@ -47,13 +50,24 @@ class Problem:
     pick_max: float
 
     def __post_init__(self) -> None:
-        if self.depth < 1 or self.num_choices < 2:
+        most = self.allowed.sum(axis=1).max(initial=0)
+        if most < 2:
             raise InputError(
-                f"architectures have {self.depth} layers of {self.num_choices} choices; allowed: "
-                "at least one layer and two choices, or there is nothing to search"
+                f"architectures have {self.depth} layers of {most} choices; allowed: at least one "
+                "layer of two choices, or there is nothing to search"
             )
+        _check_tables(self)
         check_objectives(self.objectives)
         _check_picks(self)
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which choices each layer may take, `bool[L, N]`."""
+        every = range(self.num_choices)
+        layers: Sequence[Sequence[int]] = self.layer_choices or [every] * self.depth
+        found = np.array([np.isin(every, own) for own in layers], bool).reshape(-1, len(every))
+        found.setflags(write=False)
+        return found
 
     @property
     def names(self) -> list[str]:
@@ -139,17 +153,54 @@ def make_problem(
     num_choices: int,
     objectives: Sequence[Objective],
     search: Mapping[str, Any],
+    allowed: NDArray[np.bool_] | None = None,
 ) -> Problem:
     """Builds a problem with settings of `config.search`; those that are absent have its defaults.
 
+    Args:
+      depth: L.
+      num_choices: N.
+      objectives: what is wanted.
+      search: the settings.
+      allowed: which choices each layer may take, `bool[L, N]`, such as `Space.allowed`; None: all.
+
     Raises:
-      InputError: for a setting that is out of range, or a bound that no architecture can meet.
+      InputError: for a setting that is out of range, a bound that no architecture can meet, or
+        choices of another shape or of none in a layer.
     """
     section = settings.check_section(settings.Search, search, "search")
-    own = {"depth", "num_choices", "objectives"}
+    own = {"depth", "num_choices", "objectives", "layer_choices"}
     names = [field.name for field in fields(Problem) if field.name not in own]
     chosen = {name: getattr(section, name) for name in names}
-    return Problem(depth, num_choices, tuple(objectives), **chosen)
+    layer_choices = _layer_choices(depth, num_choices, allowed)
+    return Problem(depth, num_choices, tuple(objectives), layer_choices, **chosen)
+
+
+def _layer_choices(
+    depth: int, num_choices: int, allowed: NDArray[np.bool_] | None
+) -> tuple[tuple[int, ...], ...]:
+    """The choices of each layer, or () where they are all."""
+    if allowed is None:
+        return ()
+    allowed = np.asarray(allowed, bool)
+    if allowed.shape != (depth, num_choices) or not allowed.any(axis=1).all():
+        raise InputError(
+            f"allowed choices are an array {list(allowed.shape)}; allowed: [{depth}, "
+            f"{num_choices}], with at least one choice in every layer"
+        )
+    return () if allowed.all() else tuple(tuple(np.flatnonzero(a).tolist()) for a in allowed)
+
+
+def _check_tables(problem: Problem) -> None:
+    for objective in problem.objectives:
+        table = objective.table
+        if table is not None and not np.array_equal(table.allowed, problem.allowed):
+            theirs, own = table.allowed, problem.allowed
+            raise InputError(
+                f"objective {objective.name} has a table of {list(theirs.shape)} choices, "
+                f"{theirs.sum()} of them allowed, but the search {own.sum()} of {list(own.shape)}; "
+                "allowed: the same in both, such as Space.allowed"
+            )
 
 
 def _check_picks(problem: Problem) -> None:

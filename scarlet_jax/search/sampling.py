@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.search.objective import Objective
 from scarlet_jax.search.problem import Problem
-from scarlet_jax.space import Array
+from scarlet_jax.space import Array, draw
 
 # Ours: bins over the whole range of the spread cost, and over the feasible band at least.
 BINS = 1024
@@ -48,8 +48,8 @@ def sampler(problem: Problem) -> Draw:
 
 
 def uniform(problem: Problem, rng: np.random.Generator, count: int) -> Array:
-    """`int32[count, L]`, every layer's choice drawn uniformly."""
-    return rng.integers(problem.num_choices, size=(count, problem.depth), dtype=np.int32)
+    """`int32[count, L]`, every layer's choice drawn uniformly among its own."""
+    return draw(problem.allowed, rng, count)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Bins:
     table: PathTable
     costs: NDArray[np.int64]  # [L, N, L + 1] in bins
     ways: NDArray[np.float64]  # [L + 1, L + 1, bins]: layer, source, cost still to come
-    factor: NDArray[np.float64]  # [L, N, L + 1], the tilt
+    factor: NDArray[np.float64]  # [L, N, L + 1], the tilt; 0 where a choice may not be taken
     feasible: NDArray[np.int64]  # bins of the whole cost that hold an architecture in the band
 
 
@@ -107,6 +107,7 @@ def _count(spread: Objective, others: list[Objective], tilts: NDArray[np.float64
         assert objective.table is not None
         log_factor -= tilt * objective.table.layers
         log_head -= tilt * objective.table.head
+    log_factor[~table.allowed] = -np.inf
     # Every path takes one choice a layer: a factor for a whole layer changes no odds.
     factor = np.exp(log_factor - log_factor.max(axis=(1, 2), keepdims=True))
     offsets = np.rint((table.head - table.head.min()) / width).astype(np.int64)
@@ -117,9 +118,9 @@ def _count(spread: Objective, others: list[Objective], tilts: NDArray[np.float64
     for layer in reversed(range(depth)):
         for source in range(layer + 1):
             total = ways[layer, source]
-            for choice, is_skip in enumerate(table.is_skip):
+            for choice in np.flatnonzero(table.allowed[layer]):
                 step = costs[layer, choice, source]
-                after = ways[layer + 1, source if is_skip else layer + 1]
+                after = ways[layer + 1, source if table.is_skip[choice] else layer + 1]
                 total[step:] += factor[layer, choice, source] * after[: size - step]
     base = float(table.stem) + float(table.head.min())
     slack = 2 * width  # rounding moves an architecture by about a bin
@@ -146,7 +147,8 @@ def _draw(problem: Problem, bins: _Bins, rng: np.random.Generator, count: int) -
         odds[rest < 0] = 0
         total = odds.cumsum(axis=1)
         point = rng.random((count, 1)) * total[:, -1:]
-        choice = np.minimum((total <= point).sum(axis=1), problem.num_choices - 1)
+        point = np.minimum(point, np.nextafter(total[:, -1:], 0))  # a product rounds up
+        choice = (total <= point).sum(axis=1)  # the first that takes the total beyond the point
         drawn[:, layer] = choice
         rows = np.arange(count)
         left, source = rest[rows, choice], after[rows, choice]

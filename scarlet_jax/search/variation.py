@@ -4,11 +4,13 @@ Pure functions of arrays and a generator, each over all parents `int32[P, L]` at
 
 Table 1 of the SCARLET supplementary gives the probabilities of the mutations but not their
 definitions. Ours:
-  random: one layer, drawn uniformly, takes another choice.
+  random: one layer, drawn uniformly among those that have another choice, takes one of them.
   reinforced: layers take the choices that their controllers hold best (`controller.py`).
   prior-regulated: one layer changes towards a target in the feasible band of a computed
     objective, which needs no evaluation.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,10 @@ from numpy.typing import NDArray
 from scarlet_jax.search import controller
 from scarlet_jax.search.controller import Controller
 from scarlet_jax.search.problem import Problem
-from scarlet_jax.space import Array
+from scarlet_jax.space import Array, own_choices
 
 Generator = np.random.Generator
+Allowed = NDArray[np.bool_]  # [L, N], which choices each layer may take
 
 
 def uniform_crossover(rng: Generator, one: Array, other: Array) -> Array:
@@ -36,13 +39,14 @@ def one_point_crossover(rng: Generator, one: Array, other: Array) -> Array:
     return np.where(np.arange(depth) < point, one, other)
 
 
-def random_mutation(rng: Generator, parents: Array, num_choices: int) -> Array:
-    """One layer, drawn uniformly, takes another choice, drawn uniformly."""
-    count, depth = parents.shape
-    rows, layers = np.arange(count), rng.integers(depth, size=count)
+def random_mutation(rng: Generator, parents: Array, allowed: Allowed) -> Array:
+    """One layer, drawn uniformly among those that have another choice, takes one uniformly."""
+    counts = allowed.sum(axis=1)
+    index = np.arange(len(parents))
+    layers = rng.choice(np.flatnonzero(counts > 1), size=len(parents))
+    steps = rng.integers(1, counts[layers], dtype=np.int32)
     children = parents.copy()
-    children[rows, layers] += rng.integers(1, num_choices, size=count, dtype=np.int32)
-    children[rows, layers] %= num_choices
+    children[index, layers] = _step_on(allowed, layers, parents[index, layers], steps)
     return children
 
 
@@ -75,13 +79,24 @@ def guided_shares(rng: Generator, guides: NDArray[np.int64], count: int) -> NDAr
     return shares
 
 
-def neighbours(parents: Array, num_choices: int) -> Array:
-    """All architectures one change away from each parent, `int32[P, L * (N - 1), L]`."""
-    depth = parents.shape[1]
-    shifts = np.zeros((depth, num_choices - 1, depth), np.int32)
-    layer = np.arange(depth)
-    shifts[layer, :, layer] = np.arange(1, num_choices)
-    return (parents[:, None] + shifts.reshape(-1, depth)) % num_choices
+def neighbours(parents: Array, allowed: Allowed) -> Array:
+    """All architectures one change away from each parent, `int32[P, O, L]`."""
+    every = np.arange(allowed.shape[1])
+    layers, steps = np.nonzero((every > 0) & (every < allowed.sum(axis=1)[:, None]))  # [O]
+    options = np.repeat(parents[:, None], len(layers), axis=1)  # [P, O, L]
+    options[:, np.arange(len(layers)), layers] = _step_on(
+        allowed, layers, parents[:, layers], steps
+    )
+    return options
+
+
+def _step_on(
+    allowed: Allowed, layers: NDArray[np.int64], choices: Array, steps: NDArray[Any]
+) -> Array:
+    """The choice so many steps on in the circle of a layer's own choices; all broadcast."""
+    own, counts = own_choices(allowed)
+    index = allowed.cumsum(axis=1) - 1  # [L, N], of a choice among its layer's own
+    return own[layers, (index[layers, choices] + steps) % counts[layers]]
 
 
 def prior_mutation(rng: Generator, parents: Array, problem: Problem) -> Array:
@@ -95,8 +110,8 @@ def prior_mutation(rng: Generator, parents: Array, problem: Problem) -> Array:
     """
     columns = [i for i, o in enumerate(problem.objectives) if not o.is_evaluated]
     if not columns or not len(parents):
-        return random_mutation(rng, parents, problem.num_choices)
-    options = neighbours(parents, problem.num_choices)  # [P, O, L]
+        return random_mutation(rng, parents, problem.allowed)
+    options = neighbours(parents, problem.allowed)  # [P, O, L]
     count, number, depth = options.shape
     costs = problem.computed_values(options.reshape(-1, depth)).reshape(count, number, -1)
     steering = rng.integers(len(columns), size=count)

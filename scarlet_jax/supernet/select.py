@@ -135,10 +135,10 @@ def _branch(
             arrays = _fill_absent(bundle, arrays, fixed.choice)
         own |= crop(bundle.params, index, arrays)
         own_stats |= crop(bundle.stats, index, fixed.stats[bundle.name])
-    arrays = functional.unflatten(own), functional.unflatten(own_stats)
+    cropped, cropped_stats = functional.unflatten(own), functional.unflatten(own_stats)
 
     def run(x: jax.Array) -> Output:
-        return functional.apply(branch.graph, *arrays, x, fixed.batch)
+        return functional.apply(branch.graph, cropped, cropped_stats, x, fixed.batch)
 
     if fixed.batch is None:
         widest = max((len(array) for array in own.values() if array.ndim == 1), default=x.shape[-1])
@@ -176,8 +176,9 @@ def _masked(stage: Stage, params: Params, x: jax.Array, fixed: Fixed) -> Output:
                 arrays = _fill_absent(bundle, arrays, fixed.choice)
             own |= functional.flatten(arrays)
             own_stats |= functional.flatten(fixed.stats[bundle.name])
-        arrays = functional.unflatten(own), functional.unflatten(own_stats)
-        output, new = functional.apply(group.graph, *arrays, x, fixed.batch)
+        output, new = functional.apply(
+            group.graph, functional.unflatten(own), functional.unflatten(own_stats), x, fixed.batch
+        )
         is_own = look_up(group.bundles[0].index, fixed.choice) >= 0
         y = output if y is None else jnp.where(is_own, output, y)
         flat = functional.flatten(new)

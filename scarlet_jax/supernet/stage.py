@@ -14,7 +14,6 @@ import jax
 import numpy as np
 from flax import nnx
 from jax import lax
-from numpy.typing import NDArray
 
 from scarlet_jax.blocks import Choice, Shape, Style
 from scarlet_jax.nn import functional
@@ -188,16 +187,15 @@ def _group(
     fullest = max(networks, key=lambda n: len(params[n]))
     if {*params[fullest], *stats[fullest]} != {*owners}:
         raise ValueError(f"no choice of the group {name!r} has all of its arrays")
-    branches: list[list[int]] = []
+    by_shapes: list[tuple[dict[Path, tuple[int, ...]], list[int]]] = []
     for n in sorted(networks, key=lambda n: -len(params[n])):
         shapes = {path: array.shape for path, array in params[n].items()}
-        alike = (
-            branch
-            for branch in branches
-            if all(np.shape(params[branch[0]].get(path)) == shapes[path] for path in shapes)
-        )
-        next(alike, new := []).append(n)
-        branches += [new] if new else []
+        for known, branch in by_shapes:
+            if shapes.items() <= known.items():
+                branch.append(n)
+                break
+        else:
+            by_shapes.append((shapes, [n]))
     return Group(
         networks[fullest].graphdef,
         everything,
@@ -208,7 +206,7 @@ def _group(
                 tuple(branch),
                 tuple(bundle for bundle in bundles if branch[0] in bundle.choices),
             )
-            for branch in branches
+            for _, branch in by_shapes
         ),
     )
 

@@ -187,9 +187,11 @@ def make_programs(
     In one, XLA would copy the supernet's arrays, which are read before they are written to.
     """
     settings = Settings(training, data, seed, optimizer)
-    of_path = task.plan is not None and task.paths == 1
-    compute = partial(_move_path if of_path else _gradient, task, settings)
-    write = partial(_write_path, task.plan, settings) if of_path else partial(_update, settings)
+    compute: Callable[..., Any] = partial(_gradient, task, settings)
+    write: Callable[..., TrainState] = partial(_update, settings)
+    if task.plan is not None and task.paths == 1:
+        compute = partial(_move_path, task, task.plan, settings)
+        write = partial(_write_path, task.plan, settings)
     replicated, spread = PartitionSpec(), PartitionSpec(DATA)
     sharded = jax.shard_map(
         compute,
@@ -202,12 +204,12 @@ def make_programs(
 
 
 def _move_path(
-    task: Task, settings: Settings, state: TrainState, batch: Batch
+    task: Task, plan: supernet.Plan, settings: Settings, state: TrainState, batch: Batch
 ) -> tuple[Any, Metrics]:
     """A step along one path: its arrays after it. All others, with their momentum, stay."""
     (architecture,), gradient = _prepare(task, settings, state, batch)
     params, stats, opt_state = (
-        supernet.gather(task.plan, tree, architecture)
+        supernet.gather(plan, tree, architecture)
         for tree in (state.params, state.stats, state.opt_state)
     )
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
