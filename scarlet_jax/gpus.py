@@ -1,10 +1,10 @@
 """NVIDIA's GPUs as XLA's compiler wants them described, to compile for one that is not here.
 
 A description is the text of a `GpuTargetConfigProto`, with the figures of XLA's own: a100_sxm_80,
-h100_sxm, h200 and b200.txtpb in xla/backends/gpu/target_config/specs/ of openxla/xla. NVIDIA has the
-same, rounded, in data sheets and white papers of the A100, H100, H200 and B200 (multiprocessors,
-clock, memory, L2) and in the CUDA C++ Programming Guide, "Technical Specifications per Compute
-Capability" (what a multiprocessor and a block have).
+h100_sxm, h200 and b200.txtpb in xla/backends/gpu/target_config/specs/ of openxla/xla. NVIDIA has
+them, rounded, in the data sheets and white papers of these chips (multiprocessors, clock, memory,
+L2) and in the CUDA C++ Programming Guide, "Technical Specifications per Compute Capability" (what a
+multiprocessor and a block have).
 """
 
 from dataclasses import dataclass, replace

@@ -10,8 +10,8 @@ from jax import lax
 from scarlet_jax import compile_check, gpus
 from scarlet_jax.errors import InputError
 
-# Of NVIDIA's data sheets: multiprocessors, GHz, GiB and TB/s of memory, MiB of L2; of the programming
-# guide's table: compute capability, KiB of shared memory a multiprocessor and a block.
+# Of NVIDIA's data sheets: multiprocessors, GHz, GiB and TB/s of memory, MiB of L2; of its CUDA
+# programming guide: compute capability, KiB of shared memory a multiprocessor and a block.
 PUBLIC = {
     "a100": (108, 1.41, 80, 2.04, 40, 8, 164, 163),
     "h100": (132, 1.98, 80, 3.35, 50, 9, 228, 227),
