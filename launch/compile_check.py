@@ -50,7 +50,7 @@ def main() -> None:
     for row in compile_check.check(config, space, target, FLAGS.images, num_classes):
         cells = (
             row.name,
-            *map(str, row.control),
+            *(_scaled(count, 1, 0) for count in row.control),
             _scaled(row.memory_bytes, 1e9, 2),
             _scaled(row.seconds, 1, 0),
             _scaled(row.flops, 1e9, 1),

@@ -43,12 +43,13 @@ class ControlFlow(NamedTuple):
     Attributes:
       conditionals: `conditional`, which a `lax.switch` becomes.
       loops: `while`.
-      unknown_loops: those of them whose number of rounds the compiler does not know.
+      unknown_loops: those of them whose number of rounds the compiler does not know; None for
+        TPUs, whose compiler does not write it down.
     """
 
     conditionals: int
     loops: int
-    unknown_loops: int
+    unknown_loops: int | None
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def describe(topology: str) -> Target:
 
 
 def control_flow(module: str) -> ControlFlow:
-    """Counts in the text of a module, as `jax.stages.Compiled.as_text` gives it."""
+    """Counts in the text of a CPU's or GPU's module, as `jax.stages.Compiled.as_text` gives it."""
     lines = [(match[1], match[0]) for match in INSTRUCTION.finditer(module)]
     loops = [line for name, line in lines if name == "while"]
     return ControlFlow(
@@ -206,9 +207,12 @@ def _compile(target: Target, name: str, program: Callable[..., Any], *arguments:
         - memory.alias_size_in_bytes
     )
     model = cost.get("optimal_seconds", 0.0)
+    control = control_flow(compiled.as_text())
+    if target.platform == "tpu":
+        control = control._replace(unknown_loops=None)
     return Compiled(
         name,
-        control_flow(compiled.as_text()),
+        control,
         used,
         seconds,
         cost.get("flops"),
