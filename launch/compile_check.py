@@ -1,6 +1,9 @@
-"""Compiles a configuration's programs for a TPU slice, without one; needs the `tpu` extra.
+"""Compiles a configuration's programs for a TPU slice or a GPU, without one.
 
 python -m launch.compile_check --topology=v5e:4x4 --config=configs/imagenet_s2.py
+python -m launch.compile_check --topology=h100 --config=configs/imagenet_s2.py
+
+Needs the `tpu` or the `gpu` extra.
 """
 
 import os
@@ -21,7 +24,10 @@ NO_CHIP = {
     "TPU_ACCELERATOR_TYPE": "v5litepod-1",
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
-HEADER = "| program | compile s | GFLOP | GB moved | HBM GB of {limit} | cost model ms |"
+HEADER = (
+    "| program | conditionals | loops | of unknown length | GB of {limit} | compile s "
+    "| GFLOP | GB moved | cost model ms |"
+)
 
 
 def main() -> None:
@@ -32,28 +38,39 @@ def main() -> None:
         os.environ.setdefault(name, value)
     config = FLAGS.config
     space = make_space(config)
-    mesh = compile_check.topology_mesh(FLAGS.topology)
-    kind = mesh.devices.flat[0].device_kind
-    limit = compile_check.HBM_BYTES.get(kind)
+    target = compile_check.describe(FLAGS.topology)
+    kind = target.mesh.devices.flat[0].device_kind
     say(
-        f"{mesh.size} x {kind}, space {space.name}, {config.data.image_size} pixels, "
+        f"{target.mesh.size} x {kind}, space {space.name}, {config.data.image_size} pixels, "
         f"{config.model.dtype}, {FLAGS.images} images a chip; figures are of one chip and call, "
         "in which the cost model counts a loop once"
     )
-    say(HEADER.format(limit=f"{limit / 1e9:.1f}" if limit else "?"))
-    say("| --- | --- | --- | --- | --- | --- |")
+    say(HEADER.format(limit=_scaled(target.memory_bytes, 1e9, 1)))
+    say("|" + " --- |" * HEADER.count(" |"))
     num_classes = config.data.num_classes or FLAGS.num_classes
-    for row in compile_check.check(config, space, mesh, FLAGS.images, num_classes):
-        model = f"{row.model_seconds * 1e3:.1f}" if row.model_seconds else "not sane"
-        say(
-            f"| {row.name} | {row.seconds:.0f} | {row.flops / 1e9:.1f} | "
-            f"{row.bytes_accessed / 1e9:.2f} | {row.hbm_bytes / 1e9:.2f} | {model} |"
+    for row in compile_check.check(config, space, target, FLAGS.images, num_classes):
+        cells = (
+            row.name,
+            *(_scaled(count, 1, 0) for count in row.control),
+            _scaled(row.memory_bytes, 1e9, 2),
+            _scaled(row.seconds, 1, 0),
+            _scaled(row.flops, 1e9, 1),
+            _scaled(row.bytes_accessed, 1e9, 2),
+            _scaled(row.model_seconds, 1e-3, 1),
         )
+        say(f"| {' | '.join(cells)} |")
+
+
+def _scaled(figure: float | None, unit: float, digits: int) -> str:
+    """A figure in a unit; "-" for one that there is not."""
+    return "-" if figure is None else f"{figure / unit:.{digits}f}"
 
 
 if __name__ == "__main__":
     common.define_config()
-    flags.DEFINE_string("topology", None, "A slice, such as v5e:4x4.")
+    flags.DEFINE_string(
+        "topology", None, "A TPU slice, such as v5e:4x4, or one of a100, h100, h200, b200."
+    )
     flags.DEFINE_integer("images", 128, "Images a chip in training.", lower_bound=1)
     flags.DEFINE_integer("num_classes", 1000, "Where the configuration leaves them to its data.")
     common.run(main, USAGE, required=("config", "topology"))

@@ -1,13 +1,15 @@
-"""Compiles the training step and the evaluator for a TPU slice, without one.
+"""Compiles the training step and the evaluator for a TPU slice or a GPU, without one.
 
-The compiler of the `tpu` extra runs on any machine: it takes the programs of a configuration
-for the chips of a named topology, and says what memory they take there.
+The compilers of the `tpu` and `gpu` extras run on any machine: they take the programs of a
+configuration for the chips of a named topology, and say what memory they take there. On GPUs a loop
+of unknown length, and a conditional outside a CUDA graph, waits for the host every time.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,7 +17,7 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from scarlet_jax import evaluation, supernet
+from scarlet_jax import evaluation, gpus, supernet
 from scarlet_jax.devices import DATA, abstract
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
@@ -31,54 +33,115 @@ HBM_BYTES = {
 }
 
 
+# An instruction of a module's text: its shape has no name before a parenthesis, its operands do.
+INSTRUCTION = re.compile(r"^ *(?:ROOT )?%?[\w.-]+ = .*? ([a-z][a-z0-9-]*)\(.*", re.MULTILINE)
+
+
+class ControlFlow(NamedTuple):
+    """Instructions of a compiled program, in all its computations.
+
+    Attributes:
+      conditionals: `conditional`, which a `lax.switch` becomes.
+      loops: `while`.
+      unknown_loops: those of them whose number of rounds the compiler does not know; None for
+        TPUs, whose compiler does not write it down.
+    """
+
+    conditionals: int
+    loops: int
+    unknown_loops: int | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Chips to compile for.
+
+    Attributes:
+      mesh: of one axis over them.
+      platform: theirs, as JAX lowers for it.
+      memory_bytes: of a chip, or None where we do not know it.
+      options: of the compiler.
+    """
+
+    mesh: Mesh
+    platform: str
+    memory_bytes: int | None
+    options: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Compiled:
     """What the compiler says of a program, for one chip.
 
     Attributes:
       name: of the program.
+      control: its conditionals and loops.
+      memory_bytes: arguments, results and temporaries together.
       seconds: that compiling took, tracing and lowering included.
-      flops, bytes_accessed: of one call, by the compiler's cost model; a loop counts once.
-      hbm_bytes: arguments, results and temporaries together.
+      flops, bytes_accessed: of one call, by the compiler's cost model, in which a loop counts once;
+        None for GPUs, whose compiler has no such model.
       model_seconds: the cost model's time of a call, or None where it is not positive.
     """
 
     name: str
+    control: ControlFlow
+    memory_bytes: int
     seconds: float
-    flops: float
-    bytes_accessed: float
-    hbm_bytes: int
+    flops: float | None
+    bytes_accessed: float | None
     model_seconds: float | None
 
 
-def topology_mesh(topology: str) -> Mesh:
-    """A mesh of one axis over the chips of a topology, such as "v5e:4x4".
+def describe(topology: str) -> Target:
+    """The chips of a topology: one of `gpus.GPUS`, or a TPU slice such as "v5e:4x4".
 
     Raises:
-      InputError: for an unknown topology, or without the compiler for TPUs.
+      InputError: for an unknown topology, or without the compiler for it.
     """
+    gpu = gpus.GPUS.get(topology)
     try:
-        description = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+        if gpu:
+            description = topologies.get_topology_desc(
+                topology, "cuda", target_config=gpu.target_config(), topology="1x1x1"
+            )
+        else:
+            description = topologies.get_topology_desc(topology, "tpu")
     except Exception as error:
         raise InputError(
             f"topology {topology!r} cannot be described ({str(error).splitlines()[0]}); allowed "
-            "are names such as v5e:4x4, with pip install '.[tpu]'"
+            f"are {', '.join(gpus.GPUS)} with pip install '.[gpu]', and names of TPU slices such "
+            "as v5e:4x4 with pip install '.[tpu]'"
         ) from error
-    return Mesh(np.array(description.devices), (DATA,), axis_types=(AxisType.Explicit,))
+    mesh = Mesh(np.array(description.devices), (DATA,), axis_types=(AxisType.Explicit,))
+    if gpu:
+        return Target(mesh, "cuda", gpu.memory_bytes, gpus.COMPILER_OPTIONS)
+    return Target(mesh, "tpu", HBM_BYTES.get(mesh.devices.flat[0].device_kind), {})
+
+
+def control_flow(module: str) -> ControlFlow:
+    """Counts in the text of a CPU's or GPU's module, as `jax.stages.Compiled.as_text` gives it."""
+    lines = [(match[1], match[0]) for match in INSTRUCTION.finditer(module)]
+    loops = [line for name, line in lines if name == "while"]
+    return ControlFlow(
+        conditionals=sum(name == "conditional" for name, _ in lines),
+        loops=len(loops),
+        unknown_loops=sum("known_trip_count" not in line for line in loops),
+    )
 
 
 def check(
-    config: ConfigDict, space: Space, mesh: Mesh, images: int, num_classes: int
+    config: ConfigDict, space: Space, target: Target, images: int, num_classes: int
 ) -> Iterator[Compiled]:
     """Compiles a configuration's programs one after the other.
 
     Args:
       config: the configuration.
       space: its space.
-      mesh: chips, from `topology_mesh`.
+      target: chips, from `describe`.
       images: a chip, in training.
       num_classes: of the classifier.
     """
+    mesh = target.mesh
     network = supernet.create(
         space,
         num_classes=num_classes,
@@ -101,9 +164,9 @@ def check(
     task = steps.supernet_task(network.graphdef, training)
     compute, write = steps.make_programs(task, training, config.data, mesh, config.seed)
     batch = abstract(_batch(config, images * mesh.size), spread)
-    yield _compile("train: compute", compute, state, batch)
+    yield _compile(target, "train: compute", compute, state, batch)
     result = jax.eval_shape(compute, state, batch)[0]
-    yield _compile("train: write", write, state, abstract(result, whole))
+    yield _compile(target, "train: write", write, state, abstract(result, whole))
 
     evaluator = evaluation.PopulationEvaluator(
         network.graphdef,
@@ -122,9 +185,8 @@ def check(
     rate, by_batch = (
         abstract(jax.ShapeDtypeStruct((), dtype), whole) for dtype in (np.float32, np.bool_)
     )
-    yield _compile(
-        "search: score", evaluator.score, arrays[0], own, scored, rate, by_batch, paths, count
-    )
+    arguments = arrays[0], own, scored, rate, by_batch, paths, count
+    yield _compile(target, "search: score", evaluator.score, *arguments)
 
 
 def _batch(config: ConfigDict, images: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -136,11 +198,13 @@ def _batch(config: ConfigDict, images: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _compile(name: str, program: Callable[..., Any], *arguments: Any) -> Compiled:
+def _compile(target: Target, name: str, program: Callable[..., Any], *arguments: Any) -> Compiled:
     begin = time.monotonic()
-    compiled = program.trace(*arguments).lower(lowering_platforms=("tpu",)).compile()  # type: ignore[attr-defined]
+    traced = program.trace(*arguments)  # type: ignore[attr-defined]
+    lowered = traced.lower(lowering_platforms=(target.platform,))
+    compiled = lowered.compile(compiler_options=target.options)
     seconds = time.monotonic() - begin
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
     used = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -148,11 +212,15 @@ def _compile(name: str, program: Callable[..., Any], *arguments: Any) -> Compile
         - memory.alias_size_in_bytes
     )
     model = cost.get("optimal_seconds", 0.0)
+    control = control_flow(compiled.as_text())
+    if target.platform == "tpu":
+        control = control._replace(unknown_loops=None)
     return Compiled(
         name,
-        seconds,
-        cost.get("flops", 0.0),
-        cost.get("bytes accessed", 0.0),
+        control,
         used,
+        seconds,
+        cost.get("flops"),
+        cost.get("bytes accessed"),
         model if model > 0 else None,
     )
