@@ -22,6 +22,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["scarlet_jax", "scarlet_jax.*"]),
+    package_data={"scarlet_jax.report": ["*.html", "*.css", "*.js"]},
     install_requires=[
         "jax>=0.10.2,<0.11",
         "flax>=0.12.8,<0.13",
@@ -30,6 +31,7 @@ setup(
         "grain>=0.2.18,<0.3",
         "absl-py",
         "array_record",
+        "jinja2>=3.1,<4",  # fills the report's page, and escapes what it puts in
         "matplotlib",
         "ml_dtypes",  # bfloat16 weights in PyTorch's files
         "moocore>=0.3.2,<0.4",  # ranks and hypervolumes in C; pymoo sorts by it too

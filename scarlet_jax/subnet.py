@@ -208,14 +208,13 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
         for layer in run.skips:
             params.pop(("blocks", layer, "kernel"), None)
         matrix = _product([_matrix(module.blocks[i], before[i]) for i in run.skips])  # [C, D]
-        path_to: Path = ("head", "convolution", "kernel")
-        if run.into is not None:
-            path_to = ("blocks", run.into, after[run.into].choice.first, "kernel")
-        kernel = np.asarray(params[path_to], np.float64)  # [..., D, E]
-        params[path_to] = jnp.asarray(matrix @ kernel, jnp.float32)  # [..., C, E]
+        into: Path = ("head",) if run.into is None else ("blocks", run.into)
+        first = "convolution" if run.into is None else after[run.into].choice.first
+        kernel_at = (*into, first, "kernel")
+        kernel = np.asarray(params[kernel_at], np.float64)  # [..., D, E]
+        params[kernel_at] = jnp.asarray(matrix @ kernel, jnp.float32)  # [..., C, E]
         if run.on_shortcut and skip == "folded":
-            on_shortcut = ("blocks", run.into, "shortcut", "kernel")
-            params[on_shortcut] = jnp.asarray(matrix, jnp.float32)
+            params[*into, "shortcut", "kernel"] = jnp.asarray(matrix, jnp.float32)
     return Folded(
         functional.Network(
             functional.split(shell).graphdef, functional.unflatten(params), network.stats

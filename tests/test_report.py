@@ -1,6 +1,8 @@
 """The report: its numbers, its diagrams' geometry, and that the page stands on its own."""
 
+import ast
 import dataclasses
+import fnmatch
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,12 +27,13 @@ from scarlet_jax.report import (
     figures,
     front,
     page,
-    pieces,
-    style,
+    palette,
+    quantities,
     tallies,
     write_report,
 )
 
+ROOT = Path(__file__).parent.parent
 SPACE = spaces.make_space(
     name="small", widths=(8, 8, 16, 24), strides=(2, 1, 2, 1), se=(False, True)
 )
@@ -96,6 +99,11 @@ def make_models(
     ]
 
 
+def render(report: Report) -> str:
+    """The page, each run of spaces and line ends as one space, and none between tags."""
+    return re.sub("[ \n]+", " ", page.render(report)).replace("> <", "><")
+
+
 @pytest.fixture(scope="module")
 def report() -> Report:
     picked = SEARCH.front[-1]
@@ -122,7 +130,7 @@ def empty() -> Report:
 
 @pytest.fixture(scope="module")
 def text(report: Report) -> str:
-    return page.render(report)
+    return render(report)
 
 
 class Reader(HTMLParser):
@@ -207,15 +215,15 @@ def test_what_is_not_retrained_is_said_with_the_commands_for_it(empty: Report) -
         make_model("old", values=VALUES | {"accuracy": 0.6}, is_picked=False, curve=()),
     ]
     commands = ["train --arch=1 --name=new", "search 'a & b'"]
-    text = page.render(replace(empty, models=models, retrain=commands))
+    text = render(replace(empty, models=models, retrain=commands))
     assert "<b>old</b> is the only trained model: it scores 60.00% on" in headline(text)
     listed = re.findall(r"not retrained yet: (.*?)\. These commands", text)
     assert [re.sub("<.*?>", "", names) for names in listed] == ["● new"]
-    assert ">train --arch=1 --name=new\nsearch &#x27;a &amp; b&#x27;</pre>" in headline(text)
+    assert ">train --arch=1 --name=new search &#39;a &amp; b&#39;</pre>" in headline(text)
     cards = re.findall(r"<article.*?</header>", text)
     assert ["not retrained yet" in card for card in cards] == [True, False]
     assert [">not picked<" in card for card in cards] == [False, True]
-    done = page.render(replace(empty, models=[make_model("a", curve=()), *models[1:]]))
+    done = render(replace(empty, models=[make_model("a", curve=()), *models[1:]]))
     assert "<b>a</b> is the best of 2 trained models, chosen by validation accuracy" in done
     assert "retrained yet" not in headline(done)
 
@@ -225,12 +233,12 @@ def test_if_nothing_is_retrained_the_headline_says_so(empty: Report) -> None:
         make_model(f"m{i}", values=VALUES | {"accuracy": accuracy}, **UNTRAINED)
         for i, accuracy in enumerate([0.6, 0.8, float("nan")])
     ]
-    text = headline(page.render(replace(empty, models=models)))
+    text = headline(render(replace(empty, models=models)))
     nothing = "None of the picked models has been retrained yet."
     assert f"{nothing} By supernet accuracy, <b>m1</b> is the best of them: it scores 80" in text
     assert "has not been tested on held-out test images yet" in text
     unknown = replace(empty, models=models[2:])
-    assert f'<p class="lead">{nothing}</p>' in page.render(unknown)
+    assert f'<p class="lead">{nothing}</p>' in render(unknown)
 
 
 def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None:
@@ -239,7 +247,7 @@ def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None
         make_model("both", values=searched, curve=()),
         make_model("outside", values=searched | {"accuracy": np.nan, "a<b": np.nan}, curve=()),
     ]
-    text = page.render(replace(empty, models=models))
+    text = render(replace(empty, models=models))
     tiles = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text))
     assert tiles == {
         "test accuracy": "87.50%",
@@ -261,15 +269,15 @@ def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None
 
 
 def test_marks_of_many_models_are_all_different() -> None:
-    assert len(set(style.marks(100))) == 100
-    assert len(style.marks(250)) == 250
+    assert len(set(palette.marks(100))) == 100
+    assert len(palette.marks(250)) == 250
 
 
 def test_best_row_alone_is_bold(empty: Report) -> None:
     models = [
         make_model(f"m{i}", validation_accuracy=v, curve=()) for i, v in enumerate([0.8, 0.9, 0.7])
     ]
-    rows = re.findall(r'<tr class="best">.*?</tr>', page.render(replace(empty, models=models)))
+    rows = re.findall(r'<tr class="best">.*?</tr>', render(replace(empty, models=models)))
     assert len(rows) == 1
     assert " m1</th>" in rows[0]
 
@@ -284,7 +292,7 @@ def test_kendall_tau_by_hand(empty: Report) -> None:
     tau, count = contents.kendall_tau(models, "test_accuracy")
     assert tau == pytest.approx(4 / 6)
     assert count == 4
-    assert "test accuracy: <b>0.667</b> over 4 models" in page.render(replace(empty, models=models))
+    assert "test accuracy: <b>0.667</b> over 4 models" in render(replace(empty, models=models))
 
 
 @given(
@@ -328,7 +336,7 @@ def test_kendall_tau_is_tau_b_of_the_models_that_have_both(
 def test_kendall_tau_is_said_not_to_be_defined(
     empty: Report, supernet: list[float], test: list[float | None], expected: str
 ) -> None:
-    text = page.render(replace(empty, models=make_models(supernet, test)))
+    text = render(replace(empty, models=make_models(supernet, test)))
     assert f"test accuracy: {expected}" in text
     assert "nan" not in text.lower().split("kendall's", 1)[1].split("</p>", 1)[0]
 
@@ -409,6 +417,25 @@ def test_page_stands_on_its_own(text: str) -> None:
     assert all('role="img"' in tag and 'aria-label="' in tag for tag in plots)
 
 
+def test_files_of_the_page_are_installed() -> None:
+    setup = ast.walk(ast.parse((ROOT / "setup.py").read_text()))
+    (found,) = [n for n in setup if isinstance(n, ast.keyword) and n.arg == "package_data"]
+    patterns = ast.literal_eval(found.value)["scarlet_jax.report"]
+    names = {p.name for p in (ROOT / "scarlet_jax" / "report").iterdir() if p.is_file()}
+    others = {name for name in names if not name.endswith(".py")}
+    assert others >= {"page.html", "style.css", "explorer.js"}
+    assert others == {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
+
+
+def test_colours_are_those_of_the_style_sheet(text: str) -> None:
+    light, dark = (dict(re.findall(r"--([\w-]+): (#\w+);", part)) for part in text.split("dark)"))
+    assert light.keys() == dark.keys() >= set(re.findall(r"var\(--([\w-]+)\)", text))
+    assert palette.THEME.items() <= light.items()
+    assert [name for name in light if name[0] == "k"] == [
+        f"k{i}" for i in range(palette.KERNEL_SHADES)
+    ]
+
+
 def test_front_figure_names_the_models_and_keeps_markup_out() -> None:
     models = [
         make_model("a<b & $x$", index=3),
@@ -428,7 +455,7 @@ def test_text_is_escaped(report: Report) -> None:
     columns = {bad if name == "latency" else name: c for name, c in SEARCH.columns.items()}
     hostile = replace(SEARCH, columns=columns, origin=[bad] * len(SEARCH.origin))
     picked = {"architecture": SEARCH.architectures[0].tolist(), "index": 0}
-    text = page.render(
+    text = render(
         replace(
             report,
             title=bad,
@@ -447,7 +474,7 @@ def test_text_is_escaped(report: Report) -> None:
 
 
 def test_empty_states_are_said_in_words(empty: Report) -> None:
-    text = page.render(empty)
+    text = render(empty)
     for sentence in (
         "No model has been picked yet.",
         "No search has been run yet.",
@@ -462,7 +489,7 @@ def test_empty_states_are_said_in_words(empty: Report) -> None:
 
 def test_partial_runs_are_drawn(report: Report, empty: Report) -> None:
     unfinished = make_model("model-0", **UNTRAINED)
-    text = page.render(
+    text = render(
         replace(
             report,
             models=[unfinished],
@@ -473,7 +500,7 @@ def test_partial_runs_are_drawn(report: Report, empty: Report) -> None:
     assert "accuracy on the supernet</dt><dd>70.00%" in text
     assert "No accuracy has been recorded." in text
     assert "No model has been retrained yet." in text
-    validated = page.render(replace(empty, models=[make_model("m", test_accuracy=None, curve=())]))
+    validated = render(replace(empty, models=[make_model("m", test_accuracy=None, curve=())]))
     assert "validation accuracy</dt><dd>90.00%" in validated
 
 
@@ -494,22 +521,20 @@ def test_series_takes_the_records_that_have_the_metric() -> None:
     ],
 )
 def test_short_counts(count: int, expected: str) -> None:
-    assert pieces.short(count) == expected
+    assert quantities.short(count) == expected
 
 
 def test_number_of_architectures_is_rounded() -> None:
-    assert pieces.scientific(13**5) == "371,293"
-    assert pieces.scientific(13**19) == "1.5 × 10<sup>21</sup>"
-    assert pieces.scientific(9_999_999) == "1.0 × 10<sup>7</sup>"
+    assert quantities.scientific(13**5) == "371,293"
+    assert quantities.scientific(13**19) == "1.5 × 10<sup>21</sup>"
+    assert quantities.scientific(9_999_999) == "1.0 × 10<sup>7</sup>"
 
 
-def test_output_is_deterministic_and_renamed_into_place(
-    report: Report, text: str, tmp_path: Path
-) -> None:
+def test_output_is_deterministic_and_renamed_into_place(report: Report, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
     write_report(report, path)
-    assert path.read_text(encoding="utf-8") == text
+    assert path.read_text(encoding="utf-8") == page.render(report)
     assert list(tmp_path.iterdir()) == [path]
 
 

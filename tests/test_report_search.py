@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from importlib import resources
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import SEARCH, SPACE, Reader, make_model, make_search, replace
+from test_report import SEARCH, SPACE, Reader, make_model, make_search, render, replace
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
@@ -27,9 +28,9 @@ from scarlet_jax.report import (
     search,
     tallies,
 )
-from scarlet_jax.report.script import SCRIPT
 from scarlet_jax.report.tallies import Fate
 
+SCRIPT = resources.files("scarlet_jax.report").joinpath("explorer.js").read_text(encoding="utf-8")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -92,7 +93,7 @@ def test_fates_by_hand(by_hand: Search) -> None:
         Fate("random", offspring=1, survived=0, on_front=0),
         Fate("prior", offspring=0, survived=0, on_front=1),
     ]
-    text = search.section(make_report(by_hand))
+    text = render(make_report(by_hand))
     assert "<td>2</td><td>1</td><td>50.00%</td>" in text
     assert "<td>0</td><td>0</td><td>–</td>" in text
     assert "From the initial population, 1 is on the final front." in text
@@ -182,7 +183,7 @@ def test_other_axes_are_named_with_their_units() -> None:
 
 def test_data_are_the_history(by_hand: Search) -> None:
     picked = make_model("a</script>b", index=4, architecture=(12, 1, 2, 3))
-    data = data_of(search.section(make_report(by_hand, models=[picked])))
+    data = data_of(render(make_report(by_hand, models=[picked])))
     drawn = front.front_figure(by_hand, [picked])
     measured = [0, 1, 2, 3, 4, 6, 7]  # 5 is not
     assert data["number"] == [index + 1 for index in measured]
@@ -219,7 +220,7 @@ def test_models_of_one_architecture_share_its_place(by_hand: Search) -> None:
     same = {"index": 4, "architecture": (12, 1, 2, 3)}
     unmeasured = make_model("unmeasured", index=5, architecture=(12, 1, 2, 3))
     models = [make_model("a", **same), make_model("b", **same), unmeasured, make_model("outside")]
-    text = search.section(make_report(by_hand, models=models))
+    text = render(make_report(by_hand, models=models))
     assert data_of(text)["names"] == {"4": "a, b"}
     svg = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
     texts = [e.text for e in ElementTree.fromstring(svg).iter(f"{SVG}text")]
@@ -307,12 +308,12 @@ def test_hypervolume_rises_where_it_rose(by_hand: Search) -> None:
     steps = np.abs(np.diff(points, axis=0))
     np.testing.assert_allclose(steps[:, 0] / across, [4 / 7, 0, 3 / 7, 0], atol=1e-4)
     np.testing.assert_allclose(steps[:, 1] / up, [0, 3 / 4, 0, 1 / 4], atol=1e-4)
-    assert search.section(make_report(by_hand)).count("the ends of generations") == 1
+    assert render(make_report(by_hand)).count("the ends of generations") == 1
 
 
 def test_front_is_listed_without_a_script(by_hand: Search) -> None:
     picked = make_model("a<b", index=4, architecture=(12, 1, 2, 3))
-    text = search.section(make_report(by_hand, models=[picked]))
+    text = render(make_report(by_hand, models=[picked]))
     listing = text[text.index("<details") : text.index("</details>")]
     assert "The final front: 3 architectures" in listing
     assert re.findall(r">([\d,]+)</code>", listing) == ["0,0,0,0", "12,1,2,3", "12,1,2,3"]
@@ -325,7 +326,7 @@ def test_large_searches_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "FRONT_ROWS", 3)
     monkeypatch.setattr(search, "COLUMNS", 20)
     large = make_search(generations=150, size=front.RASTERIZE_ABOVE // 100)
-    text = search.section(make_report(large))
+    text = render(make_report(large))
     data = data_of(text)
     assert "data:image/png;base64," in text
     assert len(data["x"]) <= explorer.EXPLORABLE < len(large.born)
@@ -380,7 +381,7 @@ def first(count: int) -> Search:
 def test_unfinished_searches(searched: Search | None, sentences: list[str]) -> None:
     report = make_report(searched)
     contents.check(report)
-    text = search.section(report)
+    text = render(report)
     assert not Reader(text).open
     for sentence in sentences:
         assert sentence in text
@@ -469,7 +470,7 @@ console.log(JSON.stringify(results));
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_script_points_shows_and_walks_the_front(by_hand: Search) -> None:
-    data = data_of(search.section(make_report(by_hand)))
+    data = data_of(render(make_report(by_hand)))
     browser = (
         BROWSER.replace("LAYERS", json.dumps([0] * 4))
         .replace("CHOICES", json.dumps(data["choices"]))

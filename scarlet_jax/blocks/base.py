@@ -14,6 +14,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
+from scarlet_jax.nn.functional import Path
 from scarlet_jax.nn.layers import ACTIVATIONS, BatchStatistics
 
 X = TypeVar("X")
@@ -210,7 +211,7 @@ class Choice(ABC):
         Their modules are the same but for shapes, and for arrays that some do without.
         """
 
-    def absent(self, path: tuple[str, ...]) -> float:
+    def absent(self, path: Path) -> float:
         """What fills an array of the group that this choice does without, so that it does
         nothing."""
         return 0.0

@@ -12,6 +12,7 @@ from scarlet_jax.blocks.base import Block, Choice, Cost, Drawing, Operations, Sh
 from scarlet_jax.blocks.export import dense, normalised
 from scarlet_jax.blocks.skips import shortcut, shortcut_cost
 from scarlet_jax.errors import InputError
+from scarlet_jax.nn.functional import Path
 from scarlet_jax.nn.layers import (
     ACTIVATIONS,
     SATURATED,
@@ -54,7 +55,7 @@ class InvertedBottleneckChoice(Choice):
     def first(self) -> str:
         return "expand" if self.expansion > 1 else ""
 
-    def absent(self, path: tuple[str, ...]) -> float:
+    def absent(self, path: Path) -> float:
         return SATURATED if path == ("se", "excite", "bias") else 0.0  # gates of exactly 1
 
     def check(self, width: int, style: Style) -> None:

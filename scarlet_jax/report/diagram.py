@@ -7,7 +7,7 @@ from itertools import groupby
 
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Drawing
-from scarlet_jax.report.style import KERNEL_SHADES
+from scarlet_jax.report.palette import KERNEL_SHADES
 from scarlet_jax.space import Space
 
 # Lengths are in CSS pixels.
@@ -76,10 +76,10 @@ def legend(space: Space) -> list[tuple[str, str]]:
     drawn = []
     for meaning, entry in entries.items():
         line = _line(0, MIDDLE, slot, MIDDLE, "flow")
-        block_height = BLOCK[1] * entry.height / largest.height if entry else 12.0
-        height = block_height + (30 if entry and entry.mark else 2)
+        tall = BLOCK[1] * entry.height / largest.height if entry else 12.0
+        tall += 30 if entry and entry.mark else 2
         block = line + _slot(space, entry, 0, slot)
-        drawn.append((_svg(slot, height, meaning, block, MIDDLE - height / 2), meaning))
+        drawn.append((_svg(slot, tall, meaning, block, MIDDLE - tall / 2), meaning))
     if any(layer.stride == 2 for layer in space.layers):
         mark = _line(16, 0, 16, 30, "stride") + _text(19, 19, "↓2", "stride")
         drawn.append((_svg(44, 30, "stride 2", mark), "stride 2: half the resolution"))

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from scarlet_jax.report.contents import Points
-from scarlet_jax.report.style import THEME
+from scarlet_jax.report.palette import THEME
 
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, and in the page's own font

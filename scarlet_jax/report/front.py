@@ -14,8 +14,8 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
 from scarlet_jax.report import figures, tallies
 from scarlet_jax.report.contents import Model, Points, Search
-from scarlet_jax.report.pieces import quantity
-from scarlet_jax.report.style import THEME, marks
+from scarlet_jax.report.palette import THEME, marks
+from scarlet_jax.report.quantities import quantity
 
 SIZE = (6.0, 4.7)  # inches ...
 UNITS = 72  # ... of so many units of the SVG

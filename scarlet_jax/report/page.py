@@ -1,24 +1,59 @@
-"""The report as one self-contained HTML page: nothing is loaded, and no script is needed."""
+"""The report as one self-contained HTML page: nothing is loaded, and no script is needed.
+
+What it says is in the files beside this one, page.html and all that it includes; Jinja puts in the
+numbers and the figures, and escapes whatever is not marked as safe.
+"""
 
 import math
 import os
 from collections.abc import Iterable, Sequence
-from html import escape
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from scarlet_jax import space as spaces
 from scarlet_jax.files import replace_text
 from scarlet_jax.report import contents, diagram, figures, search
 from scarlet_jax.report.contents import Curve, Model, Report
-from scarlet_jax.report.pieces import (
-    empty,
-    mark_span,
-    model_marks,
-    percent,
-    quantity,
-    scientific,
-    table,
+from scarlet_jax.report.palette import MARKS, Mark, marks
+from scarlet_jax.report.quantities import counted, percent, quantity, scientific
+from scarlet_jax.space import Space
+
+
+def _read(name: str) -> str:
+    return resources.files("scarlet_jax.report").joinpath(name).read_text(encoding="utf-8")
+
+
+TEMPLATES = Environment(
+    loader=FunctionLoader(_read),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
-from scarlet_jax.report.style import MARKS, STYLE, marks
+TEMPLATES.filters |= {"counted": counted, "percent": percent, "thousands": "{:,}".format}
+TEMPLATES.globals["read"] = _read
+TEMPLATES.policies["json.dumps_kwargs"] = {
+    "ensure_ascii": False,
+    "allow_nan": False,
+    "separators": (",", ":"),
+}
+SUPERNET_MARKS = (MARKS[0]._replace(character="—"), MARKS[1])  # of training and validation
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model as the page shows it."""
+
+    model: Model
+    mark: Mark
+    numbers: Sequence[tuple[str, str]]  # names and values of everything measured
+    clauses: Sequence[str]  # what it does
+    scores: Sequence[str]  # of all that was searched, a dash for what this one does not have
+    drawing: str  # SVG
+    architecture: str
 
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> None:
@@ -38,253 +73,74 @@ def render(report: Report) -> str:
       InputError: for data that `contents.check` refuses.
     """
     contents.check(report)
-    title = escape(report.title)
-    body = "\n".join(
-        [
-            f"<header><h1>{title}</h1>{_space_line(report)}</header>",
-            _headline(report),
-            _section("Search", search.section(report)),
-            _section("Models", _architectures(report)),
-            _section("Supernet score against retrained accuracy", _scores(report.models)),
-            _section("Supernet training", _supernet_curves(report.supernet_curve)),
-            _section("Retraining", _model_curves(report.models)),
-            _section("Repeat this run", _reproduction(report)),
-            _section("Notes", _notes(report.notes)),
-        ]
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _section(heading: str, body: str) -> str:
-    return f"<section>\n<h2>{heading}</h2>\n{body}\n</section>"
-
-
-def _space_line(report: Report) -> str:
-    space = report.space
-    return (
-        f'<p class="muted">Search space {escape(space.name)}: {space.depth} layers of '
-        f"{'' if space.allowed.all() else 'up to '}{space.num_choices} choices, "
-        f"{scientific(space.num_architectures)} architectures.</p>"
+    space, models = report.space, report.models
+    searched = list(dict.fromkeys(name for model in models for name in model.values))
+    own = list(zip(models, marks(len(models)), strict=True))
+    entries = [_entry(space, model, mark, searched) for model, mark in own]
+    best, chosen_by = contents.best_model(models) or (None, None)
+    return TEMPLATES.get_template("page.html").render(
+        report=report,
+        architectures=scientific(space.num_architectures),
+        search=search.summary(report),
+        models=entries,
+        trained=sum(model.is_trained for model in models),
+        best=next((entry for entry in entries if entry.model is best), None),
+        chosen_by=chosen_by,
+        shapes=diagram.legend(space),
+        searched=[quantity(name).label for name in searched],
+        taus=[
+            (score.replace("_", " "), *contents.kendall_tau(models, score))
+            for score in ("validation_accuracy", "test_accuracy")
+        ],
+        supernet_legend=list(zip(SUPERNET_MARKS, ("training", "validation"), strict=True)),
+        supernet_plots=_plots([(report.supernet_curve, *SUPERNET_MARKS)], "supernet", "Supernet"),
+        models_legend=[(mark, model.name) for model, mark in own if model.curve],
+        models_plots=_plots(
+            [(model.curve, mark, mark) for model, mark in own], "models", "Retrained models"
+        ),
     )
 
 
-def _headline(report: Report) -> str:
-    if not report.models:
-        return empty("No model has been picked yet.")
-    return _best(report.models) + _not_retrained(report)
-
-
-def _best(models: Sequence[Model]) -> str:
-    """The best model's numbers, large, and a sentence about it."""
-    count = sum(model.is_trained for model in models)
-    best = contents.best_model(models)
-    nothing = "None of the picked models has been retrained yet."
-    if best is None:
-        return f'<p class="lead">{nothing}</p>\n'
-    model, score = best
-    name = f"<b>{escape(model.name)}</b>"
-    among = f"{name} is the best of {count} trained models, chosen by {score}"
-    if count == 1:
-        among = f"{name} is the only trained model"
-    if count == 0:
-        among = f"{nothing} By {score}, {name} is the best of them"
-    tiles = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in _numbers(model))
-    clauses = [quantity(name).words(value) for name, value in model.values.items()]
-    does = ", ".join(filter(None, clauses))
-    return (
-        f'<dl class="tiles">{tiles}</dl>\n'
-        f'<p class="lead">{among}: it {does} and {_tested(model)}.</p>\n'
-    )
-
-
-def _tested(model: Model) -> str:
-    if model.test_accuracy is None:
-        return "has not been tested on held-out test images yet"
-    accuracy = percent(model.test_accuracy)
-    return f"gets {accuracy} of {model.test_images:,} held-out test images right"
-
-
-def _numbers(model: Model) -> list[tuple[str, str]]:
-    """Everything measured of a model, as names and values in HTML."""
+def _entry(space: Space, model: Model, mark: Mark, searched: Iterable[str]) -> Entry:
     retrained = [
         ("test accuracy", percent(model.test_accuracy)),
         ("validation accuracy", percent(model.validation_accuracy)),
     ]
-    return [
-        *(retrained if model.is_trained else []),
-        *(
-            (escape(quantity(name).label), escape(quantity(name).text(value)))
-            for name, value in model.values.items()
-        ),
-    ]
-
-
-def _not_retrained(report: Report) -> str:
-    """Which models are not, and the commands for it."""
-    names = [
-        f"{mark} {escape(model.name)}"
-        for model, mark in zip(report.models, model_marks(report.models), strict=True)
-        if not model.is_trained
-    ]
-    if not names:
-        return ""
-    commands = escape("\n".join(report.retrain))
-    return (
-        f"<p>Picked, but not retrained yet: {', '.join(names)}. These commands retrain what is "
-        "not, and write this page anew:</p>\n"
-        f'<pre class="copy" title="one click selects them">{commands}</pre>'
+    values = [(quantity(name), value) for name, value in model.values.items()]
+    return Entry(
+        model,
+        mark,
+        numbers=[
+            *(retrained if model.is_trained else []),
+            *((measured.label, measured.text(value)) for measured, value in values),
+        ],
+        clauses=[words for measured, value in values if (words := measured.words(value))],
+        scores=[quantity(name).exact(model.values.get(name, math.nan)) for name in searched],
+        drawing=diagram.block_diagram(space, model.architecture, model.name),
+        architecture=spaces.to_text(model.architecture),
     )
 
 
-def _architectures(report: Report) -> str:
-    if not report.models:
-        return empty("No model has been picked yet.")
-    items = "".join(
-        f"<li>{drawing}<span>{escape(meaning)}</span></li>"
-        for drawing, meaning in diagram.legend(report.space)
-    )
-    cards = [
-        _card(report, model, mark)
-        for model, mark in zip(report.models, model_marks(report.models), strict=True)
-    ]
-    return f'<ul class="legend">{items}</ul>\n' + "\n".join(cards)
+def _plots(
+    curves: Sequence[tuple[Curve, Mark, Mark]], name: str, what: str
+) -> list[tuple[str, str, str | None]]:
+    """The metric, label and SVG of each plot; None for a metric that no curve has.
 
-
-def _card(report: Report, model: Model, mark: str) -> str:
-    name = escape(model.name)
-    status = "picked" if model.is_picked else "not picked"
-    spans = f"<span>{status}{'' if model.is_trained else ', not retrained yet'}</span>"
-    spans += "".join(f"<span>{key} <b>{value}</b></span>" for key, value in _numbers(model))
-    drawing = diagram.block_diagram(report.space, model.architecture, model.name)
-    return (
-        f'<article class="model"><header><h3>{mark} {name}</h3>{spans}</header>\n'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Layers of {name}">'
-        f"{drawing}</div>\n"
-        f'<code class="copy" title="one click selects it">'
-        f"{spaces.to_text(model.architecture)}</code></article>"
-    )
-
-
-def _scores(models: Sequence[Model]) -> str:
-    if not models:
-        return empty("No model has been picked yet.")
-    best = contents.best_model(models)
-    names = list(dict.fromkeys(name for model in models for name in model.values))
-    labels = [escape(quantity(name).label) for name in names]
-    head = ("model", "test", "test images", "validation", *labels)
-    rows = [
-        _score_row(model, mark, names, best is not None and model is best[0])
-        for model, mark in zip(models, model_marks(models), strict=True)
-    ]
-    caption = "Accuracies and costs of the picked models, then of the others that are trained"
-    chosen = f" Bold: the best, chosen by {best[1]}." if best else ""
-    sentences = [_tau_sentence(models, score) for score in ("validation_accuracy", "test_accuracy")]
-    return (
-        table("Scores of the models", caption, head, rows)
-        + '<p class="muted">On the supernet: with its weights, on validation images. '
-        f"Validation and test: retrained.{chosen}</p>\n"
-        f"<p>{' '.join(sentences)} The fewer the models, the weaker it is as evidence.</p>"
-    )
-
-
-def _score_row(model: Model, mark: str, names: Sequence[str], is_best: bool) -> str:
-    retrained = (
-        percent(model.test_accuracy),
-        "–" if model.test_accuracy is None else f"{model.test_images:,}",
-        percent(model.validation_accuracy),
-    )
-    searched = [quantity(name).exact(model.values.get(name, math.nan)) for name in names]
-    cells = "".join(f"<td>{cell}</td>" for cell in (*retrained, *map(escape, searched)))
-    kind = ' class="best"' if is_best else ""
-    return f'<tr{kind}><th scope="row">{mark} {escape(model.name)}</th>{cells}</tr>'
-
-
-def _tau_sentence(models: Sequence[Model], score: str) -> str:
-    tau, count = contents.kendall_tau(models, score)
-    over = f"over {count} model{'' if count == 1 else 's'}"
-    name = score.replace("_", " ")
-    if tau is not None:
-        return f"Kendall's τ of supernet score and {name}: <b>{tau:.3f}</b> {over}."
-    why = "it takes at least two" if count < 2 else "the scores are constant"
-    return f"Kendall's τ of supernet score and {name}: not defined {over} ({why})."
-
-
-def _supernet_curves(curve: Curve) -> str:
-    if not curve:
-        return empty("No curve of the supernet has been recorded yet.")
-    training, validation = MARKS[0], MARKS[1]
+    Args:
+      curves: with the marks of training, of which only the colour shows, and of validation.
+      name: unique in the page; ids derive from it.
+      what: whose curves they are.
+    """
     plots = []
     for metric in ("loss", "accuracy"):
-        lines = _lines(curve, metric, training[0], validation[:2])
-        plots.append(_curve_plot(lines, metric, "supernet", "Supernet"))
-    legend = [((*training[:2], "—"), "training"), (validation, "validation")]
-    return _legend(legend) + _pair(plots)
-
-
-def _model_curves(models: Sequence[Model]) -> str:
-    if not any(model.curve for model in models):
-        return empty("No model has been retrained yet.")
-    own = marks(len(models))
-    plots = []
-    for metric in ("loss", "accuracy"):
-        lines = [
-            line
-            for model, (color, marker, _) in zip(models, own, strict=True)
-            for line in _lines(model.curve, metric, color, (color, marker))
-        ]
-        plots.append(_curve_plot(lines, metric, "models", "Retrained models"))
-    names = [(mark, model.name) for mark, model in zip(own, models, strict=True) if model.curve]
-    return _legend(names) + "<p>Thin lines: training. Marked: validation.</p>" + _pair(plots)
-
-
-def _lines(
-    curve: Curve, metric: str, training: str, validation: tuple[str, str]
-) -> list[figures.Line]:
-    drawn = [
-        figures.Line(contents.series(curve, contents.TRAINING[metric]), training, None),
-        figures.Line(contents.series(curve, contents.VALIDATION[metric]), *validation),
-    ]
-    return [line for line in drawn if len(line.points)]
-
-
-def _curve_plot(lines: Sequence[figures.Line], metric: str, name: str, what: str) -> str:
-    if not lines:
-        return empty(f"No {metric} has been recorded.")
-    label = f"{what}: {metric} over training steps"
-    drawing = figures.curves_figure(lines, metric, f"{name}-{metric}", label)
-    return f"<figure>{drawing}<figcaption>{label}</figcaption></figure>"
-
-
-def _reproduction(report: Report) -> str:
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
-        for key, value in report.reproduction.items()
-    )
-    facts = f'<div class="scroll"><table class="facts"><tbody>\n{rows}\n</tbody></table></div>'
-    config = f"<details><summary>Full configuration</summary><pre>{escape(report.config)}</pre>"
-    return "\n".join(
-        [
-            facts if rows else empty("Nothing was recorded about how this run was made."),
-            f"{config}</details>" if report.config else empty("No configuration was recorded."),
-        ]
-    )
-
-
-def _notes(notes: Sequence[str]) -> str:
-    if not notes:
-        return empty("None.")
-    return "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>"
-
-
-def _legend(entries: Iterable[tuple[tuple[str, str, str], str]]) -> str:
-    items = "".join(f"<li>{mark_span(mark)}{escape(name)}</li>" for mark, name in entries)
-    return f'<ul class="legend">{items}</ul>\n'
-
-
-def _pair(plots: Sequence[str]) -> str:
-    return f'<div class="pair">{"".join(plots)}</div>'
+        lines = []
+        for curve, training, validation in curves:
+            trained = contents.series(curve, contents.TRAINING[metric])
+            validated = contents.series(curve, contents.VALIDATION[metric])
+            lines.append(figures.Line(trained, training.color, None))
+            lines.append(figures.Line(validated, validation.color, validation.marker))
+        drawn = [line for line in lines if len(line.points)]
+        label = f"{what}: {metric} over training steps"
+        svg = figures.curves_figure(drawn, metric, f"{name}-{metric}", label) if drawn else None
+        plots.append((metric, label, svg))
+    return plots

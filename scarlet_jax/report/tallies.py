@@ -28,6 +28,11 @@ class Fate:
     survived: int  # of these, into the next population
     on_front: int  # of all, on the final front
 
+    @property
+    def rate(self) -> float | None:
+        """The share that survived; None without offspring."""
+        return self.survived / self.offspring if self.offspring else None
+
 
 def fates(search: Search) -> list[Fate]:
     """The fate of each origin's offspring but the initial ones, in the order of `ORIGINS`."""

@@ -1,13 +1,9 @@
-"""Numbers as text and small pieces of HTML, the same in all of the page's sections."""
+"""Numbers as text: shares, counts, and all that a search measures."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from html import escape
-
-from scarlet_jax.report.contents import Model
-from scarlet_jax.report.style import marks
 
 
 def percent(value: float | None) -> str:
@@ -29,6 +25,11 @@ def scientific(count: int) -> str:
         return f"{count:,}"
     mantissa, exponent = f"{Decimal(count):.1e}".split("e+")
     return f"{mantissa} × 10<sup>{exponent}</sup>"
+
+
+def counted(count: int, noun: str) -> str:
+    """1 model, 2 models."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -65,37 +66,3 @@ QUANTITIES = {
 def quantity(name: str) -> Quantity:
     """The quantity of a column; a user's own goes by its own name, without a unit."""
     return QUANTITIES.get(name) or Quantity(name, "", lambda value: f"{value:.4g}")
-
-
-def empty(sentence: str) -> str:
-    """Says what has not been run yet."""
-    return f'<p class="empty">{sentence}</p>'
-
-
-def mark_span(mark: tuple[str, str, str]) -> str:
-    """A coloured mark, one of `style.MARKS`."""
-    color, _, character = mark
-    return f'<span class="mark" style="color:{color}" aria-hidden="true">{character}</span>'
-
-
-def model_marks(models: Sequence[Model]) -> list[str]:
-    """The coloured mark of each model, the same as in the figures."""
-    return [mark_span(mark) for mark in marks(len(models))]
-
-
-def table(label: str, caption: str, head: Iterable[str], rows: Iterable[str]) -> str:
-    """A table that scrolls sideways where the page is narrow.
-
-    Args:
-      label: what it is called, for screen readers.
-      caption: the sentence above it, as HTML.
-      head: the columns' names, as HTML.
-      rows: each a `<tr>`.
-    """
-    columns = "".join(f'<th scope="col">{column}</th>' for column in head)
-    body = "\n".join(rows)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table>'
-        f"<caption>{caption}</caption>\n"
-        f"<thead><tr>{columns}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
-    )

@@ -1,6 +1,4 @@
-"""The page's one script: the figure of the front answers to mouse, finger and keyboard."""
-
-SCRIPT = """
+// The figure of the front answers to mouse, finger and keyboard.
 "use strict";
 {
 const RADIUS = 24;  // how near the pointer must be to an architecture, in CSS pixels
@@ -121,4 +119,3 @@ pointer.addEventListener("keydown", (event) => {
 });
 pointer.hidden = element("hint").hidden = false;
 }
-"""
