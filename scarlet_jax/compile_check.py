@@ -31,8 +31,6 @@ HBM_BYTES = {
     "TPU v5 lite": 16 * 2**30,
     "TPU v6 lite": 32 * 2**30,
 }
-
-
 # An instruction of a module's text: its shape has no name before a parenthesis, its operands do.
 INSTRUCTION = re.compile(r"^ *(?:ROOT )?%?[\w.-]+ = .*? ([a-z][a-z0-9-]*)\(.*", re.MULTILINE)
 
@@ -107,8 +105,9 @@ def describe(topology: str) -> Target:
         else:
             description = topologies.get_topology_desc(topology, "tpu")
     except Exception as error:
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"topology {topology!r} cannot be described ({str(error).splitlines()[0]}); allowed "
+            f"topology {topology!r} cannot be described ({reason}); allowed "
             f"are {', '.join(gpus.GPUS)} with pip install '.[gpu]', and names of TPU slices such "
             "as v5e:4x4 with pip install '.[tpu]'"
         ) from error
