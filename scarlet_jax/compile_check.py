@@ -180,11 +180,12 @@ def check(
     paths = abstract(jax.ShapeDtypeStruct((evaluator.chunk, space.depth), np.int32), spread)
     own = abstract(jax.eval_shape(evaluator.start, arrays[1], paths), spread)
     scored = abstract(_batch(config, config.search.batch_size), whole)
-    count = abstract(jax.ShapeDtypeStruct((), np.int32), whole)
-    rate, by_batch = (
-        abstract(jax.ShapeDtypeStruct((), dtype), whole) for dtype in (np.float32, np.bool_)
+    count, rate = (
+        abstract(jax.ShapeDtypeStruct((), dtype), whole) for dtype in (np.int32, np.float32)
     )
-    arguments = arrays[0], own, scored, rate, by_batch, paths, count
+    arguments = arrays[0], own, scored, rate, paths, count
+    yield _compile(target, "search: recalibrate", evaluator.recalibrate, *arguments)
+    arguments = arrays[0], own, scored, paths, count
     yield _compile(target, "search: score", evaluator.score, *arguments)
 
 

@@ -12,6 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # the user's own stays as it is
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # two test processes: threads wait for busy cores
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,6 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
-from stacked import by_choice
 
 from scarlet_jax import space as spaces
 from scarlet_jax import supernet
@@ -31,6 +31,13 @@ hypothesis.settings.register_profile("shared-machine", deadline=None)
 hypothesis.settings.load_profile("shared-machine")
 
 
+# Every kind of block, of several sizes, and the skip.
+TINY_CHOICES = (
+    *("E2K3", "E2K5", "E3K3", "E3K5", "E2K3_SE", "E2K5_SE", "E3K3_SE", "E3K5_SE"),
+    *("F2K3", "identity"),
+)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Space:
     """A widening layer of stride 2, and two equal ones, which are scanned over."""
@@ -38,9 +45,7 @@ def tiny() -> Space:
         name="tiny",
         widths=(12, 12, 12),
         strides=(2, 1, 1),
-        expansions=(2, 3),
-        kernels=(3, 5),
-        se=(False, True),
+        choices=TINY_CHOICES,
         stem_width=8,
         separable_width=8,
         head_width=16,
@@ -53,20 +58,26 @@ def randomised(network: functional.Network, seed: int = 0) -> functional.Network
 
     def noisy(keypath: Any, leaf: jax.Array) -> jax.Array:
         noise = rng.uniform(0.1, 0.4, leaf.shape).astype(np.float32)
-        part, *names = (getattr(key, "key", None) for key in keypath)
-        if part == "stages" and names[-1] == "kernel":  # room that is not used stays zero
-            kernels, noises = (
-                by_choice(network.graphdef, keypath[1].idx, {"kernel": array}, "kernel")
-                for array in (leaf, noise)
-            )
-            for choice, own in noises.items():
-                own[(kernels[choice] == 0) & (not choice.is_skip)] = 0
+        if keypath[0].key == "stages" and isinstance(network.graphdef, supernet.Plan):
+            _, number, name, *path = keypath
+            noise *= inside(network.graphdef, number.idx, name.key, [key.key for key in path])
         return jax.numpy.asarray(leaf + noise)
 
     with_noise = jax.tree_util.tree_map_with_path
     return network._replace(
         params=with_noise(noisy, network.params), stats=with_noise(noisy, network.stats)
     )
+
+
+def inside(plan: supernet.Plan, number: int, name: str, path: list[str]) -> np.ndarray:
+    """1 where an array of a stage has weights of its choices, 0 in what pads them."""
+    (bundle,) = (b for b in plan.stages[number].bundles if b.name == name)
+    (leaf,) = (leaf for leaf in (*bundle.params, *bundle.stats) if list(leaf.path) == path)
+    mask = np.zeros((1, len(bundle.choices), *leaf.capacity), np.float32)
+    for index, shape in enumerate(leaf.shapes):
+        start = leaf.start(shape)
+        mask[0, index][tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))] = 1
+    return mask
 
 
 def plausible(network: functional.Network, rng: np.random.Generator) -> functional.Network:
@@ -85,17 +96,22 @@ def plausible(network: functional.Network, rng: np.random.Generator) -> function
     )
 
 
-@pytest.fixture(scope="session", params=supernet.STABILIZERS)
+@pytest.fixture(scope="session", params=supernet.SKIPS)
 def tiny_supernet(request: pytest.FixtureRequest, tiny: Space) -> functional.Network:
     return randomised(supernet.create(tiny, num_classes=5, stabilizer=request.param))
 
 
+@pytest.fixture(scope="session", params=["branch", "masked"])
+def tiny_plan(request: pytest.FixtureRequest, tiny_supernet: functional.Network) -> supernet.Plan:
+    return dataclasses.replace(tiny_supernet.graphdef, selection=request.param)
+
+
 @pytest.fixture(scope="session")
-def forward(tiny_supernet: functional.Network) -> Callable[..., Any]:
+def forward(tiny_plan: supernet.Plan) -> Callable[..., Any]:
     """`(params, stats, images, architecture) -> (logits, maps)`, running statistics."""
     return jax.jit(
         lambda params, stats, images, architecture: supernet.apply(
-            tiny_supernet.graphdef, params, stats, images, architecture, None, True
+            tiny_plan, params, stats, images, architecture, None, True
         )[0]
     )
 
@@ -107,12 +123,12 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def path_gradient(tiny_supernet: functional.Network) -> Callable[..., Any]:
+def path_gradient(tiny_plan: supernet.Plan) -> Callable[..., Any]:
     """`(params, stats, images, architecture) -> ((loss, stats), gradients)`, batch statistics."""
 
     def loss(params: Any, stats: Any, images: Any, architecture: Any) -> Any:
         logits, stats = supernet.apply(
-            tiny_supernet.graphdef,
+            tiny_plan,
             params,
             stats,
             images,

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from stacked import by_choice
 
 from scarlet_jax import space as spaces
 from scarlet_jax import subnet, supernet
@@ -10,6 +9,7 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import S2
+from scarlet_jax.supernet import stage
 
 
 def covering_paths(space):
@@ -25,7 +25,7 @@ def assert_close(ours, theirs, tolerance):
 
 
 def test_every_choice_equals_its_extracted_network(tiny, tiny_supernet, forward, images):
-    """The stand-alone network runs other code: no switch, no stacks, no scan."""
+    """The stand-alone network has no switch, no masks, no scan."""
     for path in covering_paths(tiny):
         logits, maps = forward(tiny_supernet.params, tiny_supernet.stats, images, path)
         alone = subnet.extract(tiny, tiny_supernet, path)
@@ -68,14 +68,15 @@ def test_gradients_are_those_of_the_extracted_network(tiny, tiny_supernet, path_
 
 
 def test_statistics_change_on_the_path_alone(tiny, tiny_supernet, path_gradient, images):
-    path = np.array([0, 8, 8], np.int32)  # E2K3, then skips
+    path = np.array([0, 9, 9], np.int32)  # E2K3, then skips
     (_, stats), _ = path_gradient(tiny_supernet.params, tiny_supernet.stats, images, path)
     plan = tiny_supernet.graphdef
     changed = jax.tree.map(lambda a, b: a != b, stats, tiny_supernet.stats)
-    for stage, layers in enumerate(changed["stages"]):
-        for choice, own in by_choice(plan, stage, layers, "statistic").items():
-            on_path = [tiny.choices[path[layer]] == choice for layer in plan.stages[stage].layers]
-            np.testing.assert_array_equal(own.any(1), np.array(on_path) & (not choice.is_skip))
+    for own, arrays in zip(plan.stages, changed["stages"], strict=True):
+        for bundle in own.bundles:
+            on_path = [[path[layer] == n for n in bundle.choices] for layer in own.layers]
+            for leaf in jax.tree.leaves(arrays[bundle.name]):
+                np.testing.assert_array_equal(leaf.any(axis=2), on_path)
     assert changed["head"]["bn"]["mean"].any()
 
 
@@ -87,7 +88,7 @@ def test_bfloat16_computes_near_float32(tiny, images):
     ):
         assert ours.dtype == jnp.float32
         np.testing.assert_array_equal(ours, theirs)
-    path = np.array([3, 8, 6], np.int32)
+    path = np.array([3, 9, 6], np.int32)
     alone, half_alone = (subnet.extract(tiny, n, path) for n in (network, half))
     (logits, maps), _ = functional.apply(*half_alone, images, features=True)
     (expected, _), _ = functional.apply(*alone, images, features=True)
@@ -97,40 +98,37 @@ def test_bfloat16_computes_near_float32(tiny, images):
 
 
 def test_equal_layers_share_a_stage():
-    counts = [len(layers) for _, layers in supernet.stage_shapes(S2)]
+    counts = [len(layers) for _, layers in stage.shapes(S2)]
     assert counts == [1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 1]
     # Equal widths that halve the resolution each time cannot be scanned over.
     halving = spaces.make_space(name="h", widths=(16, 16, 16), strides=(2, 2, 2))
-    assert [len(layers) for _, layers in supernet.stage_shapes(halving)] == [1, 1, 1]
+    assert [len(layers) for _, layers in stage.shapes(halving)] == [1, 1, 1]
 
 
 def test_parameters_of_the_full_space():
     """The sum of all blocks, stem and head of S2 (45.36M), by the shapes alone.
 
-    Stored are zeros as well: around the taps of smaller kernels, and in SE's of expansion 3 for
-    as many squeezed channels as expansion 6 has.
+    Stored is every block as one of expansion 6 and kernel 7: a third of what is stored pads.
     """
     network = jax.eval_shape(lambda: supernet.create(S2, num_classes=1000).params)
-    inputs = [16, *(layer.width for layer in S2.layers[:-1])]
-    borders = sum(
-        width * choice.expansion * (7**2 - choice.kernel**2)
-        for width in inputs
-        for choice in S2.choices
-    )
-    room = sum(
-        2 * (width * 3) * (width * 6 // 4 - width * 3 // 4)
-        for width in inputs
-        for choice in S2.choices
-        if choice.se and choice.expansion == 3
-    )
     stored = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(network))
-    assert stored == 45_360_924 + borders + room
+    padding = 0
+    for c_in, layer in zip(S2.widths[:-1], S2.layers, strict=True):
+        for choice in S2.choices[:-1]:
+            own, most = c_in * choice.expansion, c_in * 6
+            padding += (most - own) * (c_in + layer.width + 4) + 49 * most - choice.kernel**2 * own
+            if choice.se:
+                padding += 2 * (most * (most // 4) - own * (own // 4))
+                padding += most + most // 4 - own - own // 4
+    assert stored == 45_360_924 + padding
+    assert padding / stored == pytest.approx(1 / 3, abs=0.02)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"stabilizer": "skip"}, "stabilizer 'skip'; allowed: els, none"),
+        ({"selection": "best"}, "selection 'best'; allowed: auto, branch, masked"),
         ({"dtype": "float16"}, "dtype 'float16'; allowed: float32, bfloat16"),
         ({"num_classes": 0}, "num_classes 0"),
     ],
@@ -141,23 +139,25 @@ def test_impossible_settings(tiny, settings, message):
 
 
 def test_a_supernet_needs_a_block():
-    space = spaces.make_space(name="only-skip", widths=(8,), strides=(1,), expansions=())
+    space = spaces.make_space(name="only-skip", widths=(8,), strides=(1,), choices=("identity",))
     with pytest.raises(InputError, match="space 'only-skip' has only a skip"):
         supernet.create(space, num_classes=5)
-
-
-def test_a_gradient_needs_a_batch(tiny, tiny_supernet, images):
-    def loss(params):
-        path = np.zeros(tiny.depth, np.int32)
-        plan, stats = tiny_supernet.graphdef, tiny_supernet.stats
-        return supernet.apply(plan, params, stats, images, path)[0].sum()
-
-    with pytest.raises(ValueError, match="statistics of a batch"):
-        jax.grad(loss)(tiny_supernet.params)
 
 
 def test_impossible_subnets(tiny):
     with pytest.raises(InputError, match="skip 'els2'; allowed: identity, els, pad"):
         subnet.create(tiny, [0] * 3, num_classes=5, skip="els2")
-    with pytest.raises(InputError, match="choice 9 at layer 2"):
-        subnet.create(tiny, [0, 0, 9], num_classes=5)
+    with pytest.raises(InputError, match="choice 10 at layer 2"):
+        subnet.create(tiny, [0, 0, 10], num_classes=5)
+
+
+# All images at once, one at a time, and two at a time in layers of 6 by 6 pixels.
+@pytest.mark.parametrize("cache_bytes", [0, 1, 2 * 4 * 6 * 6 * 12 * 3])
+def test_images_a_few_at_a_time_are_the_same(tiny, tiny_supernet, forward, images, cache_bytes):
+    plan, params, stats = tiny_supernet
+    few = jax.jit(
+        lambda path: supernet.apply(plan, params, stats, images, path, cache_bytes=cache_bytes)[0]
+    )
+    for path in covering_paths(tiny)[::3]:
+        expected, _ = forward(params, stats, images, path)
+        assert_close(few(path), expected, 1e-5)

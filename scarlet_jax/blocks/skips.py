@@ -86,6 +86,10 @@ class DownsampleChoice(IdentityChoice):
 
     is_skip: ClassVar[bool] = False
 
+    @property
+    def group(self) -> str:
+        return "downsample"
+
     def build(self, shape: Shape, style: Style, rng: np.random.Generator) -> Block:
         return Identity(1) if shape.is_kept else Downsample(shape, rng)
 
