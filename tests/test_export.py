@@ -21,15 +21,15 @@ CLASSES = ("cat", "dog", "eel", "fox", "gnu")
 INPUT = Preprocessing(image_size=11, channels=3)
 
 
-def created(tiny, path, skip):
+def created(tiny, path, skip, seed=1):
     model = models.create(tiny, path, CLASSES, INPUT, skip=skip)
-    return dataclasses.replace(model, network=plausible(model.network, np.random.default_rng(1)))
+    return dataclasses.replace(model, network=plausible(model.network, np.random.default_rng(seed)))
 
 
 @pytest.fixture(scope="module")
 def derived_model(tiny):
     """With a subsampling skip, squeeze-and-excitation and a shortcut."""
-    return created(tiny, [8, 6, 1], "identity")
+    return created(tiny, [9, 6, 1], "identity")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def examples():
 
 @pytest.mark.parametrize("format_name", export.FORMATS)
 @pytest.mark.parametrize(
-    ("path", "skip"), [([8, 6, 1], "identity"), ([8, 8, 2], "els"), ([8, 5, 8], "pad")]
+    ("path", "skip"), [([9, 6, 8], "identity"), ([9, 9, 2], "els"), ([9, 5, 9], "pad")]
 )
 def test_a_file_is_the_model(format_name, path, skip, tiny, examples, tmp_path):
     """Batch norm is folded, and the skips of a path: once onto a shortcut, once into the head."""
@@ -82,7 +82,7 @@ def test_a_file_says_what_it_is(format_name, derived_model, examples, tmp_path):
     result = export.export(derived_model, format_name, path, [examples], batch_size=1)
     said = described(format_name, path)
     assert said["class_names"] == list(CLASSES)
-    assert said["architecture"] == [8, 6, 1]
+    assert said["architecture"] == [9, 6, 1]
     assert said["blocks"] == ["identity", "E3K3_SE", "E2K5"]
     assert (said["macs"], said["params"]) == (result.cost.macs, result.cost.params)
     assert said["preprocessing"]["mean"] == list(INPUT.mean)
@@ -138,7 +138,8 @@ def test_onnx_has_plain_nodes_alone(derived_model, examples, tmp_path):
 @pytest.mark.parametrize("format_name", export.QUANTIZED)
 def test_int8_is_close(format_name, tiny, examples, tmp_path):
     pixels, _ = examples
-    model = created(tiny, [5, 7, 7], "identity")
+    # Weights whose logits do not hang on small differences of large numbers, as many random ones.
+    model = created(tiny, [5, 7, 7], "identity", seed=4)
     calibration = np.split(pixels, len(pixels))
     path = tmp_path / "int8"
     result = export.export(

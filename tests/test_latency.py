@@ -22,7 +22,7 @@ SIZE = NetworkSize(image_size=8, num_classes=3, channels=1)
 TIMING = Timing(dtype="float32", batch_size=1, repeats=2)
 
 
-def make_space(widths=(12, 12), strides=(2, 1), kernels=(3,), skip=True, layer_choices=()):
+def make_space(widths=(12, 12), strides=(2, 1), kernels=(3,), skip="identity", layer_choices=()):
     return spaces.make_space(
         name="hand",
         widths=widths,
@@ -231,16 +231,16 @@ def test_a_table_has_what_can_occur_alone(path):
     assert latency.definition(OWN) == OWN_TABLE["space"]
     assert latency.definition(SPACE) == TABLE["space"]
     latency.write(path, OWN_TABLE)
-    table = latency.load(path, OWN, **SIZE)
+    table = latency.load(path, OWN, SIZE)
     assert table(everything(OWN)).tolist() == [100 + 1.5 + 7.5 + 20, 100 + 1.5 + 0.5 + 20]
     assert table.extremes() == (122, 129)
     for keys in numbers(OWN_TABLE):
         latency.write(path, replaced(OWN_TABLE, keys, None))
         with pytest.raises(InputError, match=f"has nothing at {'.'.join(map(str, keys))}; allowed"):
-            latency.load(path, OWN, **SIZE)
+            latency.load(path, OWN, SIZE)
     latency.write(path, replaced(OWN_TABLE, ("layers", 0, "identity"), {"8": 0}))
     with pytest.raises(InputError, match=r"has 'identity' at layers.0; allowed there: E2K3$"):
-        latency.load(path, OWN, **SIZE)
+        latency.load(path, OWN, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_table_has_what_can_occur_alone(path):
 def test_a_table_of_other_choices_is_refused(table, space, message, path):
     latency.write(path, table)
     with pytest.raises(InputError) as error:
-        latency.load(path, space, **SIZE)
+        latency.load(path, space, SIZE)
     assert f"latency table {path} {message}" in str(error.value)
 
 
@@ -351,12 +351,12 @@ def test_a_measured_table_of_choices_of_their_own_is_whole(clock, path):
     widths = [layer["E2K3"].keys() for layer in record["layers"]]
     assert widths == [{"8"}, {"12"}, {"12"}, {"12"}]
     assert record["head"].keys() == {"12"}
-    assert np.isfinite(latency.load(path, space, **SIZE)(everything(space))).all()
+    assert np.isfinite(latency.load(path, space, SIZE)(everything(space))).all()
 
 
 def test_equal_blocks_are_one_part_whatever_their_layers_may_take():
     fixed, free = (
-        make_space(widths=(12,) * 3, strides=(2, 1, 1), skip=False, layer_choices=own)
+        make_space(widths=(12,) * 3, strides=(2, 1, 1), skip="none", layer_choices=own)
         for own in ((("E2K3",),) * 3, ())
     )
     both = make_space(widths=(12,) * 3, strides=(2, 1, 1), layer_choices=(("E2K3",),) * 2 + ((),))
@@ -366,7 +366,7 @@ def test_equal_blocks_are_one_part_whatever_their_layers_may_take():
 
 
 def test_a_time_is_what_a_block_adds_and_the_stem_has_the_rest(clock):
-    space = make_space(widths=(12,), strides=(1,), skip=False)
+    space = make_space(widths=(12,), strides=(1,), skip="none")
     timing = replace(TIMING, dtype="bfloat16", batch_size=2)
     record = latency.measure_table(space, SIZE, timing, check=1)
     assert record["layers"] == [{"E2K3": {"8": pytest.approx(3)}}]

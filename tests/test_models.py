@@ -103,7 +103,7 @@ def test_arrays_that_do_not_fit_are_listed(model, tmp_path):
     path = tmp_path / models.FILE_NAME
     arrays = tensors.flatten(model.network)
     arrays["more"] = arrays.pop("params.head.classifier.bias")
-    arrays["params.stem.bn1.scale"] = np.ones(7, np.float32)
+    arrays["params.stem.bn.scale"] = np.ones(7, np.float32)
     models.save(model, path)
     with models.safe_open(path, framework="numpy") as file:
         about = json.loads(file.metadata()["scarlet_jax"])
@@ -113,7 +113,7 @@ def test_arrays_that_do_not_fit_are_listed(model, tmp_path):
     path.write_bytes(models.safetensors.save(arrays, header))
     expected = (
         r"missing: params.head.classifier.bias; extra: more; "
-        r"other shape: params.stem.bn1.scale is \[7\] instead of \[8\]"
+        r"other shape: params.stem.bn.scale is \[7\] instead of \[8\]"
     )
     with pytest.raises(InputError, match=expected):
         models.load(path)

@@ -93,8 +93,8 @@ BLOCKS = ("E2K3", "E2K5")
 @pytest.mark.parametrize(
     "own",
     [
-        {"skip": True},
-        {"skip": False},
+        {"skip": "identity"},
+        {"skip": "none"},
         {"layer_choices": (("E2K3",), BLOCKS, BLOCKS, ())},
         {"layer_choices": (("identity",), (), ("identity",), BLOCKS)},
     ],

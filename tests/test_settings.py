@@ -66,7 +66,7 @@ def test_every_configuration_is_allowed(preset):
         ("space.layer_choices", ((3,),) * 19, r"layer_choices\[0\]\[0\] is 3; allowed: .* text"),
         ("space.width_multiplier", math.inf, "space.width_multiplier is inf"),
         ("space.name", "a\nb", r"space.name is 'a\\nb'; allowed: printable text"),
-        ("space.skip", 1, "space.skip is 1; allowed: True, False"),
+        ("space.skip", True, "space.skip is True; allowed: identity, downsample, none"),
         ("model.dtype", "float16", "model.dtype is 'float16'; allowed: float32, bfloat16"),
         ("data.path", "gs://bucket/x", "data.path is 'gs://bucket/x'; .* a URL"),
         ("data.crop_scale", 0.5, "data.crop_scale is 0.5; allowed: a list of 2"),

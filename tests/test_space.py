@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.space import S1, S2, Choice, Layer, Space
+from scarlet_jax.space import S1, S2, Layer, Space
 
 BLOCKS = ("E3K3", "E3K5")
 # The first layer is fixed, and the second, of stride 2, has no skip.
@@ -40,7 +41,7 @@ def test_s1_is_numbered_as_the_specification_says():
 
 def test_s2_is_s1_then_the_same_with_se_then_the_skip():
     assert S2.choices[:6] == S1.choices[:6]
-    assert S2.choices[6:12] == tuple(Choice(c.expansion, c.kernel, True) for c in S1.choices[:6])
+    assert S2.choices[6:12] == tuple(replace(c, se=True) for c in S1.choices[:6])
     assert S2.num_choices == 13
     assert S2.choices[12].is_skip
     assert S2.layers == S1.layers
@@ -111,7 +112,7 @@ def test_layers_have_choices_of_their_own():
     assert OWN.num_architectures == 1 * 2 * 3
     assert S1.allowed.all()
     assert S1.num_architectures == 7**19
-    named = {"name": "n", "widths": (8, 8), "strides": (1, 1), "kernels": (3,), "skip": False}
+    named = {"name": "n", "widths": (8, 8), "strides": (1, 1), "kernels": (3,), "skip": "none"}
     space = spaces.make_space(**named, layer_choices=(("E6K3", "E3K3"), ["E6K3"]))
     assert space.layers == (Layer(8, 1), Layer(8, 1, (1,)))  # by index; all of them is None
     assert space.allowed.tolist() == [[True, True], [False, True]]
@@ -260,10 +261,17 @@ def test_json_must_hold_a_list():
             "has layer_choices 'E9K9', 'skip' at layer 1; allowed there: E3K3, E3K5, .*, identity$",
         ),
         ({"strides": (1, 3)}, "stride 3; allowed: 1, 2"),
-        ({"kernels": (4,)}, "kernel=4"),
+        ({"kernels": (4,)}, "E3K4; allowed: .* an odd kernel"),
+        ({"choices": ("E3K3", "E3X3")}, "space 't' has choice 'E3X3'; allowed: such as E3K5_SE"),
+        ({"choices": ("identity",), "skip": "none"}, "has choice 'identity'; allowed: such as"),
+        ({"activation": "gelu"}, "activation 'gelu'; allowed: hard_swish, relu, relu6, silu"),
+        (
+            {"se": (True,), "expansions": (2,), "se_ratio": 99},
+            "E2K3_SE on 8 channels; allowed for SE",
+        ),
         ({"kernels": (3, 3)}, "has a choice twice"),
         ({"widths": (8, 0)}, "width below 1"),
-        ({"expansions": (), "skip": False}, "at least one layer and one choice"),
+        ({"expansions": (), "skip": "none"}, "at least one layer and one choice"),
         ({"width_multiplier": 0.0}, "width_multiplier is 0.0"),
     ],
 )

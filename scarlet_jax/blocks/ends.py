@@ -16,7 +16,6 @@ from scarlet_jax.nn.layers import (
     Convolution,
     Dense,
     Pointwise,
-    mean_of_pixels,
 )
 
 KERNEL = 3  # of the first convolution (MobileNetV2's)
@@ -101,7 +100,7 @@ class Head(nnx.Module):
         Returns: logits `float32[B, classes]`.
         """
         x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), batch))
-        x = mean_of_pixels(x)  # float32[B, C]
+        x = x.astype(jnp.float32).mean((1, 2))  # [B, C]
         if dropout_keys is not None and self.dropout > 0:
             keep = 1.0 - self.dropout
             mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x.shape[1:]))(dropout_keys)
