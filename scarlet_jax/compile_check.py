@@ -183,10 +183,10 @@ def check(
     count, rate = (
         abstract(jax.ShapeDtypeStruct((), dtype), whole) for dtype in (np.int32, np.float32)
     )
-    arguments = arrays[0], own, scored, rate, paths, count
-    yield _compile(target, "search: recalibrate", evaluator.recalibrate, *arguments)
-    arguments = arrays[0], own, scored, paths, count
-    yield _compile(target, "search: score", evaluator.score, *arguments)
+    given = arrays[0], own, scored
+    program = evaluator.recalibrate
+    yield _compile(target, "search: recalibrate", program, *given, rate, paths, count)
+    yield _compile(target, "search: score", evaluator.score, *given, paths, count)
 
 
 def _batch(config: ConfigDict, images: int) -> dict[str, jax.ShapeDtypeStruct]:

@@ -243,9 +243,9 @@ def _blocks_on_path(plan: Plan, kind: str, stages: list[Params], path: Array) ->
         for row, layer in enumerate(stage.layers):
             block: dict[Path, jax.Array] = {}
             for bundle in stage.bundles:
-                if path[layer] in bundle.choices:
-                    index = bundle.choices.index(path[layer])
-                    own = jax.tree.map(lambda leaf, at=(row, index): leaf[at], arrays[bundle.name])
-                    block |= crop(getattr(bundle, kind), index, own)
+                index = bundle.index[path[layer]]
+                flat = functional.flatten(arrays[bundle.name])
+                for leaf in getattr(bundle, kind) if index >= 0 else ():
+                    block[leaf.path] = crop(flat[leaf.path][row, index], leaf.shapes[index])
             blocks.append(functional.unflatten(block))
     return blocks

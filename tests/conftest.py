@@ -26,6 +26,7 @@ from scarlet_jax import supernet
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Space
+from scarlet_jax.supernet.stage import largest, start
 
 hypothesis.settings.register_profile("shared-machine", deadline=None)
 hypothesis.settings.load_profile("shared-machine")
@@ -73,10 +74,10 @@ def inside(plan: supernet.Plan, number: int, name: str, path: list[str]) -> np.n
     """1 where an array of a stage has weights of its choices, 0 in what pads them."""
     (bundle,) = (b for b in plan.stages[number].bundles if b.name == name)
     (leaf,) = (leaf for leaf in (*bundle.params, *bundle.stats) if list(leaf.path) == path)
-    mask = np.zeros((1, len(bundle.choices), *leaf.capacity), np.float32)
+    mask = np.zeros((1, len(bundle.choices), *largest(leaf.shapes)), np.float32)
     for index, shape in enumerate(leaf.shapes):
-        start = leaf.start(shape)
-        mask[0, index][tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))] = 1
+        first = start(shape, mask.shape[2:])
+        mask[0, index][tuple(slice(s, s + n) for s, n in zip(first, shape, strict=True))] = 1
     return mask
 
 

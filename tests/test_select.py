@@ -202,11 +202,11 @@ def test_running_statistics_have_gradients_too(selection, monkeypatch):
 
 
 def test_a_space_of_less_has_less():
-    """S1 has no squeeze-and-excitation, and six branches beside the skip."""
+    """S1 has no squeeze-and-excitation, and two branches beside the skip."""
     made, params, _ = random_stage((*S1.choices[:-1], SKIPS["none"]), Shape(8, 8, 1))
     assert list(params) == ["inverted_bottleneck", "skip"]
     assert params["skip"] == {}
-    assert [len(group.branches) for group in made.groups] == [6, 1]
+    assert [len(group.branches) for group in made.groups] == [2, 1]
     assert params["inverted_bottleneck"]["depthwise"]["kernel"].shape == (1, 6, 7, 7, 48)
 
 

@@ -5,6 +5,7 @@ needs no weights, and the Flax module that it builds. `scarlet_jax.blocks` has t
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self, TypeVar
 
@@ -172,10 +173,21 @@ class Operations(Protocol[X]):
 class Block(nnx.Module):
     """The module of a block, of one choice."""
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
-        """Args: x `[B, H, W, C]`; how batch norm sees the batch, None for running statistics.
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        taps: jax.Array | None = None,
+    ) -> jax.Array:
+        """Runs the block.
 
-        Returns: `[B, ceil(H / stride), ceil(W / stride), D]`.
+        Args:
+          x: `[B, H, W, C]`.
+          batch: how batch norm sees the batch; None for running statistics.
+          taps: `int32[]`, in a supernet, where kernels are padded with zeros: see `Choice.taps`.
+
+        Returns:
+          `[B, ceil(H / stride), ceil(W / stride), D]`.
         """
         raise NotImplementedError
 
@@ -210,6 +222,16 @@ class Choice(ABC):
 
         Their modules are the same but for shapes, and for arrays that some do without.
         """
+
+    @property
+    def branch(self) -> Hashable:
+        """On CPUs, choices of a group where this is equal run in the arrays of the largest."""
+        return self
+
+    @property
+    def taps(self) -> int:
+        """Of a module that can pass over the zeros around its kernel, the kernel's size; else 0."""
+        return 0
 
     def absent(self, path: Path) -> float:
         """What fills an array of the group that this choice does without, so that it does

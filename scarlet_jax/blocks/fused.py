@@ -77,7 +77,12 @@ class Fused(Block):
         self.project = Pointwise(hidden, shape.c_out, rng=rng)
         self.bn2 = BatchNorm(shape.c_out)
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        taps: jax.Array | None = None,
+    ) -> jax.Array:
         shortcut = None if self.shortcut is None else self.shortcut(x)
         x = ACTIVATIONS[self.activation](self.bn1(self.expand(x), batch))
         x = self.bn2(self.project(x), batch)  # [B, H / stride, W / stride, D]

@@ -1,6 +1,7 @@
 """MobileNetV2's inverted bottleneck (arXiv 1801.04381), with optional squeeze-and-excitation."""
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,6 +56,14 @@ class InvertedBottleneckChoice(Choice):
     def first(self) -> str:
         return "expand" if self.expansion > 1 else ""
 
+    @property
+    def branch(self) -> Hashable:
+        return self.expansion
+
+    @property
+    def taps(self) -> int:
+        return self.kernel
+
     def absent(self, path: Path) -> float:
         return SATURATED if path == ("se", "excite", "bias") else 0.0  # gates of exactly 1
 
@@ -104,12 +113,17 @@ class InvertedBottleneck(Block):
         self.project = Pointwise(hidden, shape.c_out, rng=rng)
         self.bn3 = BatchNorm(shape.c_out)
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        taps: jax.Array | None = None,
+    ) -> jax.Array:
         activate = ACTIVATIONS[self.activation]
         shortcut = None if self.shortcut is None else self.shortcut(x)
         if self.expand is not None and self.bn1 is not None:
             x = activate(self.bn1(self.expand(x), batch))  # [B, H, W, E * C]
-        x = activate(self.bn2(self.depthwise(x), batch))  # [B, H / stride, W / stride, E * C]
+        x = activate(self.bn2(self.depthwise(x, taps), batch))  # [B, H / stride, W / stride, E * C]
         x = x if self.se is None else self.se(x)
         x = self.bn3(self.project(x), batch)  # [B, H / stride, W / stride, D]
         return x if shortcut is None else x + shortcut

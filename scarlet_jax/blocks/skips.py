@@ -106,7 +106,12 @@ class Identity(Block):
     def __init__(self, stride: int):
         self.stride = stride
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        taps: jax.Array | None = None,
+    ) -> jax.Array:
         return subsample(x, self.stride)
 
     def export(self, ops: Operations[X], x: X) -> X:
@@ -125,7 +130,12 @@ class Stabilizer(Block):
         self.stride = shape.stride
         self.kernel = nnx.Param(np.eye(shape.c_in, shape.c_out, dtype=np.float32))
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        taps: jax.Array | None = None,
+    ) -> jax.Array:
         return pointwise(subsample(x, self.stride), self.kernel[...].astype(x.dtype))
 
     def export(self, ops: Operations[X], x: X) -> X:
@@ -143,7 +153,12 @@ class ZeroPad(Block):
         self.c_out = shape.c_out
         self.stride = shape.stride
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        taps: jax.Array | None = None,
+    ) -> jax.Array:
         x = subsample(x, self.stride)
         return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, max(0, self.c_out - x.shape[-1]))))[
             ..., : self.c_out
@@ -161,7 +176,12 @@ class Downsample(Block):
         self.convolution = Pointwise(shape.c_in, shape.c_out, rng=rng)
         self.bn = BatchNorm(shape.c_out)
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        batch: BatchStatistics | None = None,
+        taps: jax.Array | None = None,
+    ) -> jax.Array:
         return self.bn(self.convolution(subsample(x, self.stride)), batch)
 
     def export(self, ops: Operations[X], x: X) -> X:

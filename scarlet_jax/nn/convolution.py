@@ -26,19 +26,26 @@ SUMS_BYTES = 800_000
 
 # Jitted functions are traced once for all their callers of the same shapes.
 @partial(jax.jit, static_argnames="stride")
-def depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def depthwise(
+    x: jax.Array, kernel: jax.Array, stride: int, taps: jax.Array | None = None
+) -> jax.Array:
     """Convolves each channel with its own taps, padding `k // 2` zeros on every side.
 
     Args:
       x: `[B, H, W, C]`.
       kernel: `[k, k, C]`, k odd, of x's dtype.
       stride: 1 or 2.
+      taps: `int32[]`, how many along a side, in the middle, are no zeros: CPUs pass over the
+        others, which have no gradient then. None for all of them.
 
     Returns:
       `[B, ceil(H / stride), ceil(W / stride), C]`.
     """
-    on_cpu = partial(shift_and_add, stride)
-    return _by_platform(on_cpu, partial(native_depthwise, stride=stride))(x, kernel)
+    size = len(kernel)
+    sizes = [size] if taps is None else range(min(3, size), size + 1, 2)
+    on_cpu = [partial(_sum_of_own_shifts, stride, own) for own in sizes]
+    index = None if taps is None else (jnp.array(sizes) < taps).sum(dtype=jnp.int32)
+    return _by_platform(on_cpu, partial(native_depthwise, stride=stride))(x, kernel, index)
 
 
 def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -52,26 +59,39 @@ def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     Returns:
       `[B, ceil(H / stride), ceil(W / stride), D]`.
     """
-    on_cpu = partial(patches_times_kernel, stride=stride)
-    return _by_platform(on_cpu, partial(native, stride=stride))(x, kernel)
+    on_cpu = [partial(patches_times_kernel, stride=stride)]
+    return _by_platform(on_cpu, partial(native, stride=stride))(x, kernel, None)
 
 
-def _by_platform(on_cpu: Operation, elsewhere: Operation) -> Operation:
-    """One of two ways to compute the same function of two arrays, with its own gradient."""
+def _by_platform(on_cpu: Sequence[Operation], elsewhere: Operation) -> Callable[..., jax.Array]:
+    """One of several ways to compute the same function of two arrays, with its own gradient.
+
+    Its third argument says which of those for CPUs is taken, `int32[]`, if there are several.
+    """
+
+    def choose(change: Callable[[Operation], Callable[..., Any]], *arrays: Any, index: Any) -> Any:
+        def switch(*arrays_and_index: Any) -> Any:
+            *arrays, index = arrays_and_index
+            options = [change(operation) for operation in on_cpu]
+            return options[0](*arrays) if index is None else lax.switch(index, options, *arrays)
+
+        def default(*arrays_and_index: Any) -> Any:
+            return change(elsewhere)(*arrays_and_index[:-1])
+
+        return lax.platform_dependent(*arrays, index, cpu=switch, default=default)
 
     @jax.custom_vjp
-    def operation(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)
+    def operation(x: jax.Array, kernel: jax.Array, index: jax.Array | None) -> jax.Array:
+        return choose(lambda operation: operation, x, kernel, index=index)
 
-    def pull_back(way: Operation) -> Callable[..., Any]:
-        return lambda x, kernel, cotangent: jax.vjp(way, x, kernel)[1](cotangent)
+    def pull_back(operation: Operation) -> Callable[..., Any]:
+        return lambda x, kernel, cotangent: jax.vjp(operation, x, kernel)[1](cotangent)
 
     def backward(residuals: Any, cotangent: jax.Array) -> Any:
-        return lax.platform_dependent(
-            *residuals, cotangent, cpu=pull_back(on_cpu), default=pull_back(elsewhere)
-        )
+        x, kernel, index = residuals
+        return (*choose(pull_back, x, kernel, cotangent, index=index), None)
 
-    operation.defvjp(lambda x, kernel: (operation(x, kernel), (x, kernel)), backward)
+    operation.defvjp(lambda *args: (operation(*args), args), backward)
     return operation
 
 
@@ -107,6 +127,13 @@ def shift_and_add(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`depthwise` as a sum of shifted slices times taps."""
     padded = _pad(x, kernel.shape[0] // 2)
     return _sum_of_shifts(padded, kernel, stride, _output_size(x, stride))
+
+
+def _sum_of_own_shifts(stride: int, size: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`shift_and_add` with the taps in the middle."""
+    border = (len(kernel) - size) // 2
+    end = border + size
+    return shift_and_add(stride, x, kernel[border:end, border:end])
 
 
 def _output_size(x: jax.Array, stride: int) -> tuple[int, int]:

@@ -158,8 +158,8 @@ class Depthwise(nnx.Module):
         self.stride = stride
         self.kernel = nnx.Param(normal(rng, (kernel, kernel, width), 2.0 / kernel**2))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return depthwise(x, self.kernel[...].astype(x.dtype), self.stride)
+    def __call__(self, x: jax.Array, taps: jax.Array | None = None) -> jax.Array:
+        return depthwise(x, self.kernel[...].astype(x.dtype), self.stride, taps)
 
 
 class Dense(nnx.Module):

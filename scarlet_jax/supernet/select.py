@@ -6,7 +6,7 @@ weights, and the output of the choice's group is taken: no control flow, for whi
 to ask its host, and the same shapes for every choice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +20,17 @@ from scarlet_jax.nn import functional
 from scarlet_jax.nn.convolution import largest_divisor
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.supernet.stage import Branch, Bundle, Flat, Group, Stage, crop, pad
+from scarlet_jax.supernet.stage import (
+    Branch,
+    Bundle,
+    Dimensions,
+    Flat,
+    Leaf,
+    Stage,
+    crop,
+    largest,
+    start,
+)
 
 SELECTIONS = ("auto", "branch", "masked")
 
@@ -76,12 +86,12 @@ def mixed_block(
     Returns:
       `[B, ceil(H / stride), ceil(W / stride), D]`, and the statistics after it.
     """
-    branches = [(group, branch) for group in stage.groups for branch in group.branches]
+    branches = [branch for group in stage.groups for branch in group.branches]
     numbers = np.zeros(len(stage.bundles[0].index), np.int32)
-    for number, (_, branch) in enumerate(branches):
+    for number, branch in enumerate(branches):
         numbers[list(branch.choices)] = number
     blocks: dict[str, list[Run]] = {
-        "branch": [partial(_branch, *branch, how.cache_bytes) for branch in branches],
+        "branch": [partial(_branch, branch, how.cache_bytes) for branch in branches],
         "masked": [partial(_masked, stage)],
     }
 
@@ -122,33 +132,45 @@ def _pull_back(block: Run) -> Callable[..., tuple[Params, jax.Array]]:
     return pull
 
 
-def _branch(
-    group: Group, branch: Branch, cache_bytes: int, params: Params, x: jax.Array, fixed: Fixed
-) -> Output:
-    """The block of a branch, on arrays cropped to its own shapes."""
+def _branch(branch: Branch, cache_bytes: int, params: Params, x: jax.Array, fixed: Fixed) -> Output:
+    """The block of a branch, on arrays cropped to its shapes."""
     own: Flat = {}
     own_stats: Flat = {}
     for bundle in branch.bundles:
-        index = bundle.index[branch.choices[0]]
-        arrays = params[bundle.name]
-        if any(bundle.index[choice] < 0 for choice in branch.choices):
-            arrays = _fill_absent(bundle, arrays, fixed.choice)
-        own |= crop(bundle.params, index, arrays)
-        own_stats |= crop(bundle.stats, index, fixed.stats[bundle.name])
+        flat = functional.flatten(params[bundle.name])
+        for leaf in bundle.params:
+            shapes = branch.shapes(bundle, leaf)
+            array = crop(flat[leaf.path], largest(shapes.values()))
+            own[leaf.path] = _own(leaf, shapes, branch.choices, array, fixed.choice)
+        flat = functional.flatten(fixed.stats[bundle.name])
+        for leaf in bundle.stats:
+            own_stats[leaf.path] = crop(
+                flat[leaf.path], largest(branch.shapes(bundle, leaf).values())
+            )
     cropped, cropped_stats = functional.unflatten(own), functional.unflatten(own_stats)
+    taps = look_up(branch.taps, fixed.choice) if branch.taps else None
 
     def run(x: jax.Array) -> Output:
-        return functional.apply(branch.graph, cropped, cropped_stats, x, fixed.batch)
+        return functional.apply(branch.graph, cropped, cropped_stats, x, fixed.batch, taps)
 
     if fixed.batch is None:
         widest = max((len(array) for array in own.values() if array.ndim == 1), default=x.shape[-1])
         return _in_pieces(lambda x: run(x)[0], x, widest, cache_bytes), fixed.stats
-    y, new = run(x)
-    after = {
-        bundle.name: pad(bundle.stats, fixed.stats[bundle.name], functional.flatten(new))
-        for bundle in branch.bundles
-    }
-    return y, fixed.stats | after
+    y, after = run(x)
+    flat = functional.flatten(after)
+    new = {b.name: _write(b, fixed.stats[b.name], flat) for b in branch.bundles}
+    return y, fixed.stats | new
+
+
+def _write(bundle: Bundle, stats: Stats, own: Flat) -> Stats:
+    """Statistics with those of a branch in them."""
+    flat = functional.flatten(stats)
+    for leaf in bundle.stats:
+        new = own[leaf.path]
+        flat[leaf.path] = lax.dynamic_update_slice(
+            flat[leaf.path], new, start(new.shape, flat[leaf.path].shape)
+        )
+    return functional.unflatten(flat)
 
 
 def _in_pieces(
@@ -171,48 +193,64 @@ def _masked(stage: Stage, params: Params, x: jax.Array, fixed: Fixed) -> Output:
         own: Flat = {}
         own_stats: Flat = {}
         for bundle in group.bundles:
-            arrays = _mask(bundle, params[bundle.name], fixed.choice)
-            if bundle.choices != group.choices:
-                arrays = _fill_absent(bundle, arrays, fixed.choice)
-            own |= functional.flatten(arrays)
             own_stats |= functional.flatten(fixed.stats[bundle.name])
+            flat = functional.flatten(params[bundle.name])
+            for leaf in bundle.params:
+                shapes = dict(zip(bundle.choices, leaf.shapes, strict=True))
+                own[leaf.path] = _own(leaf, shapes, group.choices, flat[leaf.path], fixed.choice)
         output, new = functional.apply(
             group.graph, functional.unflatten(own), functional.unflatten(own_stats), x, fixed.batch
         )
         is_own = look_up(group.bundles[0].index, fixed.choice) >= 0
         y = output if y is None else jnp.where(is_own, output, y)
-        flat = functional.flatten(new)
+        moved = functional.flatten(new)
         for bundle in group.bundles:
-            moved = {
-                p.path: jnp.where(is_own, flat[p.path], own_stats[p.path]) for p in bundle.stats
-            }
-            after[bundle.name] = functional.unflatten(moved)
+            after[bundle.name] = functional.unflatten(
+                {
+                    leaf.path: jnp.where(is_own, moved[leaf.path], own_stats[leaf.path])
+                    for leaf in bundle.stats
+                }
+            )
     assert y is not None, "a stage has a group"
     return y, after
 
 
-def _mask(bundle: Bundle, tree: Params, choice: jax.Array) -> Params:
-    """Zeros outside of what the choice has of these arrays."""
-    flat, masked = functional.flatten(tree), {}
-    index = jnp.maximum(look_up(bundle.index, choice), 0)
-    for leaf in bundle.params:
-        array = flat[leaf.path]
-        for axis in range(array.ndim):
-            sizes = [shape[axis] for shape in leaf.shapes]
-            if len(set(sizes)) > 1:
-                start = look_up([leaf.start(shape)[axis] for shape in leaf.shapes], index)
-                offset = lax.broadcasted_iota(jnp.int32, array.shape, axis) - start
-                array = jnp.where((offset >= 0) & (offset < look_up(sizes, index)), array, 0)
-        masked[leaf.path] = array
-    return functional.unflatten(masked)
+def _own(
+    leaf: Leaf,
+    shapes: Mapping[int, Dimensions],
+    choices: Iterable[int],
+    array: jax.Array,
+    choice: jax.Array,
+) -> jax.Array:
+    """A choice's array with zeros around it; what makes it do nothing, if the choice is without.
+
+    Args:
+      leaf: the array.
+      shapes: of it in the choices that have it.
+      choices: all that it may be asked for.
+      array: of the largest.
+      choice: `int32[]`.
+    """
+    own = [start(shape, array.shape) for shape in shapes.values()]
+    index = look_up(_numbers(shapes), choice)
+    for axis, sizes in enumerate(zip(*shapes.values(), strict=True)):
+        if len(set(sizes)) > 1:
+            offset = lax.broadcasted_iota(jnp.int32, array.shape, axis)
+            offset -= look_up([first[axis] for first in own], index)
+            array = jnp.where((offset >= 0) & (offset < look_up(sizes, index)), array, 0)
+    if not set(choices) <= shapes.keys():
+        array = jnp.where(_is_any(shapes, choice), array, leaf.absent)
+    return array
 
 
-def _fill_absent(bundle: Bundle, tree: Params, choice: jax.Array) -> Params:
-    """What makes these arrays do nothing, if the choice does without them."""
-    flat, has = functional.flatten(tree), look_up(bundle.index, choice) >= 0
-    return functional.unflatten(
-        {leaf.path: jnp.where(has, flat[leaf.path], leaf.absent) for leaf in bundle.params}
-    )
+def _numbers(choices: Iterable[int]) -> list[int]:
+    """A table of the choices' order; 0 for all others."""
+    order = list(choices)
+    return [order.index(n) if n in order else 0 for n in range(max(order) + 1)]
+
+
+def _is_any(choices: Iterable[int], choice: jax.Array) -> jax.Array:
+    return (jnp.array(list(choices), jnp.int32) == choice).any()
 
 
 def look_up(table: Sequence[int] | np.ndarray, index: jax.Array) -> jax.Array:

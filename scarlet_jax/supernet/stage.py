@@ -6,7 +6,7 @@ have, as squeeze-and-excitation, is a bundle of its own. So a stage's weights ar
 `{bundle: {name: array[layers, choices, ...]}}`, and those of a path `array[layer, choice]` of each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ from scarlet_jax.nn.functional import Network, Params, Path, Stats
 from scarlet_jax.space import Layer, Space
 
 Flat = dict[Path, Any]  # arrays by the names that lead to them
+Dimensions = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """An array of several choices.
+    """An array of several choices, padded to the largest.
 
     Attributes:
       path: its names in their modules.
@@ -34,21 +35,22 @@ class Leaf:
     """
 
     path: Path
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: tuple[Dimensions, ...]
     absent: float
 
-    @property
-    def capacity(self) -> tuple[int, ...]:
-        """The shape that all fit into."""
-        return tuple(int(size) for size in np.max(self.shapes, axis=0))
 
-    def start(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Where an array of this shape lies in the capacity: taps, which are the first two axes of
-        a kernel with more, in the middle, so that they see the same pixels; channels first."""
-        return tuple(
-            (whole - own) // 2 if len(shape) > 2 and axis < 2 else 0
-            for axis, (own, whole) in enumerate(zip(shape, self.capacity, strict=True))
-        )
+def largest(shapes: Iterable[Dimensions]) -> Dimensions:
+    """The shape that all fit into."""
+    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+
+
+def start(own: Dimensions, whole: Dimensions) -> Dimensions:
+    """Where an array lies in a larger one: channels first; taps, which are the first two axes of a
+    kernel with more, in the middle, so that they see the same pixels."""
+    return tuple(
+        (most - size) // 2 if len(own) > 2 and axis < 2 else 0
+        for axis, (size, most) in enumerate(zip(own, whole, strict=True))
+    )
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,24 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Branch:
-    """Choices that compute the same on arrays of the same shapes.
+    """Choices that run in the same arrays, those of the largest; see `Choice.branch`.
 
     Attributes:
       graph: of the module of the first.
       choices: their numbers in the space; the first has all arrays that any of them has.
       bundles: those that it has arrays in.
+      taps: by choice of the space, see `Choice.taps`; empty if one size, or none, is there.
     """
 
     graph: nnx.GraphDef
     choices: tuple[int, ...]
     bundles: tuple[Bundle, ...]
+    taps: tuple[int, ...]
+
+    def shapes(self, bundle: Bundle, leaf: Leaf) -> dict[int, Dimensions]:
+        """Of an array in each of the choices that have it."""
+        own = {choice: bundle.index[choice] for choice in self.choices}
+        return {choice: leaf.shapes[index] for choice, index in own.items() if index >= 0}
 
 
 @dataclass(frozen=True)
@@ -187,15 +196,9 @@ def _group(
     fullest = max(networks, key=lambda n: len(params[n]))
     if {*params[fullest], *stats[fullest]} != {*owners}:
         raise ValueError(f"no choice of the group {name!r} has all of its arrays")
-    by_shapes: list[tuple[dict[Path, tuple[int, ...]], list[int]]] = []
+    branches: dict[Hashable, list[int]] = {}
     for n in sorted(networks, key=lambda n: -len(params[n])):
-        shapes = {path: array.shape for path, array in params[n].items()}
-        for known, branch in by_shapes:
-            if shapes.items() <= known.items():
-                branch.append(n)
-                break
-        else:
-            by_shapes.append((shapes, [n]))
+        branches.setdefault(choices[n].branch, []).append(n)
     return Group(
         networks[fullest].graphdef,
         everything,
@@ -205,49 +208,32 @@ def _group(
                 networks[branch[0]].graphdef,
                 tuple(branch),
                 tuple(bundle for bundle in bundles if branch[0] in bundle.choices),
+                _taps([choices[n].taps if n in branch else 0 for n in range(num_choices)], branch),
             )
-            for _, branch in by_shapes
+            for branch in branches.values()
         ),
     )
+
+
+def _taps(taps: list[int], branch: list[int]) -> tuple[int, ...]:
+    return tuple(taps) if len({taps[n] for n in branch}) > 1 else ()
 
 
 def _stack(leaves: Iterable[Leaf], trees: Sequence[Sequence[Params]]) -> Params:
     """Arrays `[layers, choices, ...]` of trees by choice and layer."""
     stacked: Flat = {}
     for leaf in leaves:
-        array = np.zeros((len(trees[0]), len(trees), *leaf.capacity), np.float32)
+        whole = largest(leaf.shapes)
+        array = np.zeros((len(trees[0]), len(trees), *whole), np.float32)
         for choice, (shape, layers) in enumerate(zip(leaf.shapes, trees, strict=True)):
-            inside = tuple(slice(s, s + n) for s, n in zip(leaf.start(shape), shape, strict=True))
+            first = start(shape, whole)
+            inside = tuple(slice(s, s + n) for s, n in zip(first, shape, strict=True))
             for layer, tree in enumerate(layers):
                 array[layer, choice][inside] = functional.flatten(tree)[leaf.path]
         stacked[leaf.path] = array
     return functional.unflatten(stacked)
 
 
-def crop(leaves: Iterable[Leaf], index: int, tree: Params) -> Flat:
-    """The arrays of a bundle's choice, in its own shapes.
-
-    Args:
-      leaves: of the bundle.
-      index: of the choice in it.
-      tree: its padded arrays.
-    """
-    flat = functional.flatten(tree)
-    return {
-        leaf.path: lax.dynamic_slice(flat[leaf.path], leaf.start(shape), shape)
-        for leaf in leaves
-        if (shape := leaf.shapes[index])
-    }
-
-
-def pad(leaves: Iterable[Leaf], tree: Params, own: Mapping[Path, jax.Array]) -> Params:
-    """The inverse of `crop`: the tree with a choice's arrays in it."""
-    flat = functional.flatten(tree)
-    return functional.unflatten(
-        {
-            leaf.path: lax.dynamic_update_slice(
-                flat[leaf.path], own[leaf.path], leaf.start(own[leaf.path].shape)
-            )
-            for leaf in leaves
-        }
-    )
+def crop(array: jax.Array, shape: Dimensions) -> jax.Array:
+    """What `start` put into a larger array."""
+    return lax.dynamic_slice(array, start(shape, array.shape), shape)
