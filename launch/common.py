@@ -130,6 +130,7 @@ def run(
                 jax.config.update(name, value)
             jax.config.update("jax_exec_time_optimization_effort", FLAGS.compile_effort)
             heap.collect_rarely()
+            heap.return_what_compiling_left()
             main()
         except interrupts.Stopped as stop:
             interrupts.say(str(stop))

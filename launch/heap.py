@@ -12,6 +12,7 @@ glibc reads them when a process starts, so that a launcher can only set them for
 environment. `--keep_heap=false` leaves them out.
 """
 
+import ctypes
 import gc
 import os
 import sys
@@ -37,6 +38,28 @@ COLLECT_AFTER = 200_000
 def collect_rarely() -> None:
     """Lets Python's garbage collector run less often."""
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+
+
+COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's event, in seconds
+LONG = 1.0  # seconds of compiling that leave enough to be worth it (ours)
+
+
+def return_what_compiling_left() -> None:
+    """Gives the system back what a long compilation has freed.
+
+    It lies in the arenas of the compiler's threads, where no step would take it from.
+    """
+    if not _has_glibc():
+        return
+    import jax  # not before a restart, which would import it twice
+
+    trim = ctypes.CDLL(None).malloc_trim
+
+    def listen(event: str, seconds: float, **_: object) -> None:
+        if event == COMPILED and seconds > LONG:
+            trim(0)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
 
 
 def define_flag(flag_values: flags.FlagValues = flags.FLAGS) -> None:

@@ -213,7 +213,7 @@ def _move_path(
         for tree in (state.params, state.stats, state.opt_state)
     )
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
-    grads, metrics = _reduce(task, settings, state, grads, scores)
+    grads, metrics = _finish(task, settings, state, grads, scores)
     updates, opt_state = settings.rule(state.step, axes=1).update(grads, opt_state, params)
     return (architecture, optax.apply_updates(params, updates), stats, opt_state), metrics
 
@@ -238,7 +238,7 @@ def _gradient(
         stats, grads, scores = gradient(state.params, state.stats, paths[0], jnp.int32(0))
     else:
         stats, grads, scores = _sum_over_paths(task.plan, gradient, state, paths)
-    grads, metrics = _reduce(task, settings, state, grads, scores)
+    grads, metrics = _finish(task, settings, state, grads, scores)
     return (grads, stats), metrics
 
 
@@ -264,7 +264,7 @@ def _prepare(
 def _sum_over_paths(
     plan: supernet.Plan, gradient: Callable[..., Any], state: TrainState, paths: jax.Array
 ) -> tuple[Stats, Params, Any]:
-    """Statistics after all paths, summed gradients, mean scores: one device's share."""
+    """Statistics after all paths, summed gradients, mean scores."""
 
     def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
         path = paths[number]
@@ -280,11 +280,11 @@ def _sum_over_paths(
     return stats, grads, jax.tree.map(jnp.mean, scores)
 
 
-def _reduce(
+def _finish(
     task: Task, settings: Settings, state: TrainState, grads: Params, scores: Any
 ) -> tuple[Params, Metrics]:
-    """Gradients over all devices, those of stem and head scaled; and the step's metrics."""
-    grads, (loss, accuracy) = lax.psum((grads, scores), DATA)
+    """Gradients, those of stem and head scaled; and the step's metrics."""
+    loss, accuracy = scores
     if task.shared_scale != 1:
         for part in ("stem", "head"):
             grads[part] = jax.tree.map(lambda g: g * task.shared_scale, grads[part])
@@ -297,9 +297,13 @@ def _reduce(
 
 
 def _norm(tree: Params) -> jax.Array:
-    """Optax's, in one piece: XLA's CPU backend compiles several kernels a leaf for sums."""
-    flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
-    return jnp.sqrt(jnp.vdot(flat, flat))
+    """Optax's, a stage at a time: XLA's CPU backend compiles several kernels a leaf for sums, and
+    one piece would be a copy of all."""
+    squares = []
+    for part in (tree["stem"], *tree.get("stages", [tree.get("blocks")]), tree["head"]):
+        flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(part)])
+        squares.append(jnp.vdot(flat, flat))
+    return jnp.sqrt(sum(squares))
 
 
 def _next(
@@ -323,7 +327,8 @@ def _gradient_of_path(
     path: jax.Array,
     number: jax.Array,
 ) -> tuple[Stats, Params, Any]:
-    """One device's share of a path: `(stats, gradients, (loss, accuracy))`."""
+    """Along a path, `(stats, gradients, (loss, accuracy))`, summed over the devices here: a path's
+    arrays are small, and those of all paths need no copy then."""
     keys = _image_keys(jax.random.fold_in(dropout_key, number), len(images))
 
     def loss_of(params: Params) -> tuple[jax.Array, Any]:
@@ -336,7 +341,8 @@ def _gradient_of_path(
         return (share * loss).sum(), (after, (share * hits).sum())
 
     (loss, (after, hits)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
-    return after, grads, (loss, hits)
+    grads, scores = lax.psum((grads, (loss, hits)), DATA)
+    return after, grads, scores
 
 
 def _image_keys(key: jax.Array, count: int) -> jax.Array:
