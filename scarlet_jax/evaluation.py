@@ -116,9 +116,10 @@ class PopulationEvaluator:
         cache_bytes: int,
     ):
         check_statistics(statistics, len(calibration), chunk)
-        self.plan, self.data, self.mesh = plan, data, mesh
+        platform = mesh.devices.flat[0].platform
+        self.plan, self.data, self.mesh = supernet.for_platform(plan, platform), data, mesh
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
-        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        on_cpu = platform == "cpu"
         self.cache_bytes = cache_bytes if on_cpu else 0
         self.options = CPU_OPTIONS if on_cpu else None
         self.calibration = (

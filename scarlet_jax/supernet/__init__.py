@@ -1,6 +1,16 @@
 """The weight-sharing supernet."""
 
-from scarlet_jax.supernet.network import DTYPES, SKIPS, Plan, apply, create, gather, run, scatter
+from scarlet_jax.supernet.network import (
+    DTYPES,
+    SKIPS,
+    Plan,
+    apply,
+    create,
+    for_platform,
+    gather,
+    run,
+    scatter,
+)
 from scarlet_jax.supernet.population import run_population
 
 __all__ = [
@@ -9,6 +19,7 @@ __all__ = [
     "Plan",
     "apply",
     "create",
+    "for_platform",
     "gather",
     "run",
     "run_population",

@@ -5,7 +5,7 @@ architecture. Layers of equal shape that follow each other are compiled once and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -47,6 +47,17 @@ class Plan:
     stem: Any
     stages: tuple[Stage, ...]
     head: Any
+
+
+def for_platform(plan: Plan, platform: str) -> Plan:
+    """The supernet with "auto" decided, where a program's platform is known before it is traced.
+
+    Decided when a program is lowered, the choice would stay in it as a conditional of one branch
+    around collectives, which XLA does not remove.
+    """
+    if plan.selection != "auto":
+        return plan
+    return replace(plan, selection="branch" if platform == "cpu" else "masked")
 
 
 def create(

@@ -1,7 +1,7 @@
 """One training step, of the supernet or of a stand-alone network, data-parallel over a mesh."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -81,20 +81,21 @@ class Settings:
 def supernet_task(plan: supernet.Plan, training: ConfigDict) -> Task:
     """Trains shared weights along sampled paths."""
     paths = paths_per_step(training.sampler, plan.space)
-
-    def forward(
-        params: Params,
-        stats: Stats,
-        images: jax.Array,
-        architecture: jax.Array,
-        batch: BatchStatistics,
-        _: jax.Array,
-    ) -> tuple[jax.Array, Stats]:
-        return supernet.run(plan, params, stats, images, architecture, batch)
-
     sample = partial(sample_paths, training.sampler, plan.space)
     scale = 1.0 / paths if training.shared_gradient == "mean" else 1.0
-    return Task(forward, sample, paths, plan, scale)
+    return Task(partial(_along_path, plan), sample, paths, plan, scale)
+
+
+def _along_path(
+    plan: supernet.Plan,
+    params: Params,
+    stats: Stats,
+    images: jax.Array,
+    architecture: jax.Array,
+    batch: BatchStatistics,
+    _: jax.Array,
+) -> tuple[jax.Array, Stats]:
+    return supernet.run(plan, params, stats, images, architecture, batch)
 
 
 def subnet_task(graphdef: Any) -> Task:
@@ -187,6 +188,9 @@ def make_programs(
     In one, XLA would copy the supernet's arrays, which are read before they are written to.
     """
     settings = Settings(training, data, seed, optimizer)
+    if task.plan is not None:
+        plan = supernet.for_platform(task.plan, mesh.devices.flat[0].platform)
+        task = replace(task, plan=plan, forward=partial(_along_path, plan))
     compute: Callable[..., Any] = partial(_gradient, task, settings)
     write: Callable[..., TrainState] = partial(_update, settings)
     if task.plan is not None and task.paths == 1:
