@@ -7,10 +7,9 @@ from scarlet_jax.supernet.network import (
     apply,
     create,
     for_platform,
-    gather,
     run,
-    scatter,
 )
+from scarlet_jax.supernet.paths import gather, scatter
 from scarlet_jax.supernet.population import run_population
 
 __all__ = [

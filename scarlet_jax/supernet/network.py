@@ -19,12 +19,16 @@ from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Space
-from scarlet_jax.supernet import paths, stage
+from scarlet_jax.supernet import stage as stages
+from scarlet_jax.supernet.paths import gather, scatter
 from scarlet_jax.supernet.select import SELECTIONS, How, mixed_block
 from scarlet_jax.supernet.stage import Stage
 
 SKIPS = {"els": StabilizedSkip(), "none": PaddedSkip()}  # by `stabilizer`
 DTYPES = ("float32", "bfloat16")
+
+# Of layers, by stage: feature maps `[layers, B, H, W, C]` if kept, and statistics.
+Outputs = list[tuple[Any, Stats]]
 
 
 @dataclass(frozen=True)
@@ -95,14 +99,14 @@ def create(
     stem = functional.split(make_stem(space, channels, rng))
     choices = [SKIPS[stabilizer] if c.is_skip else c for c in space.choices]
     built = []
-    for shape, layers in stage.shapes(space):
+    for shape, layers in stages.shapes(space):
         allowed = space.allowed[layers.start]
         own = [choice if has else None for choice, has in zip(choices, allowed, strict=True)]
-        built.append(stage.create(own, shape, space.style, layers, rng))
+        built.append(stages.create(own, shape, space.style, layers, rng))
     head = functional.split(make_head(space, space.widths[-1], num_classes, 0.0, rng))
-    stages, params, stats = zip(*built, strict=True)
+    made, params, stats = zip(*built, strict=True)
     network = functional.Network(
-        Plan(space, stabilizer, dtype, selection, stem.graphdef, stages, head.graphdef),
+        Plan(space, stabilizer, dtype, selection, stem.graphdef, made, head.graphdef),
         {"stem": stem.params, "stages": list(params), "head": head.params},
         {"stem": stem.stats, "stages": list(stats), "head": head.stats},
     )
@@ -162,21 +166,11 @@ def apply(
       Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
       `[B, H, W, C]`; and the statistics after it.
     """
-    own_params, own_stats = (gather(plan, tree, architecture) for tree in (params, stats))
+    own_params, own_stats = (gather(plan.stages, tree, architecture) for tree in (params, stats))
     output, after = run(
         plan, own_params, own_stats, images, architecture, batch, features, cache_bytes
     )
-    return output, scatter(plan, stats, after, architecture)
-
-
-def gather(plan: Plan, tree: Params, architecture: jax.Array) -> Params:
-    """See `paths.gather`."""
-    return paths.gather(plan.stages, tree, architecture)
-
-
-def scatter(plan: Plan, tree: Params, own: Params, architecture: jax.Array) -> Params:
-    """See `paths.scatter`."""
-    return paths.scatter(plan.stages, tree, own, architecture)
+    return output, scatter(plan.stages, stats, after, architecture)
 
 
 def run(
@@ -192,10 +186,10 @@ def run(
     """`apply` on the arrays of the path alone, as `gather` gives them."""
     how = How(plan.selection, cache_bytes)
     x, stem_stats = run_stem(plan, params, stats, images, batch)
-    x, stages, maps = run_layers(plan, how, params, stats, x, architecture, batch, features)
-    logits, head_stats = run_head(plan, params, stats, x, batch)
-    after = {"stem": stem_stats, "stages": stages, "head": head_stats}
-    return ((logits, maps) if features else logits), after
+    x, outputs = run_layers(plan, how, params, stats, x, architecture, batch, keep_maps=features)
+    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
+    after = {"stem": stem_stats, "stages": [own for _, own in outputs], "head": head_stats}
+    return ((logits, [y for maps, _ in outputs for y in maps]) if features else logits), after
 
 
 def run_stem(
@@ -203,12 +197,6 @@ def run_stem(
 ) -> tuple[jax.Array, Stats]:
     x = images.astype(plan.dtype)
     return functional.apply(plan.stem, params["stem"], stats["stem"], x, batch)
-
-
-def run_head(
-    plan: Plan, params: Params, stats: Stats, x: jax.Array, batch: BatchStatistics | None
-) -> tuple[jax.Array, Stats]:
-    return functional.apply(plan.head, params["head"], stats["head"], x, batch)
 
 
 def run_layers(
@@ -219,28 +207,42 @@ def run_layers(
     x: jax.Array,
     architecture: jax.Array,
     batch: BatchStatistics | None,
-    features: bool = False,
-) -> tuple[jax.Array, list[Stats], list[jax.Array]]:
-    """From the stem's output to the last layer's, with statistics by stage and, if asked for, the
-    output of each layer."""
-    all_stats, maps = [], []
-    for own, own_params, own_stats in zip(
-        plan.stages, params["stages"], stats["stages"], strict=True
-    ):
+    keep_maps: bool = False,
+    before: tuple[jax.Array, Outputs] | None = None,
+) -> tuple[jax.Array, Outputs]:
+    """From the stem's output to the last layer's, and the outputs of all.
 
-        def layer(x: jax.Array, inputs: Any, own: Stage = own) -> tuple[jax.Array, Any]:
-            weights, statistics, choice = inputs
-            x, after = mixed_block(own, how, weights, statistics, x, choice, batch)
-            return x, (after, x if features else None)
+    Args:
+      plan, params, stats, architecture, batch: as in `run`.
+      how: blocks are run.
+      x: output of the stem, `[B, H, W, C]`.
+      keep_maps: whether outputs have the feature maps.
+      before: which layers are as in an earlier call, `bool[L]`, and what that gave; they are not
+        computed again.
+    """
+    outputs: Outputs = []
+    for i, stage in enumerate(plan.stages):
+        layers = slice(stage.layers.start, stage.layers.stop)
 
-        choices = architecture[own.layers.start : own.layers.stop]
-        x, (after, outputs) = scan(layer, x, (own_params, own_stats, choices))
-        all_stats.append(after)
-        maps += list(outputs) if features else []
-    return x, all_stats, maps
+        def layer(x: jax.Array, inputs: Any, stage: Stage = stage) -> tuple[jax.Array, Any]:
+            weights, statistics, choice, earlier = inputs
+
+            def compute() -> tuple[jax.Array, Stats]:
+                return mixed_block(stage, how, weights, statistics, x, choice, batch)
+
+            y, after = (
+                compute() if earlier is None else lax.cond(earlier[0], lambda: earlier[1], compute)
+            )
+            return y, (y if keep_maps else None, after)
+
+        earlier = None if before is None else (before[0][layers], before[1][i])
+        inputs = params["stages"][i], stats["stages"][i], architecture[layers], earlier
+        x, output = _scan(layer, x, inputs)
+        outputs.append(output)
+    return x, outputs
 
 
-def scan(body: Callable[..., Any], carry: Any, inputs: Any) -> tuple[Any, Any]:
+def _scan(body: Callable[..., Any], carry: Any, inputs: Any) -> tuple[Any, Any]:
     """`lax.scan`, without a loop for one round."""
     if len(jax.tree.leaves(inputs)[0]) > 1:
         return lax.scan(body, carry, inputs)

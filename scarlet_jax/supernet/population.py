@@ -1,5 +1,6 @@
 """Many paths on the same images."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -7,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.supernet import network
-from scarlet_jax.supernet.network import Plan
-from scarlet_jax.supernet.select import How, mixed_block
-from scarlet_jax.supernet.stage import Stage
+from scarlet_jax.supernet.network import Outputs, Plan
+from scarlet_jax.supernet.paths import gather
+from scarlet_jax.supernet.select import How
 
 
 def run_population(
@@ -47,7 +49,7 @@ def run_population(
     arguments = (params, stats, images, architectures, count, batch)
     ways = {
         "branch": partial(_with_common_beginnings, plan, How("branch", cache_bytes)),
-        "masked": partial(_one_after_the_other, plan, How("masked")),
+        "masked": partial(_one_after_the_other, replace(plan, selection="masked")),
     }
     if plan.selection != "auto":
         return ways[plan.selection](*arguments)
@@ -56,7 +58,6 @@ def run_population(
 
 def _one_after_the_other(
     plan: Plan,
-    how: How,
     params: Params,
     stats: Stats,
     images: jax.Array,
@@ -66,11 +67,8 @@ def _one_after_the_other(
 ) -> tuple[jax.Array, Stats]:
     def one(inputs: tuple[jax.Array, Stats]) -> tuple[jax.Array, Stats]:
         path, own_stats = inputs
-        own = network.gather(plan, params, path)
-        x, stem_stats = network.run_stem(plan, own, own_stats, images, batch)
-        x, stages, _ = network.run_layers(plan, how, own, own_stats, x, path, batch)
-        logits, head_stats = network.run_head(plan, own, own_stats, x, batch)
-        return logits, {"stem": stem_stats, "stages": stages, "head": head_stats}
+        own = gather(plan.stages, params, path)
+        return network.run(plan, own, own_stats, images, path, batch)
 
     return lax.map(one, (architectures, stats))
 
@@ -88,58 +86,28 @@ def _with_common_beginnings(
     first = jax.tree.map(lambda leaf: leaf[0], stats)
     x, stem_stats = network.run_stem(plan, params, first, images, batch)
 
+    def head(y: jax.Array, stats: Stats) -> tuple[jax.Array, Stats]:
+        return functional.apply(plan.head, params["head"], stats["head"], y, batch)
+
     def score(i: jax.Array, carry: Any) -> Any:
         all_logits, all_stats, last, outputs = carry
-        path, before = architectures[i], jax.tree.map(lambda leaf: leaf[i], all_stats)
-        own = network.gather(plan, params, path)
+        path, own_stats = architectures[i], jax.tree.map(lambda leaf: leaf[i], all_stats)
+        own = gather(plan.stages, params, path)
         same = jnp.cumprod(path == last).astype(bool)  # [L]
-        y, outputs = _run_layers(plan, how, own, before, x, path, batch, same, outputs)
-        logits, head_stats = network.run_head(plan, own, before, y, batch)
-        after = {"stem": stem_stats, "stages": [o[1] for o in outputs], "head": head_stats}
+        y, outputs = network.run_layers(
+            plan, how, own, own_stats, x, path, batch, True, (same, outputs)
+        )
+        logits, head_stats = head(y, own_stats)
+        after = {"stem": stem_stats, "stages": [own for _, own in outputs], "head": head_stats}
         all_stats = jax.tree.map(lambda leaf, own: leaf.at[i].set(own), all_stats, after)
         return all_logits.at[i].set(logits), all_stats, path, outputs
 
     outputs = _empty(plan, first, x)
-    last = outputs[-1][0][-1]
-    logits, _ = jax.eval_shape(lambda: network.run_head(plan, params, first, last, batch))
+    logits, _ = jax.eval_shape(lambda: head(outputs[-1][0][-1], first))
     all_logits = jnp.zeros((len(architectures), *logits.shape), logits.dtype)
     carry = (all_logits, stats, jnp.full(architectures.shape[1:], -1), outputs)
     all_logits, all_stats, _, _ = lax.fori_loop(0, count, score, carry)
     return all_logits, all_stats
-
-
-Outputs = list[tuple[jax.Array, Stats]]  # by stage: maps [layers, B, H, W, C], statistics
-
-
-def _run_layers(
-    plan: Plan,
-    how: How,
-    params: Params,
-    stats: Stats,
-    x: jax.Array,
-    path: jax.Array,
-    batch: BatchStatistics | None,
-    same: jax.Array,
-    before: Outputs,
-) -> tuple[jax.Array, Outputs]:
-    """Layers that are the same as before, `bool[L]`, are not computed again."""
-    outputs: Outputs = []
-    for i, stage in enumerate(plan.stages):
-
-        def layer(x: jax.Array, inputs: Any, stage: Stage = stage) -> tuple[jax.Array, Any]:
-            weights, statistics, choice, is_same, old = inputs
-
-            def compute() -> tuple[jax.Array, Stats]:
-                return mixed_block(stage, how, weights, statistics, x, choice, batch)
-
-            output = lax.cond(is_same, lambda: old, compute)
-            return output[0], output
-
-        layers = slice(stage.layers.start, stage.layers.stop)
-        inputs = (params["stages"][i], stats["stages"][i], path[layers], same[layers], before[i])
-        x, output = network.scan(layer, x, inputs)
-        outputs.append(output)
-    return x, outputs
 
 
 def _empty(plan: Plan, stats: Stats, x: jax.Array) -> Outputs:

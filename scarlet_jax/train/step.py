@@ -213,7 +213,7 @@ def _move_path(
     """A step along one path: its arrays after it. All others, with their momentum, stay."""
     (architecture,), gradient = _prepare(task, settings, state, batch)
     params, stats, opt_state = (
-        supernet.gather(plan, tree, architecture)
+        supernet.gather(plan.stages, tree, architecture)
         for tree in (state.params, state.stats, state.opt_state)
     )
     stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
@@ -227,7 +227,7 @@ def _write_path(
 ) -> TrainState:
     architecture, *moved = result
     params, stats, opt_state = (
-        supernet.scatter(plan, tree, own, architecture)
+        supernet.scatter(plan.stages, tree, own, architecture)
         for tree, own in zip((state.params, state.stats, state.opt_state), moved, strict=True)
     )
     return _next(settings, state, params, stats, opt_state)
@@ -272,11 +272,13 @@ def _sum_over_paths(
 
     def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
         path = paths[number]
-        params = supernet.gather(plan, state.params, path)
-        before, sums = (supernet.gather(plan, tree, path) for tree in carry)
+        params = supernet.gather(plan.stages, state.params, path)
+        before, sums = (supernet.gather(plan.stages, tree, path) for tree in carry)
         after, grads, scores = gradient(params, before, path, number)
         own = after, jax.tree.map(jnp.add, sums, grads)
-        moved = (supernet.scatter(plan, *pair, path) for pair in zip(carry, own, strict=True))
+        moved = (
+            supernet.scatter(plan.stages, *pair, path) for pair in zip(carry, own, strict=True)
+        )
         return tuple(moved), scores
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
