@@ -23,7 +23,8 @@ As identities keep their channels, a layer's input is as wide as the output of a
 or of the separable block; behind a layer that may not be an identity, only as that layer's.
 Other widths of the space may be there for a layer, and are passed over. Where layers have choices
 of their own, a layer's times are of those alone, and the space has them as `layer_choices`, a list
-of names for each layer.
+of names for each layer. Where they are not SCARLET's, the space also has `activation`,
+`stem_activation`, `se_ratio` and `skip`.
 
 Also there, if `measure_table` made it, and not read:
   dtype, batch_size: of the computation; times are of the whole batch.
@@ -70,7 +71,7 @@ from scipy import stats
 from scarlet_jax import benchmark, differences
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
-from scarlet_jax.blocks import Choice, Shape
+from scarlet_jax.blocks import SCARLET, Choice, Shape
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
 from scarlet_jax.network_size import NetworkSize
@@ -82,6 +83,7 @@ from scarlet_jax.supernet.network import make_head
 
 FORMAT = "scarlet-jax latency table"
 VERSION = 1
+UNUSUAL = ("layer_choices", "activation", "stem_activation", "se_ratio", "skip")
 REFERENCES = 8  # networks that the stem is found by (ours)
 CALLS = 3  # of each program in a round, after one that warms up (ours)
 DETAILS = 10  # lines of progress in a log, of compiling and of measuring (ours)
@@ -163,7 +165,10 @@ def measure_table(space: Space, size: NetworkSize, timing: Timing, *, check: int
 def definition(space: Space) -> dict[str, Any]:
     """All that a space is, in JSON's types, as a table holds it."""
     names = np.array(spaces.choice_names(space))
-    own = {"layer_choices": [names[layer].tolist() for layer in space.allowed]}
+    usual = asdict(SCARLET) | {"skip": "identity", "layer_choices": None}
+    own = asdict(space.style) | {"skip": space.skip, "layer_choices": None}
+    if not space.allowed.all():
+        own["layer_choices"] = [names[layer].tolist() for layer in space.allowed]
     return {
         "name": space.name,
         "widths": [layer.width for layer in space.layers],
@@ -173,7 +178,7 @@ def definition(space: Space) -> dict[str, Any]:
         "stem_stride": space.stem_stride,
         "separable_width": space.separable_width,
         "head_width": space.head_width,
-    } | ({} if space.allowed.all() else own)
+    } | {name: value for name, value in own.items() if value != usual[name]}
 
 
 def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
@@ -215,7 +220,8 @@ def load(
         | asdict(size)
         | ({"device": {"kind": device}} if device else {})
     )
-    expected.setdefault("space.layer_choices", None)
+    for name in UNUSUAL:
+        expected.setdefault(f"space.{name}", None)
     for name, allowed in expected.items():
         if (value := _find(record, *name.split("."))) != allowed:
             raise InputError(

@@ -24,6 +24,8 @@ from scarlet_jax.train.sampler import paths_per_step, sample_paths
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
+# Paths `int32[Q, L]`, gradients, statistics; and of one path, its parameters and optimizer state.
+Result = tuple[jax.Array, Params, Stats, tuple[Params, Any] | None]
 
 
 @struct.dataclass
@@ -49,69 +51,64 @@ class Task:
     """What is trained.
 
     Attributes:
-      forward: `(params, stats, images, path, batch, dropout_keys) -> (logits, stats)`, on the
-        arrays of a path.
-      sample: `(key, step) -> int32[Q, L]`, the paths of a step.
+      graph: of a stand-alone network, or the plan of a supernet.
+      sample: `(key, step) -> int32[Q, L]`, the paths of a step; the key is the run's.
       paths: Q.
-      plan: of a supernet; None for a network that is one path.
       shared_scale: factor on the gradients of stem and head, which all paths share.
     """
 
-    forward: Callable[..., tuple[jax.Array, Stats]]
+    graph: Any
     sample: Callable[[jax.Array, jax.Array], jax.Array]
     paths: int
-    plan: supernet.Plan | None
     shared_scale: float = 1.0
+
+    @property
+    def plan(self) -> supernet.Plan | None:
+        return self.graph if isinstance(self.graph, supernet.Plan) else None
+
+    def gather(self, tree: Params, path: jax.Array) -> Params:
+        """The arrays of a path; those of a network that is one path as they are."""
+        return supernet.gather(self.plan.stages, tree, path) if self.plan else tree
+
+    def scatter(self, tree: Params, own: Params, path: jax.Array) -> Params:
+        """The arrays with those of a path written back."""
+        return supernet.scatter(self.plan.stages, tree, own, path) if self.plan else own
+
+    def forward(
+        self,
+        params: Params,
+        stats: Stats,
+        images: jax.Array,
+        path: jax.Array,
+        batch: BatchStatistics,
+        dropout_keys: jax.Array,
+    ) -> tuple[jax.Array, Stats]:
+        """Logits along a path, of its arrays, and the statistics after it."""
+        if self.plan:
+            return supernet.run(self.plan, params, stats, images, path, batch)
+        return functional.apply(self.graph, params, stats, images, batch, dropout_keys)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a step depends on beside its task: sections of the configuration, the seed of paths and
-    dropout, and an optimizer in place of the section's."""
+    """What a step depends on beside its task; see `make_train_step`."""
 
     training: ConfigDict
     data: ConfigDict
     seed: int
     optimizer: optax.GradientTransformation | None = None
 
-    def rule(self, step: jax.Array, axes: int) -> optax.GradientTransformation:
-        return at_step(self.training, self.optimizer, step, axes)
-
 
 def supernet_task(plan: supernet.Plan, training: ConfigDict) -> Task:
     """Trains shared weights along sampled paths."""
     paths = paths_per_step(training.sampler, plan.space)
     sample = partial(sample_paths, training.sampler, plan.space)
-    scale = 1.0 / paths if training.shared_gradient == "mean" else 1.0
-    return Task(partial(_along_path, plan), sample, paths, plan, scale)
-
-
-def _along_path(
-    plan: supernet.Plan,
-    params: Params,
-    stats: Stats,
-    images: jax.Array,
-    architecture: jax.Array,
-    batch: BatchStatistics,
-    _: jax.Array,
-) -> tuple[jax.Array, Stats]:
-    return supernet.run(plan, params, stats, images, architecture, batch)
+    return Task(plan, sample, paths, 1.0 / paths if training.shared_gradient == "mean" else 1.0)
 
 
 def subnet_task(graphdef: Any) -> Task:
     """Trains one stand-alone network, with dropout."""
-
-    def forward(
-        params: Params,
-        stats: Stats,
-        images: jax.Array,
-        _: jax.Array,
-        batch: BatchStatistics,
-        dropout_keys: jax.Array,
-    ) -> tuple[jax.Array, Stats]:
-        return functional.apply(graphdef, params, stats, images, batch, dropout_keys)
-
-    return Task(forward, lambda key, step: jnp.zeros((1, 0), jnp.int32), paths=1, plan=None)
+    return Task(graphdef, lambda key, step: jnp.zeros((1, 0), jnp.int32), paths=1)
 
 
 def init_state(
@@ -188,118 +185,83 @@ def make_programs(
     In one, XLA would copy the supernet's arrays, which are read before they are written to.
     """
     settings = Settings(training, data, seed, optimizer)
-    if task.plan is not None:
+    if task.plan:
         plan = supernet.for_platform(task.plan, mesh.devices.flat[0].platform)
-        task = replace(task, plan=plan, forward=partial(_along_path, plan))
-    compute: Callable[..., Any] = partial(_gradient, task, settings)
-    write: Callable[..., TrainState] = partial(_update, settings)
-    if task.plan is not None and task.paths == 1:
-        compute = partial(_move_path, task, task.plan, settings)
-        write = partial(_write_path, task.plan, settings)
+        task = replace(task, graph=plan)
     replicated, spread = PartitionSpec(), PartitionSpec(DATA)
-    sharded = jax.shard_map(
-        compute,
+    compute = jax.shard_map(
+        partial(_gradient, task, settings),
         mesh=mesh,
         in_specs=(replicated, spread),
         out_specs=(replicated, replicated),
         check_vma=False,
     )
-    return jax.jit(sharded), jax.jit(write, donate_argnums=0)
-
-
-def _move_path(
-    task: Task, plan: supernet.Plan, settings: Settings, state: TrainState, batch: Batch
-) -> tuple[Any, Metrics]:
-    """A step along one path: its arrays after it. All others, with their momentum, stay."""
-    (architecture,), gradient = _prepare(task, settings, state, batch)
-    params, stats, opt_state = (
-        supernet.gather(plan.stages, tree, architecture)
-        for tree in (state.params, state.stats, state.opt_state)
-    )
-    stats, grads, scores = gradient(params, stats, architecture, jnp.int32(0))
-    grads, metrics = _finish(task, settings, state, grads, scores)
-    updates, opt_state = settings.rule(state.step, axes=1).update(grads, opt_state, params)
-    return (architecture, optax.apply_updates(params, updates), stats, opt_state), metrics
-
-
-def _write_path(
-    plan: supernet.Plan, settings: Settings, state: TrainState, result: Any
-) -> TrainState:
-    architecture, *moved = result
-    params, stats, opt_state = (
-        supernet.scatter(plan.stages, tree, own, architecture)
-        for tree, own in zip((state.params, state.stats, state.opt_state), moved, strict=True)
-    )
-    return _next(settings, state, params, stats, opt_state)
+    return jax.jit(compute), jax.jit(partial(_update, task, settings), donate_argnums=0)
 
 
 def _gradient(
     task: Task, settings: Settings, state: TrainState, batch: Batch
-) -> tuple[Any, Metrics]:
-    """The gradients of all paths, summed, and the statistics after them."""
-    paths, gradient = _prepare(task, settings, state, batch)
-    if task.plan is None:
-        stats, grads, scores = gradient(state.params, state.stats, paths[0], jnp.int32(0))
-    else:
-        stats, grads, scores = _sum_over_paths(task.plan, gradient, state, paths)
-    grads, metrics = _finish(task, settings, state, grads, scores)
-    return (grads, stats), metrics
-
-
-def _update(settings: Settings, state: TrainState, result: tuple[Params, Stats]) -> TrainState:
-    grads, stats = result
-    rule = settings.rule(state.step, axes=2)
-    updates, opt_state = rule.update(grads, state.opt_state, state.params)
-    return _next(settings, state, optax.apply_updates(state.params, updates), stats, opt_state)
-
-
-def _prepare(
-    task: Task, settings: Settings, state: TrainState, batch: Batch
-) -> tuple[jax.Array, Callable[..., Any]]:
-    """The paths of a step, `int32[Q, L]`, and the function that gives a path's gradient."""
+) -> tuple[Result, Metrics]:
+    """The paths, their gradients, summed, and the statistics after them; of one path, all of its
+    own arrays alone."""
     images = normalise(batch["image"], settings.data.mean, settings.data.std)
     path_key, dropout_key = jax.random.split(jax.random.key(settings.seed))
+    paths = task.sample(path_key, state.step)
     dropout_key = jax.random.fold_in(dropout_key, state.step)
-    return task.sample(path_key, state.step), partial(
-        _gradient_of_path, task, settings, images, batch, dropout_key
-    )
+    gradient = partial(_gradient_of_path, task, settings, images, batch, dropout_key)
+    if task.paths == 1:
+        whole = state.params, state.stats, state.opt_state
+        params, stats, opt_state = (task.gather(tree, paths[0]) for tree in whole)
+        stats, grads, (loss, accuracy) = gradient(params, stats, paths[0], jnp.int32(0))
+        own = params, opt_state
+    else:
+        own = None
+        stats, grads, (loss, accuracy) = _sum_over_paths(task, gradient, state, paths)
+    for part in ("stem", "head"):
+        grads[part] = jax.tree.map(lambda g: g * task.shared_scale, grads[part])
+    return (paths, grads, stats, own), {
+        "loss": loss,
+        "accuracy": accuracy,
+        "learning_rate": jnp.asarray(make_schedule(settings.training)(state.step)),
+        "gradient_norm": _norm(grads),
+    }
 
 
 def _sum_over_paths(
-    plan: supernet.Plan, gradient: Callable[..., Any], state: TrainState, paths: jax.Array
+    task: Task, gradient: Callable[..., Any], state: TrainState, paths: jax.Array
 ) -> tuple[Stats, Params, Any]:
     """Statistics after all paths, summed gradients, mean scores."""
 
     def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
         path = paths[number]
-        params = supernet.gather(plan.stages, state.params, path)
-        before, sums = (supernet.gather(plan.stages, tree, path) for tree in carry)
-        after, grads, scores = gradient(params, before, path, number)
+        before, sums = (task.gather(tree, path) for tree in carry)
+        after, grads, scores = gradient(task.gather(state.params, path), before, path, number)
         own = after, jax.tree.map(jnp.add, sums, grads)
-        moved = (
-            supernet.scatter(plan.stages, *pair, path) for pair in zip(carry, own, strict=True)
-        )
-        return tuple(moved), scores
+        return tuple(task.scatter(*pair, path) for pair in zip(carry, own, strict=True)), scores
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))
     return stats, grads, jax.tree.map(jnp.mean, scores)
 
 
-def _finish(
-    task: Task, settings: Settings, state: TrainState, grads: Params, scores: Any
-) -> tuple[Params, Metrics]:
-    """Gradients, those of stem and head scaled; and the step's metrics."""
-    loss, accuracy = scores
-    if task.shared_scale != 1:
-        for part in ("stem", "head"):
-            grads[part] = jax.tree.map(lambda g: g * task.shared_scale, grads[part])
-    return grads, {
-        "loss": loss,
-        "accuracy": accuracy,
-        "learning_rate": jnp.asarray(make_schedule(settings.training)(state.step)),
-        "gradient_norm": _norm(grads),
-    }
+def _update(task: Task, settings: Settings, state: TrainState, result: Result) -> TrainState:
+    """One step of the optimizer. After one path, all other blocks stay, with their momentum."""
+    paths, grads, stats, own = result
+    params, opt_state = own or (state.params, state.opt_state)
+    rule = at_step(settings.training, settings.optimizer, state.step, axes=1 if own else 2)
+    updates, opt_state = rule.update(grads, opt_state, params)
+    params = optax.apply_updates(params, updates)
+    if own:
+        whole = (state.params, state.stats, state.opt_state)
+        params, stats, opt_state = (
+            task.scatter(tree, own, paths[0])
+            for tree, own in zip(whole, (params, stats, opt_state), strict=True)
+        )
+    ema = state.ema
+    if ema is not None:
+        rate = 1.0 - settings.training.ema_decay
+        ema = optax.incremental_update((params, stats), ema, rate)
+    return TrainState(state.step + 1, params, stats, opt_state, ema)
 
 
 def _norm(tree: Params) -> jax.Array:
@@ -310,16 +272,6 @@ def _norm(tree: Params) -> jax.Array:
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(part)])
         squares.append(jnp.vdot(flat, flat))
     return jnp.sqrt(sum(squares))
-
-
-def _next(
-    settings: Settings, state: TrainState, params: Params, stats: Stats, opt_state: Any
-) -> TrainState:
-    ema = state.ema
-    if ema is not None:
-        rate = 1.0 - settings.training.ema_decay
-        ema = optax.incremental_update((params, stats), ema, rate)
-    return TrainState(state.step + 1, params, stats, opt_state, ema)
 
 
 def _gradient_of_path(
