@@ -24,6 +24,31 @@ def test_equals_the_grouped_convolution(size, kernel, stride):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("taps", [3, 5, 7])
+def test_zeros_around_the_taps_are_passed_over(taps):
+    """The same values and gradients within, and none outside; one program for all sizes."""
+    rng = np.random.default_rng(taps)
+    x = jnp.asarray(rng.standard_normal((2, 9, 8, 4)), jnp.float32)
+    own = jnp.asarray(rng.standard_normal((taps, taps, 4)), jnp.float32)
+    border = (7 - taps) // 2
+    padded = jnp.pad(own, ((border, border), (border, border), (0, 0)))
+
+    @jax.jit
+    def run(x, kernel, taps, cotangent):
+        y, pull = jax.vjp(lambda x, w: depthwise(x, w, 2, taps), x, kernel)
+        return y, *pull(cotangent)
+
+    expected, pull = jax.vjp(lambda x, w: native_depthwise(x, w, 2), x, own)
+    cotangent = jnp.asarray(rng.standard_normal(expected.shape), jnp.float32)
+    y, of_x, of_taps = run(x, padded, jnp.int32(taps), cotangent)
+    expected_of_x, expected_of_taps = pull(cotangent)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    np.testing.assert_allclose(of_x, expected_of_x, atol=1e-5)
+    inside = slice(border, border + taps)
+    np.testing.assert_allclose(of_taps[inside, inside], expected_of_taps, atol=1e-4)
+    assert np.abs(of_taps).sum() == pytest.approx(np.abs(of_taps[inside, inside]).sum())
+
+
 def test_bfloat16_stays_near_float32():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((2, 8, 8, 4)), jnp.bfloat16)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scarlet_jax import latency
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
+from scarlet_jax.blocks import Style
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import NetworkSize
 
@@ -251,6 +252,11 @@ def test_a_table_has_what_can_occur_alone(path):
             OWN_TABLE,
             SPACE,
             "has [['E2K3'], ['E2K3', 'identity']] at space.layer_choices; allowed here: nothing",
+        ),
+        (
+            TABLE,
+            replace(SPACE, style=Style(activation="relu")),
+            "has nothing at space.activation; allowed here: 'relu'",
         ),
     ],
 )

@@ -6,7 +6,7 @@ weights, and the output of the choice's group is taken: no control flow, for whi
 to ask its host, and the same shapes for every choice.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ def mixed_block(
     for number, branch in enumerate(branches):
         numbers[list(branch.choices)] = number
     blocks: dict[str, list[Run]] = {
-        "branch": [partial(_branch, branch, how.cache_bytes) for branch in branches],
+        "branch": [partial(_run, branch, how.cache_bytes) for branch in branches],
         "masked": [partial(_masked, stage)],
     }
 
@@ -132,45 +132,35 @@ def _pull_back(block: Run) -> Callable[..., tuple[Params, jax.Array]]:
     return pull
 
 
-def _branch(branch: Branch, cache_bytes: int, params: Params, x: jax.Array, fixed: Fixed) -> Output:
-    """The block of a branch, on arrays cropped to its shapes."""
+def _run(branch: Branch, cache_bytes: int, params: Params, x: jax.Array, fixed: Fixed) -> Output:
+    """The block of a choice, in the arrays of the largest of its branch."""
     own: Flat = {}
     own_stats: Flat = {}
     for bundle in branch.bundles:
-        flat = functional.flatten(params[bundle.name])
+        flat, flat_stats = map(functional.flatten, (params[bundle.name], fixed.stats[bundle.name]))
         for leaf in bundle.params:
-            shapes = branch.shapes(bundle, leaf)
-            array = crop(flat[leaf.path], largest(shapes.values()))
-            own[leaf.path] = _own(leaf, shapes, branch.choices, array, fixed.choice)
-        flat = functional.flatten(fixed.stats[bundle.name])
+            own[leaf.path] = _own(bundle, leaf, branch.choices, flat[leaf.path], fixed.choice)
         for leaf in bundle.stats:
-            own_stats[leaf.path] = crop(
-                flat[leaf.path], largest(branch.shapes(bundle, leaf).values())
-            )
-    cropped, cropped_stats = functional.unflatten(own), functional.unflatten(own_stats)
+            shape = largest(_shapes(bundle, leaf, branch.choices).values())
+            own_stats[leaf.path] = crop(flat_stats[leaf.path], shape)
+    arrays, arrays_stats = functional.unflatten(own), functional.unflatten(own_stats)
     taps = look_up(branch.taps, fixed.choice) if branch.taps else None
 
     def run(x: jax.Array) -> Output:
-        return functional.apply(branch.graph, cropped, cropped_stats, x, fixed.batch, taps)
+        return functional.apply(branch.graph, arrays, arrays_stats, x, fixed.batch, taps)
 
     if fixed.batch is None:
         widest = max((len(array) for array in own.values() if array.ndim == 1), default=x.shape[-1])
         return _in_pieces(lambda x: run(x)[0], x, widest, cache_bytes), fixed.stats
-    y, after = run(x)
-    flat = functional.flatten(after)
-    new = {b.name: _write(b, fixed.stats[b.name], flat) for b in branch.bundles}
-    return y, fixed.stats | new
-
-
-def _write(bundle: Bundle, stats: Stats, own: Flat) -> Stats:
-    """Statistics with those of a branch in them."""
-    flat = functional.flatten(stats)
-    for leaf in bundle.stats:
-        new = own[leaf.path]
-        flat[leaf.path] = lax.dynamic_update_slice(
-            flat[leaf.path], new, start(new.shape, flat[leaf.path].shape)
-        )
-    return functional.unflatten(flat)
+    y, new = run(x)
+    after, moved = dict(fixed.stats), functional.flatten(new)
+    for bundle in branch.bundles:
+        flat = functional.flatten(fixed.stats[bundle.name])
+        for leaf in bundle.stats:
+            first = start(moved[leaf.path].shape, flat[leaf.path].shape)
+            flat[leaf.path] = lax.dynamic_update_slice(flat[leaf.path], moved[leaf.path], first)
+        after[bundle.name] = functional.unflatten(flat)
+    return y, after
 
 
 def _in_pieces(
@@ -186,67 +176,45 @@ def _in_pieces(
 
 
 def _masked(stage: Stage, params: Params, x: jax.Array, fixed: Fixed) -> Output:
-    """The largest block of each group, with zeros around the choice's weights."""
-    y: jax.Array | None = None
-    after: Stats = {}
+    """All groups, each as one branch, and the output of the choice's."""
+    outputs = []
     for group in stage.groups:
-        own: Flat = {}
-        own_stats: Flat = {}
-        for bundle in group.bundles:
-            own_stats |= functional.flatten(fixed.stats[bundle.name])
-            flat = functional.flatten(params[bundle.name])
-            for leaf in bundle.params:
-                shapes = dict(zip(bundle.choices, leaf.shapes, strict=True))
-                own[leaf.path] = _own(leaf, shapes, group.choices, flat[leaf.path], fixed.choice)
-        output, new = functional.apply(
-            group.graph, functional.unflatten(own), functional.unflatten(own_stats), x, fixed.batch
-        )
-        is_own = look_up(group.bundles[0].index, fixed.choice) >= 0
-        y = output if y is None else jnp.where(is_own, output, y)
-        moved = functional.flatten(new)
-        for bundle in group.bundles:
-            after[bundle.name] = functional.unflatten(
-                {
-                    leaf.path: jnp.where(is_own, moved[leaf.path], own_stats[leaf.path])
-                    for leaf in bundle.stats
-                }
-            )
-    assert y is not None, "a stage has a group"
+        y, stats = _run(group.whole, 0, params, x, fixed)
+        is_own = _is_any(group.whole.choices, fixed.choice)
+        names = [bundle.name for bundle in group.whole.bundles]
+        before, after = ({name: tree[name] for name in names} for tree in (fixed.stats, stats))
+        moved = jax.tree.map(partial(jnp.where, is_own), after, before)
+        outputs.append((is_own, y, moved))
+    _, y, after = outputs[0]
+    for is_own, other, moved in outputs[1:]:
+        y, after = jnp.where(is_own, other, y), after | moved
     return y, after
 
 
-def _own(
-    leaf: Leaf,
-    shapes: Mapping[int, Dimensions],
-    choices: Iterable[int],
-    array: jax.Array,
-    choice: jax.Array,
-) -> jax.Array:
-    """A choice's array with zeros around it; what makes it do nothing, if the choice is without.
+def _shapes(bundle: Bundle, leaf: Leaf, choices: Iterable[int]) -> dict[int, Dimensions]:
+    """Of an array in each of the choices that have it."""
+    own = {choice: bundle.index[choice] for choice in choices}
+    return {choice: leaf.shapes[index] for choice, index in own.items() if index >= 0}
 
-    Args:
-      leaf: the array.
-      shapes: of it in the choices that have it.
-      choices: all that it may be asked for.
-      array: of the largest.
-      choice: `int32[]`.
-    """
-    own = [start(shape, array.shape) for shape in shapes.values()]
-    index = look_up(_numbers(shapes), choice)
+
+def _own(
+    bundle: Bundle, leaf: Leaf, choices: tuple[int, ...], array: jax.Array, choice: jax.Array
+) -> jax.Array:
+    """A choice's array in the shape of the largest of some choices: zeros are around it, and where
+    the choice is without, what makes it do nothing."""
+    shapes = _shapes(bundle, leaf, choices)
+    whole = largest(shapes.values())
+    array = crop(array, whole)
+    order = [list(shapes).index(n) if n in shapes else 0 for n in range(len(bundle.index))]
+    index = look_up(order, choice)
     for axis, sizes in enumerate(zip(*shapes.values(), strict=True)):
         if len(set(sizes)) > 1:
-            offset = lax.broadcasted_iota(jnp.int32, array.shape, axis)
-            offset -= look_up([first[axis] for first in own], index)
+            first = look_up([start(shape, whole)[axis] for shape in shapes.values()], index)
+            offset = lax.broadcasted_iota(jnp.int32, whole, axis) - first
             array = jnp.where((offset >= 0) & (offset < look_up(sizes, index)), array, 0)
-    if not set(choices) <= shapes.keys():
+    if len(shapes) < len(choices):
         array = jnp.where(_is_any(shapes, choice), array, leaf.absent)
     return array
-
-
-def _numbers(choices: Iterable[int]) -> list[int]:
-    """A table of the choices' order; 0 for all others."""
-    order = list(choices)
-    return [order.index(n) if n in order else 0 for n in range(max(order) + 1)]
 
 
 def _is_any(choices: Iterable[int], choice: jax.Array) -> jax.Array:

@@ -39,20 +39,6 @@ class Leaf:
     absent: float
 
 
-def largest(shapes: Iterable[Dimensions]) -> Dimensions:
-    """The shape that all fit into."""
-    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
-
-
-def start(own: Dimensions, whole: Dimensions) -> Dimensions:
-    """Where an array lies in a larger one: channels first; taps, which are the first two axes of a
-    kernel with more, in the middle, so that they see the same pixels."""
-    return tuple(
-        (most - size) // 2 if len(own) > 2 and axis < 2 else 0
-        for axis, (size, most) in enumerate(zip(own, whole, strict=True))
-    )
-
-
 @dataclass(frozen=True)
 class Bundle:
     """Arrays that the same choices of a group have.
@@ -73,12 +59,12 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Branch:
-    """Choices that run in the same arrays, those of the largest; see `Choice.branch`.
+    """Choices that run in the same arrays, those of the largest.
 
     Attributes:
-      graph: of the module of the first.
-      choices: their numbers in the space; the first has all arrays that any of them has.
-      bundles: those that it has arrays in.
+      graph: of a module with all arrays that any of them has; it knows no shapes.
+      choices: their numbers in the space.
+      bundles: that they have arrays in.
       taps: by choice of the space, see `Choice.taps`; empty if one size, or none, is there.
     """
 
@@ -87,26 +73,12 @@ class Branch:
     bundles: tuple[Bundle, ...]
     taps: tuple[int, ...]
 
-    def shapes(self, bundle: Bundle, leaf: Leaf) -> dict[int, Dimensions]:
-        """Of an array in each of the choices that have it."""
-        own = {choice: bundle.index[choice] for choice in self.choices}
-        return {choice: leaf.shapes[index] for choice, index in own.items() if index >= 0}
-
 
 @dataclass(frozen=True)
 class Group:
-    """Choices whose modules are one, but for shapes, and for arrays that some do without.
+    """Choices that share arrays: all of them as one branch, and by `Choice.branch`."""
 
-    Attributes:
-      graph: of a module with all arrays; it knows no shapes.
-      choices: their numbers in the space.
-      bundles: all arrays.
-      branches: the choices by shapes.
-    """
-
-    graph: nnx.GraphDef
-    choices: tuple[int, ...]
-    bundles: tuple[Bundle, ...]
+    whole: Branch
     branches: tuple[Branch, ...]
 
 
@@ -120,7 +92,7 @@ class Stage:
 
     @property
     def bundles(self) -> list[Bundle]:
-        return [bundle for group in self.groups for bundle in group.bundles]
+        return [bundle for group in self.groups for bundle in group.whole.bundles]
 
 
 def shapes(space: Space) -> list[tuple[Shape, range]]:
@@ -151,18 +123,17 @@ def create(
       layers: their numbers.
       rng: of the weights.
     """
-    names = dict.fromkeys(choice.group for choice in choices if choice)
     groups: list[Group] = []
     params: Params = {}
     stats: Stats = {}
-    for name in names:
+    for name in dict.fromkeys(choice.group for choice in choices if choice):
         own = {n: choice for n, choice in enumerate(choices) if choice and choice.group == name}
         built = {
             n: [functional.split(choice.build(shape, style, rng)) for _ in layers]
             for n, choice in own.items()
         }
         groups.append(_group(name, own, {n: nets[0] for n, nets in built.items()}, len(choices)))
-        for bundle in groups[-1].bundles:
+        for bundle in groups[-1].whole.bundles:
             networks = [built[n] for n in bundle.choices]
             params[bundle.name] = _stack(bundle.params, [[n.params for n in c] for c in networks])
             stats[bundle.name] = _stack(bundle.stats, [[n.stats for n in c] for c in networks])
@@ -172,51 +143,51 @@ def create(
 def _group(
     name: str, choices: Mapping[int, Choice], networks: Mapping[int, Network], num_choices: int
 ) -> Group:
-    params = {n: functional.flatten(network.params) for n, network in networks.items()}
-    stats = {n: functional.flatten(network.stats) for n, network in networks.items()}
-    everything = tuple(networks)
-    owners: dict[Path, tuple[int, ...]] = {}
-    for path in dict.fromkeys(path for n in networks for path in (*params[n], *stats[n])):
-        owners[path] = tuple(n for n in networks if path in params[n] or path in stats[n])
+    """From the networks of one layer."""
+    arrays = {
+        n: (functional.flatten(network.params), functional.flatten(network.stats))
+        for n, network in networks.items()
+    }
+    owners: dict[Path, tuple[int, ...]] = {}  # of each array
+    for path in dict.fromkeys(path for kinds in arrays.values() for kind in kinds for path in kind):
+        owners[path] = tuple(n for n, kinds in arrays.items() if any(path in k for k in kinds))
 
-    def leaves(arrays: Mapping[int, Flat], owner: tuple[int, ...]) -> tuple[Leaf, ...]:
-        absent = choices[everything[0]].absent
-        return tuple(
-            Leaf(path, tuple(arrays[n][path].shape for n in owner), absent(path))
-            for path in owners
-            if owners[path] == owner and path in arrays[owner[0]]
+    def bundle(owner: tuple[int, ...]) -> Bundle:
+        own = [path for path in owners if owners[path] == owner]
+        params, stats = (
+            tuple(
+                Leaf(
+                    path,
+                    tuple(arrays[n][kind][path].shape for n in owner),
+                    choices[owner[0]].absent(path),
+                )
+                for path in own
+                if path in arrays[owner[0]][kind]
+            )
+            for kind in (0, 1)
+        )
+        index = tuple(owner.index(n) if n in owner else -1 for n in range(num_choices))
+        suffix = "" if len(owner) == len(choices) else f"_{own[0][0]}"
+        return Bundle(name + suffix, owner, index, params, stats)
+
+    bundles = [bundle(owner) for owner in dict.fromkeys([tuple(networks), *owners.values()])]
+
+    def branch(own: Sequence[int]) -> Branch:
+        fullest = max(own, key=lambda n: len(arrays[n][0]))
+        if any(set(own) & set(b.choices) and fullest not in b.choices for b in bundles):
+            raise ValueError(f"of {name}, no choice has the arrays of all of {own}")
+        taps = tuple(choices[n].taps if n in own else 0 for n in range(num_choices))
+        return Branch(
+            networks[fullest].graphdef,
+            tuple(own),
+            tuple(b for b in bundles if fullest in b.choices),
+            taps if len({taps[n] for n in own}) > 1 else (),
         )
 
-    bundles = []
-    for owner in sorted(dict.fromkeys([everything, *owners.values()]), key=len, reverse=True):
-        own = next((path[0] for path in owners if owners[path] == owner), "")
-        index = tuple(owner.index(n) if n in owner else -1 for n in range(num_choices))
-        full_name = name if owner == everything else f"{name}_{own}"
-        bundles.append(Bundle(full_name, owner, index, leaves(params, owner), leaves(stats, owner)))
-    fullest = max(networks, key=lambda n: len(params[n]))
-    if {*params[fullest], *stats[fullest]} != {*owners}:
-        raise ValueError(f"no choice of the group {name!r} has all of its arrays")
-    branches: dict[Hashable, list[int]] = {}
-    for n in sorted(networks, key=lambda n: -len(params[n])):
-        branches.setdefault(choices[n].branch, []).append(n)
-    return Group(
-        networks[fullest].graphdef,
-        everything,
-        tuple(bundles),
-        tuple(
-            Branch(
-                networks[branch[0]].graphdef,
-                tuple(branch),
-                tuple(bundle for bundle in bundles if branch[0] in bundle.choices),
-                _taps([choices[n].taps if n in branch else 0 for n in range(num_choices)], branch),
-            )
-            for branch in branches.values()
-        ),
-    )
-
-
-def _taps(taps: list[int], branch: list[int]) -> tuple[int, ...]:
-    return tuple(taps) if len({taps[n] for n in branch}) > 1 else ()
+    by_branch: dict[Hashable, list[int]] = {}
+    for n, choice in choices.items():
+        by_branch.setdefault(choice.branch, []).append(n)
+    return Group(branch(list(networks)), tuple(map(branch, by_branch.values())))
 
 
 def _stack(leaves: Iterable[Leaf], trees: Sequence[Sequence[Params]]) -> Params:
@@ -232,6 +203,20 @@ def _stack(leaves: Iterable[Leaf], trees: Sequence[Sequence[Params]]) -> Params:
                 array[layer, choice][inside] = functional.flatten(tree)[leaf.path]
         stacked[leaf.path] = array
     return functional.unflatten(stacked)
+
+
+def largest(shapes: Iterable[Dimensions]) -> Dimensions:
+    """The shape that all fit into."""
+    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+
+
+def start(own: Dimensions, whole: Dimensions) -> Dimensions:
+    """Where an array lies in a larger one: channels first; taps, which are the first two axes of a
+    kernel with more, in the middle, so that they see the same pixels."""
+    return tuple(
+        (most - size) // 2 if len(own) > 2 and axis < 2 else 0
+        for axis, (size, most) in enumerate(zip(own, whole, strict=True))
+    )
 
 
 def crop(array: jax.Array, shape: Dimensions) -> jax.Array:
