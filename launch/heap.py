@@ -55,8 +55,8 @@ def return_what_compiling_left() -> None:
 
     trim = ctypes.CDLL(None).malloc_trim
 
-    def listen(event: str, seconds: float, **_: object) -> None:
-        if event == COMPILED and seconds > LONG:
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == COMPILED and duration_secs > LONG:
             trim(0)
 
     jax.monitoring.register_event_duration_secs_listener(listen)

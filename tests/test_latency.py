@@ -100,13 +100,13 @@ def replaced(table, keys, value):
     """The table with another value, or without one if that is None."""
     table = copy.deepcopy(table)
     *parents, last = keys
-    place = table
+    parent = table
     for key in parents:
-        place = place[key]
+        parent = parent[key]
     if value is None:
-        del place[last]
+        del parent[last]
     else:
-        place[last] = value
+        parent[last] = value
     return table
 
 
@@ -132,10 +132,13 @@ def tables(draw):
         draw(st.lists(st.sampled_from(values), min_size=depth, max_size=depth))
         for values in ((8, 12, 16), (1, 2))
     ]
-    settings = {"kernels": draw(st.sampled_from([(3,), (3, 5)])), "skip": draw(st.booleans())}
-    names = spaces.choice_names(make_space(*layers, **settings))
+    choices = {
+        "kernels": draw(st.sampled_from([(3,), (3, 5)])),
+        "skip": draw(st.sampled_from(["identity", "none"])),
+    }
+    names = spaces.choice_names(make_space(*layers, **choices))
     own = draw(st.lists(st.sets(st.sampled_from(names)), min_size=depth, max_size=depth))
-    space = make_space(*layers, **settings, layer_choices=draw(st.sampled_from([(), own])))
+    space = make_space(*layers, **choices, layer_choices=draw(st.sampled_from([(), own])))
     widths = {"8", *(str(width) for width in layers[0])}
     times = st.floats(0, 1e6)
     row = st.fixed_dictionaries(dict.fromkeys(widths, times))
@@ -206,13 +209,13 @@ def test_a_table_of_something_else_is_refused(keys, value, message, path):
 def test_a_table_with_more_than_the_space_is_refused(keys, value, message, path):
     table = copy.deepcopy(TABLE)
     *outer, last = keys
-    place = table
+    parent = table
     for key in outer:
-        place = place[key]
-    if isinstance(place, list):
-        place.append(value)
+        parent = parent[key]
+    if isinstance(parent, list):
+        parent.append(value)
     else:
-        place[last] = value
+        parent[last] = value
     latency.write(path, table)
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE)

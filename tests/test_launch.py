@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import launched
@@ -190,9 +191,9 @@ def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, 
         start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2")
     )
     assert code == 0, err
-    *_, agreement, place = out.splitlines()
+    *_, agreement, written = out.splitlines()
     assert agreement.startswith("2 random networks, sum of the table against measured latency: ")
-    assert place == f"latency table of cpu: {table}"
+    assert written == f"latency table of cpu: {table}"
     config = small.config(tmp_path / "images")
     config.search.latency_table = str(table)
     config.search.latency_device = "cpu"
@@ -254,6 +255,58 @@ def test_a_launcher_restarts_itself_once_to_keep_its_heap(arguments, environment
     )
     out, err = process.communicate(ASK, timeout=60)
     assert out.split() == [str(process.pid), *expected], err
+
+
+@pytest.fixture
+def listeners(monkeypatch):
+    """Those that have been registered with JAX, until the test ends."""
+    registered, register = [], jax.monitoring.register_event_duration_secs_listener
+
+    def note(listener):
+        registered.append(listener)
+        register(listener)
+
+    monkeypatch.setattr(jax.monitoring, "register_event_duration_secs_listener", note)
+    yield registered
+    for listener in registered:
+        jax.monitoring.unregister_event_duration_listener(listener)
+
+
+@pytest.fixture
+def trims(monkeypatch, listeners):
+    """What `malloc_trim` has been called with; it is not carried out."""
+    calls = []
+    library = SimpleNamespace(malloc_trim=calls.append)
+    monkeypatch.setattr(heap, "_has_glibc", lambda: True)
+    monkeypatch.setattr(heap, "ctypes", SimpleNamespace(CDLL=lambda _: library))
+    heap.return_what_compiling_left()
+    assert len(listeners) == 1
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("event", "seconds", "expected"),
+    [
+        (heap.COMPILED, 1.5 * heap.LONG, [0]),
+        (heap.COMPILED, 0.5 * heap.LONG, []),
+        ("/jax/core/compile/jaxpr_trace_duration", 1.5 * heap.LONG, []),
+    ],
+)
+def test_a_long_compilation_alone_gives_memory_back(event, seconds, expected, trims):
+    jax.monitoring.record_event_duration_secs(event, seconds, fun_name="step")
+    assert trims == expected
+
+
+def test_the_event_is_that_of_a_compilation(trims, monkeypatch):
+    monkeypatch.setattr(heap, "LONG", 0.0)
+    jax.jit(lambda x: x + 1).lower(1.0).compile()
+    assert trims == [0]
+
+
+def test_without_glibc_nothing_listens(monkeypatch, listeners):
+    monkeypatch.setattr(heap, "_has_glibc", lambda: False)
+    heap.return_what_compiling_left()
+    assert listeners == []
 
 
 def test_importing_a_launcher_restarts_nothing(monkeypatch):
