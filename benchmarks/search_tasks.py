@@ -175,17 +175,17 @@ def exact_front(alone: Values, joint: Values, table: PathTable) -> Values:
       table: the cost.
     """
     depth = len(alone)
-    kept: dict[tuple[int, int], Values] = {(-1, 0): np.array([[0.0, float(table.stem)]])}
+    fronts: dict[tuple[int, int], Values] = {(-1, 0): np.array([[0.0, float(table.stem)]])}
     for layer in range(depth):
         reached: dict[tuple[int, int], list[Values]] = {}
-        for (last, source), paths in kept.items():
+        for (last, source), paths in fronts.items():
             for choice in np.flatnonzero(table.allowed[layer]).tolist():
                 gain = alone[layer, choice] + (joint[layer - 1, last, choice] if layer else 0)
                 after = source if table.is_skip[choice] else layer + 1
                 step = np.array([-gain, table.layers[layer, choice, source]])
                 reached.setdefault((choice, after), []).append(paths + step)
-        kept = {state: non_dominated(np.concatenate(parts)) for state, parts in reached.items()}
-    ends = [paths + np.array([0, table.head[source]]) for (_, source), paths in kept.items()]
+        fronts = {state: non_dominated(np.concatenate(parts)) for state, parts in reached.items()}
+    ends = [paths + np.array([0, table.head[source]]) for (_, source), paths in fronts.items()]
     return non_dominated(np.concatenate(ends))
 
 

@@ -68,7 +68,7 @@ class ChoiceBlock(nn.ModuleList):
 
 
 class Supernet(nn.Module):
-    """Every choice of every layer of a space with expansions and kernels of one digit."""
+    """All inverted bottlenecks and skips of a space with expansions and kernels of one digit."""
 
     def __init__(self, space: Space, num_classes: int, channels: int = 3) -> None:
         super().__init__()

@@ -111,8 +111,8 @@ def run(
             fail(f"unexpected argument {argv[1]!r}; flags start with --, for example\n  {usage}")
         if missing:
             fail(f"{' and '.join(missing)} must be given, for example\n  {usage}")
-        kept = "workdir" in FLAGS and FLAGS.workdir
-        advice = "; the same command goes on from the last checkpoint" if kept else ""
+        resumes = "workdir" in FLAGS and FLAGS.workdir
+        advice = "; the same command goes on from the last checkpoint" if resumes else ""
         try:
             interrupts.begin(FLAGS.grace_seconds, f"stopped{advice}")
             if "config" in FLAGS and FLAGS.config is not None:

@@ -76,8 +76,8 @@ class Fold:
     def __str__(self) -> str:
         skips = ", ".join(str(layer) for layer in self.skips)
         target = "the head" if self.into is None else f"layer {self.into}"
-        kept = ", and onto its shortcut" if self.on_shortcut else ""
-        return f"skips {skips} into {target}{kept}"
+        shortcut = ", and onto its shortcut" if self.on_shortcut else ""
+        return f"skips {skips} into {target}{shortcut}"
 
 
 def folds(folded: Sequence[Layer]) -> list[Fold]:

@@ -166,11 +166,11 @@ class PopulationEvaluator:
         accuracies = np.zeros(len(architectures))
         order = np.lexsort(architectures.T[::-1])
         for start in range(0, len(order), self.chunk):
-            rows = order[start : start + self.chunk]
-            padded = np.resize(architectures[rows], (self.chunk, architectures.shape[1]))
-            # Each process places its own part of the chunk.
+            chunk = order[start : start + self.chunk]
+            padded = np.resize(architectures[chunk], (self.chunk, architectures.shape[1]))
+            # Each process passes its own part of the chunk.
             part = np.array_split(padded, jax.process_count())[jax.process_index()]
-            paths = (shard(self.mesh, part), replicate(self.mesh, np.int32(len(rows))))
+            paths = (shard(self.mesh, part), replicate(self.mesh, np.int32(len(chunk))))
             own = self.start(stats, paths[0])
             if self.calibration and not self.compiled:
                 self._compile_side_by_side(params, own, next(iter(batches())), paths)
@@ -184,7 +184,7 @@ class PopulationEvaluator:
                 images += float(np.asarray(batch["weight"]).sum())
             if not images:
                 raise InputError("no image of this split can be read: nothing to score")
-            accuracies[rows] = right[: len(rows)] / images
+            accuracies[chunk] = right[: len(chunk)] / images
         return accuracies
 
     def _compile_side_by_side(

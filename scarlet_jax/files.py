@@ -68,7 +68,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
       InputError: see `check_replaceable`.
       OSError: if the file cannot be written.
     """
-    target, partial = _places(path)
+    target, partial = _target_and_partial(path)
     try:
         with naming(path):
             yield partial
@@ -160,7 +160,7 @@ def _digest(record: Mapping[str, Any]) -> str:
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raises `InputError` if no file can be written there: before the work that fills it."""
-    target, _ = _places(path)
+    target, _ = _target_and_partial(path)
     if not os.access(target.parent, os.W_OK):
         raise InputError(_cannot(path))
 
@@ -178,7 +178,7 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
         raise InputError(f"{_cannot(path)}, not in the place of a {KINDS.get(kind, 'device')}")
 
 
-def _places(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+def _target_and_partial(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """The file that will be replaced, and what will replace it, both checked."""
     check_replaceable(path)
     target = Path(os.path.realpath(path))

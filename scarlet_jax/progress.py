@@ -86,9 +86,9 @@ def quiet() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         for number in (1, 2):
-            kept = os.dup(number)
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, number)
+            saved = os.dup(number)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, number)
             os.dup2(nowhere, number)
         # What Python has buffered by the end belongs to the block.
         stack.callback(sys.stderr.flush)

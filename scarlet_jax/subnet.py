@@ -240,12 +240,12 @@ def _blocks_on_path(plan: Plan, kind: str, stages: list[Params], path: Array) ->
     """The arrays of each layer's block, cropped to their own shapes; `kind`: params or stats."""
     blocks = []
     for stage, arrays in zip(plan.stages, stages, strict=True):
-        for row, layer in enumerate(stage.layers):
+        for number, layer in enumerate(stage.layers):
             block: dict[Path, jax.Array] = {}
             for bundle in stage.bundles:
                 index = bundle.index[path[layer]]
                 flat = functional.flatten(arrays[bundle.name])
                 for leaf in getattr(bundle, kind) if index >= 0 else ():
-                    block[leaf.path] = crop(flat[leaf.path][row, index], leaf.shapes[index])
+                    block[leaf.path] = crop(flat[leaf.path][number, index], leaf.shapes[index])
             blocks.append(functional.unflatten(block))
     return blocks

@@ -97,8 +97,8 @@ def test_flip_mirrors_half_of_the_images():
     rng, data = np.random.default_rng(0), data_config(flip=True)
     results = [augment.train_image(image, rng, data) for _ in range(400)]
     flipped = sum(np.array_equal(result, image[:, ::-1]) for result in results)
-    kept = sum(np.array_equal(result, image) for result in results)
-    assert flipped + kept == 400
+    unchanged = sum(np.array_equal(result, image) for result in results)
+    assert flipped + unchanged == 400
     assert 150 < flipped < 250  # five standard deviations
 
 

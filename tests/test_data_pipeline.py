@@ -204,7 +204,7 @@ def test_reader_processes_change_nothing(tmp_path, warnings_logged):
     assert not multiprocessing.active_children()
 
 
-def test_reader_processes_need_room_for_their_batches(monkeypatch):
+def test_reader_processes_need_memory_for_their_batches(monkeypatch):
     data = data_config(workers=2, image_size=100)
     datasets.check_shared_memory(data, 1)
     free = SimpleNamespace(free=10**6)

@@ -275,8 +275,8 @@ def test_settings_out_of_range(name, value):
 )
 def test_stratified_split_is_a_partition_with_every_class_on_both_sides(labels, share, seed):
     labels = np.array(labels, np.int32)
-    kept, held = stratified_split(labels, share, seed)
-    assert sorted([*kept, *held]) == list(range(len(labels)))
+    rest, held = stratified_split(labels, share, seed)
+    assert sorted([*rest, *held]) == list(range(len(labels)))
     for label in np.unique(labels):
         count, held_count = (labels == label).sum(), (labels[held] == label).sum()
         if count == 1:

@@ -38,9 +38,9 @@ def make_batches(seed, sizes, padded_to=8):
         }
 
 
-def real_rows(batches):
+def real_images(batches):
     keep = [batch["weight"] > 0 for batch in batches]
-    return [{k: v[rows] for k, v in b.items()} for b, rows in zip(batches, keep, strict=True)]
+    return [{k: v[real] for k, v in b.items()} for b, real in zip(batches, keep, strict=True)]
 
 
 def logits_of(network, space, path, batch, how=None):
@@ -77,11 +77,11 @@ def test_population_accuracy_is_that_of_each_path_alone(network, space, data, st
         if statistics == "recalibrated":
             moments = [
                 logits_of(network, space, path, batch, BatchStatistics(rate=1.0))[1]
-                for batch in real_rows(calibration)
+                for batch in real_images(calibration)
             ]
             mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *moments)
         right = 0
-        for batch in real_rows(batches):
+        for batch in real_images(batches):
             if statistics == "recalibrated":
                 alone = subnet.extract(space, network, path)._replace(stats=mean)
                 images = devices.normalise(jax.numpy.asarray(batch["image"]), (0.5,), (0.25,))
@@ -125,8 +125,8 @@ def test_network_scores_count_every_image_once(network, space, data):
     evaluate = evaluation.network_evaluator(alone.graphdef, data, mesh)
     scores = evaluate(*devices.replicate(mesh, (alone.params, alone.stats)), batches)
     assert scores["images"] == 11
-    images = np.concatenate([b["image"] for b in real_rows(batches)])
-    labels = np.concatenate([b["label"] for b in real_rows(batches)])
+    images = np.concatenate([b["image"] for b in real_images(batches)])
+    labels = np.concatenate([b["label"] for b in real_images(batches)])
     pixels = devices.normalise(jax.numpy.asarray(images), (0.5,), (0.25,))
     logits = np.asarray(functional.apply(*alone, pixels)[0], np.float64)
     log_sums = np.log(np.exp(logits).sum(-1))

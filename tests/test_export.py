@@ -53,7 +53,7 @@ def test_a_file_is_the_model(format_name, path, skip, tiny, examples, tmp_path):
     assert result.agreement.accuracy == result.agreement.model_accuracy
     assert result.size == file.stat().st_size
     assert bool(result.folds) == (skip != "identity")
-    assert [place.name for place in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
     # Once more, without what `export` has compared.
     pixels, _ = examples
     found = job.check(format_name, file, batch_size, False).load(file)(pixels)
@@ -171,7 +171,7 @@ def test_a_file_that_is_not_the_model_is_not_kept(derived_model, examples, tmp_p
     with pytest.raises(KeyboardInterrupt):
         export.export(derived_model, "onnx", path, [examples])
     assert path.read_text() == "the one before"
-    assert [place.name for place in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize(

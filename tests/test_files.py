@@ -74,16 +74,18 @@ def test_a_damaged_record_is_never_used(share, noise, cut):
         path = Path(folder) / "a.json"
         files.write_signed(path, RECORD)
         content = path.read_bytes()
-        place = int(share * len(content))
-        path.write_bytes(content[:place] + noise + (b"" if cut else content[place + len(noise) :]))
+        offset = int(share * len(content))
+        path.write_bytes(
+            content[:offset] + noise + (b"" if cut else content[offset + len(noise) :])
+        )
         assert files.read_signed(path) in (None, RECORD)
 
 
 def test_where_a_file_can_go(tmp_path):
     files.check_writable(tmp_path / "new.json")
-    for place in (tmp_path, tmp_path / "none" / "t.json"):
-        with pytest.raises(InputError, match=f"{place} cannot be written; allowed: a file in a"):
-            files.check_writable(place)
+    for path in (tmp_path, tmp_path / "none" / "t.json"):
+        with pytest.raises(InputError, match=f"{path} cannot be written; allowed: a file in a"):
+            files.check_writable(path)
 
 
 def make_socket(path):
@@ -175,11 +177,11 @@ def test_impossible_names_are_refused_before_any_work(tmp_path, name):
         files.check_writable(tmp_path / name)
 
 
-@pytest.mark.parametrize("place", ["a.npz", "a.npz.previous", "a.npz.partial"])
-def test_saved_arrays_replace_only_files(tmp_path, place):
+@pytest.mark.parametrize("name", ["a.npz", "a.npz.previous", "a.npz.partial"])
+def test_saved_arrays_replace_only_files(tmp_path, name):
     storage.write(tmp_path / "a.npz", {"x": [1]})
-    (tmp_path / place).unlink(missing_ok=True)
-    os.mkfifo(tmp_path / place)
-    with pytest.raises(InputError, match=f"{place} cannot be written; .* FIFO"):
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=f"{name} cannot be written; .* FIFO"):
         storage.write(tmp_path / "a.npz", {"x": [2]})
-    assert (tmp_path / place).is_fifo()
+    assert (tmp_path / name).is_fifo()

@@ -138,8 +138,8 @@ def test_a_stopped_search_keeps_its_scores(images, tmp_path, monkeypatch):
         with pytest.raises(interrupts.Stopped, match="in the search, whose scores are kept"):
             search_supernet(setup, network)
     (scores,) = (tmp_path / "evaluations").glob("*.npz")
-    with np.load(scores) as kept:
-        assert len(kept["scores"]) == setup.config.search.chunk
+    with np.load(scores) as saved:
+        assert len(saved["scores"]) == setup.config.search.chunk
     search_supernet(setup, network)
     stopped = (tmp_path / "front.json").read_bytes()
     for folder in ("search", "evaluations"):

@@ -60,9 +60,9 @@ def test_a_model_is_exported_run_and_timed(folder, tmp_path):
 
 
 def test_a_model_is_scored_by_the_names_of_its_classes(folder, tmp_path):
-    """One that is always wrong stays so when its outputs change places, and keeps their order."""
+    """One that is always wrong, as this seed is, stays so in another order, which it keeps."""
     loaded = models.load(folder)
-    wrong = models.create(loaded.space, [0, 1], small.CLASSES, loaded.preprocessing, seed=1)
+    wrong = models.create(loaded.space, [0, 1], small.CLASSES, loaded.preprocessing, seed=38)
     models.save(
         models.arrange_classifier(wrong, small.CLASSES[::-1]), tmp_path / "wrong.safetensors"
     )

@@ -39,8 +39,8 @@ def same(ours, theirs):
 
 def test_a_file_gives_the_model_back(model, encoded, tmp_path):
     (tmp_path / models.FILE_NAME).write_bytes(encoded)
-    for place in (tmp_path, tmp_path / models.FILE_NAME):
-        loaded = models.load(place)
+    for source in (tmp_path, tmp_path / models.FILE_NAME):
+        loaded = models.load(source)
         assert same(loaded.network[1:], model.network[1:])
         for field in ("space", "skip", "preprocessing", "class_names"):
             assert getattr(loaded, field) == getattr(model, field)

@@ -148,18 +148,20 @@ def test_spread_is_even_and_has_both_ends(count: int, limit: int) -> None:
         assert np.ptp(np.diff(found)) <= 1 if count > 1 else True
 
 
-def test_places_are_those_of_the_marks() -> None:
+def test_positions_are_those_of_the_marks() -> None:
     drawn = front.front_figure(SEARCH, [])
     np.testing.assert_allclose(
-        uses(drawn.svg, "front-members"), drawn.places[SEARCH.front], atol=1e-4
+        uses(drawn.svg, "front-members"), drawn.positions[SEARCH.front], atol=1e-4
     )
-    np.testing.assert_allclose(uses(drawn.svg, "front-feasible"), drawn.places, atol=1e-4)
-    kept = np.concatenate(tallies.newcomers(SEARCH))
-    np.testing.assert_allclose(uses(drawn.svg, "front-survivors"), drawn.places[kept], atol=1e-4)
+    np.testing.assert_allclose(uses(drawn.svg, "front-feasible"), drawn.positions, atol=1e-4)
+    survivors = np.concatenate(tallies.newcomers(SEARCH))
+    np.testing.assert_allclose(
+        uses(drawn.svg, "front-survivors"), drawn.positions[survivors], atol=1e-4
+    )
     view = ElementTree.fromstring(drawn.svg).attrib["viewBox"]
     np.testing.assert_allclose([float(length) for length in view.split()], [0, 0, *drawn.size])
     higher = SEARCH.columns["accuracy"][0] > SEARCH.columns["accuracy"][1]
-    assert (drawn.places[0, 1] < drawn.places[1, 1]) == higher  # y is from the top
+    assert (drawn.positions[0, 1] < drawn.positions[1, 1]) == higher  # y is from the top
 
 
 def test_other_axes_are_named_with_their_units() -> None:
@@ -187,8 +189,8 @@ def test_data_are_the_history(by_hand: Search) -> None:
     drawn = front.front_figure(by_hand, [picked])
     measured = [0, 1, 2, 3, 4, 6, 7]  # 5 is not
     assert data["number"] == [index + 1 for index in measured]
-    np.testing.assert_allclose(data["x"], drawn.places[measured, 0], atol=0.006)
-    np.testing.assert_allclose(data["y"], drawn.places[measured, 1], atol=0.006)
+    np.testing.assert_allclose(data["x"], drawn.positions[measured, 0], atol=0.006)
+    np.testing.assert_allclose(data["y"], drawn.positions[measured, 1], atol=0.006)
     assert data["size"] == [432, 338.4]
     assert data["architecture"][2] == "0,0,1,1"
     assert data["facts"][0] == [
@@ -216,7 +218,7 @@ def test_data_are_the_history(by_hand: Search) -> None:
     assert data["choices"] == spaces.choice_names(SPACE)
 
 
-def test_models_of_one_architecture_share_its_place(by_hand: Search) -> None:
+def test_models_of_one_architecture_share_its_position(by_hand: Search) -> None:
     same = {"index": 4, "architecture": (12, 1, 2, 3)}
     unmeasured = make_model("unmeasured", index=5, architecture=(12, 1, 2, 3))
     models = [make_model("a", **same), make_model("b", **same), unmeasured, make_model("outside")]

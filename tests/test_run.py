@@ -264,7 +264,7 @@ def test_a_work_directory_does_not_answer_for_other_data(finished, images, tmp_p
     folder = tmp_path / "images"
     shutil.copytree(images, folder)
     moved = prepare(small.config(folder), finished.workdir)
-    assert load_supernet(moved)  # the same images in another place
+    assert load_supernet(moved)  # the same images in another folder
     for split in ("train", "test"):
         dark, light = folder / split / "dark", folder / split / "light"
         if change == "rename":

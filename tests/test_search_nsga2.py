@@ -46,11 +46,11 @@ def reference_crowding(values, weights):
         low, high = values[order[0]][k], values[order[-1]][k]
         if low == high:
             continue
-        for place, i in enumerate(order):
-            if place in (0, len(order) - 1):
+        for position, i in enumerate(order):
+            if position in (0, len(order) - 1):
                 total[i] = float("inf")
             else:
-                gap = values[order[place + 1]][k] - values[order[place - 1]][k]
+                gap = values[order[position + 1]][k] - values[order[position - 1]][k]
                 total[i] += weight * gap / (high - low)
     return total
 
@@ -169,8 +169,8 @@ def test_survivors_are_of_the_best_fronts(values, count):
     ranks, crowding = nsga2.rank_and_crowding(values, weights)
     assert len(set(best.tolist())) == min(count, len(values))
     rejected = np.setdiff1d(np.arange(len(values)), best)
-    for kept, lost in itertools.product(best, rejected):
-        assert (ranks[kept], -crowding[kept]) <= (ranks[lost], -crowding[lost])
+    for winner, loser in itertools.product(best, rejected):
+        assert (ranks[winner], -crowding[winner]) <= (ranks[loser], -crowding[loser])
 
 
 def test_survival_keeps_the_largest_crowding_distance():

@@ -99,11 +99,12 @@ def plain_gradient(monkeypatch, network, dtype, cotangent, x, batch=BATCH):
         y, after = functional.apply(network.graphdef, params, network.stats, x.astype(dtype), batch)
         return weighted(y, cotangent), (y, after)
 
+    def plain_depthwise(x, kernel, stride, taps):
+        assert taps is None  # a block alone has no taps of another's
+        return native_depthwise(x, kernel, stride)
+
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "scarlet_jax.nn.layers.depthwise",
-            lambda x, kernel, stride, taps: native_depthwise(x, kernel, stride),
-        )
+        patched.setattr("scarlet_jax.nn.layers.depthwise", plain_depthwise)
         gradient = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
         return jax.jit(gradient)(network.params, x)
 
@@ -143,14 +144,16 @@ def test_values_and_gradients_of_every_choice(size, shape, monkeypatch):
     """Of all choices of S1 and S2 and all kinds: by branches, by masks, and alone."""
     made, params, stats = random_stage(CHOICES, shape)
     x, cotangent = make_data(size, shape)
-    ways = [gradient_of_layer(made, selection, "float32", cotangent) for selection in SELECTIONS]
+    selections = [
+        gradient_of_layer(made, selection, "float32", cotangent) for selection in SELECTIONS
+    ]
     for number, choice in enumerate(CHOICES):
         network = alone(choice, shape, made, params, stats, number)
         (loss, (y, after)), (gradients, pulled) = plain_gradient(
             monkeypatch, network, "float32", cotangent, x
         )
-        for way in ways:
-            (own_loss, (own_y, own_after)), (own_gradients, own_pulled) = way(
+        for selected in selections:
+            (own_loss, (own_y, own_after)), (own_gradients, own_pulled) = selected(
                 params, stats, x, np.int32(number)
             )
             found = (
@@ -224,10 +227,10 @@ def products_and_convolutions(selection, platform):
 
 
 def test_auto_is_what_suits_the_platform():
-    """Branches for CPUs, masks for others, and nothing of the other way; see `compile_check` for
+    """Branches for CPUs, masks for others, and nothing of the other; see `compile_check` for
     control flow in whole programs."""
     for platform, own in (("cpu", "branch"), ("tpu", "masked"), ("cuda", "masked")):
-        counts = {way: products_and_convolutions(way, platform) for way in ("auto", *SELECTIONS)}
+        counts = {name: products_and_convolutions(name, platform) for name in ("auto", *SELECTIONS)}
         assert counts["auto"] == counts[own]
         assert counts["branch"] > counts["masked"]
 

@@ -172,6 +172,20 @@ def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, 
     assert max(jax.tree.leaves(moved)) > 0
 
 
+def test_a_subnet_of_skips_alone_trains(settings, batch):
+    """An identity has nothing to train; stem and head have."""
+    network = subnet.create(make_space(settings), [1, 1], num_classes=2, channels=1)
+    assert set(network.params) == {"stem", "head"}
+    task, mesh, given = steps.subnet_task(network.graphdef), meshes()[0], optax.scale(-1.0)
+    state = steps.init_state(network, settings.subnet, given)
+    step = steps.make_train_step(task, settings.subnet, settings.data, mesh, 3, optimizer=given)
+    after, metrics = step(devices.replicate(mesh, copy(state)), devices.shard(mesh, batch))
+    moved = jax.tree.map(jnp.subtract, after.params, state.params)
+    norm = float(optax.tree.norm(moved))
+    assert norm > 0
+    assert float(metrics["gradient_norm"]) == pytest.approx(norm, rel=1e-4)
+
+
 def test_an_optimizer_from_python_stands_for_the_named_one(settings, batch):
     """Here the gradient itself: its norm is how far the weights move, once it is clipped."""
     network = subnet.create(make_space(settings), [0, 1], num_classes=2, channels=1)

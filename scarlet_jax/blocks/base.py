@@ -76,7 +76,7 @@ class Shape:
         return self.stride == 1 and self.width == self.c_out
 
     @property
-    def is_kept(self) -> bool:
+    def preserves_shape(self) -> bool:
         """Whether output and input are of one shape."""
         return self.stride == 1 and self.c_in == self.c_out
 

@@ -91,10 +91,10 @@ class DownsampleChoice(IdentityChoice):
         return "downsample"
 
     def build(self, shape: Shape, style: Style, rng: np.random.Generator) -> Block:
-        return Identity(1) if shape.is_kept else Downsample(shape, rng)
+        return Identity(1) if shape.preserves_shape else Downsample(shape, rng)
 
     def cost(self, shape: Shape, style: Style, side: int) -> Cost:
-        if shape.is_kept:
+        if shape.preserves_shape:
             return base.FREE
         out = shape.side(side)
         return base.convolution(shape.c_in, shape.c_out, 1, out) + base.batch_norm(shape.c_out)

@@ -130,7 +130,7 @@ def eval_batches(
 
 
 def check_shared_memory(data: ConfigDict, batch_size: int) -> None:
-    """Raises `InputError` where reader processes have no room to hand over batches of such a size.
+    """Raises `InputError` where reader processes lack memory to hand over batches of such a size.
 
     While training batches are waiting, an evaluation has readers of its own.
     """

@@ -72,8 +72,8 @@ def load(data: ConfigDict, seed: int) -> Splits:
     if not section.validation:
         nothing = Subset(train, np.zeros(0, np.int64))
         return Splits(train, nothing, test, class_names, left_out)
-    kept, held = stratified_split(train.labels(), section.validation, seed)
-    return Splits(Subset(train, kept), Subset(train, held), test, class_names, left_out)
+    rest, held = stratified_split(train.labels(), section.validation, seed)
+    return Splits(Subset(train, rest), Subset(train, held), test, class_names, left_out)
 
 
 def _digest(source: Source) -> str:
@@ -88,7 +88,7 @@ def _digest(source: Source) -> str:
 def stratified_split(
     labels: NDArray[np.int32], share: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Splits `int32[N]` labels into sorted indices kept and held out, class by class.
+    """Splits `int32[N]` labels into sorted indices to train on and held out, class by class.
 
     A class gives its share, rounded, but at least one image and never its last one.
     """

@@ -210,24 +210,24 @@ def _tap_gradient(x: jax.Array, cotangent: jax.Array, stride: int, k: int) -> ja
     images = largest_divisor(batch, SUMS_BYTES // (4 * k * k * channels))
     pixels = largest_divisor(width, PIXELS)
     pixels = pixels if pixels > 1 else width
-    parts = batch // images
+    chunks = batch // images
     padded = _pad(x, k // 2)
-    padded = padded.reshape(parts, images, *padded.shape[1:])
-    pulled = cotangent.reshape(parts, images, height, width, channels)
+    padded = padded.reshape(chunks, images, *padded.shape[1:])
+    pulled = cotangent.reshape(chunks, images, height, width, channels)
     # A table, as computing the corners in the loop would cost it several kernels more.
-    part, row, group = np.indices((parts, height, width // pixels))
-    corners = np.stack([part, row, group * pixels], axis=-1).reshape(-1, 3)
+    chunk, row, group = np.indices((chunks, height, width // pixels))
+    corners = np.stack([chunk, row, group * pixels], axis=-1).reshape(-1, 3)
     table = jnp.array(corners, jnp.int32)
     total = (images, k, k, channels)
 
     def add(step: jax.Array, sums: jax.Array) -> jax.Array:
-        part, row, column = (_slice(table, (step, i), (1, 1)).reshape(()) for i in range(3))
+        chunk, row, column = (_slice(table, (step, i), (1, 1)).reshape(()) for i in range(3))
         more = jnp.zeros_like(sums)
         for pixel in range(pixels):
             # Slices of their own, so that each is read where it lies and none is copied.
             left = column + pixel
-            under = _slice(padded, (part, 0, stride * row, stride * left, 0), (1, *total))
-            pull = _slice(pulled, (part, 0, row, left, 0), (1, images, 1, 1, channels))
+            under = _slice(padded, (chunk, 0, stride * row, stride * left, 0), (1, *total))
+            pull = _slice(pulled, (chunk, 0, row, left, 0), (1, images, 1, 1, channels))
             product = lax.mul(under, lax.broadcast_in_dim(pull, under.shape, range(5)))
             more = lax.add(more, lax.squeeze(product, (0,)))
         return sums + more

@@ -27,8 +27,8 @@ class Network(NamedTuple):
 
 def split(module: nnx.Module) -> Network:
     """Takes a module apart, once; training and search then work on the arrays alone."""
-    parts: Any = nnx.split(module, nnx.Param, nnx.BatchStat)
-    graphdef, params, stats = parts
+    states: Any = nnx.split(module, nnx.Param, nnx.BatchStat)
+    graphdef, params, stats = states
     return Network(graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
 
 

@@ -28,16 +28,16 @@ def explorer_data(
 ) -> dict[str, Any]:
     """What the script shows, as JSON values: columns of at most `EXPLORABLE` architectures.
 
-    Lists of the front and of names refer to places in the columns.
+    Lists of the front and of names refer to positions in the columns.
     """
     shown = tallies.notable(search, EXPLORABLE)
-    place_of = {index: place for place, index in enumerate(shown.tolist())}
+    position_of = {index: position for position, index in enumerate(shown.tolist())}
     origins = sorted(set(search.origin))
     columns = {quantity(name): column for name, column in search.columns.items()}
     return {
         "size": [round(length, 2) for length in drawn.size],
-        "x": drawn.places[shown, 0].round(2).tolist(),
-        "y": drawn.places[shown, 1].round(2).tolist(),
+        "x": drawn.positions[shown, 0].round(2).tolist(),
+        "y": drawn.positions[shown, 1].round(2).tolist(),
         "number": (shown + 1).tolist(),
         "facts": [
             [named.label, [named.text(value) for value in column[shown].tolist()]]
@@ -50,10 +50,10 @@ def explorer_data(
         "statuses": STATUSES,
         "architecture": [spaces.to_text(row) for row in search.architectures[shown]],
         "choices": spaces.choice_names(space),
-        "front": [place_of[index] for index in search.front.tolist() if index in place_of],
+        "front": [position_of[index] for index in search.front.tolist() if index in position_of],
         "names": {
-            place: ", ".join(names)
-            for index, place in place_of.items()
+            position: ", ".join(names)
+            for index, position in position_of.items()
             if (names := [model.name for model in models if model.index == index])
         },
     }

@@ -25,14 +25,14 @@ LINES = 40  # at most this many generations have their front drawn
 
 @dataclass(frozen=True)
 class FrontFigure:
-    """The SVG, its width and height, and `float64[E, 2]`: every architecture's place in it.
+    """The SVG, its width and height, and `float64[E, 2]`: every architecture's position in it.
 
-    Places are in the SVG's own units, from the top left; NaN where not measured.
+    Positions are in the SVG's own units, from the top left; NaN where not measured.
     """
 
     svg: str
     size: tuple[float, float]
-    places: Points
+    positions: Points
 
 
 def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
@@ -62,9 +62,9 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
         _set_axes(axes, search.axes)
         _label_models(figure, axes, search, models)
         svg = figures.to_svg(figure, "front", label)
-        places = axes.transData.transform(points) * UNITS / figure.dpi  # from the bottom left
+        positions = axes.transData.transform(points) * UNITS / figure.dpi  # from the bottom left
         width, height = UNITS * SIZE[0], UNITS * SIZE[1]
-        return FrontFigure(svg, (width, height), places * (1, -1) + (0, height))
+        return FrontFigure(svg, (width, height), positions * (1, -1) + (0, height))
 
 
 def generation_colors() -> LinearSegmentedColormap:

@@ -126,13 +126,13 @@ def _within_bounds(controller: Controller, gains: Values, prices: Values) -> Arr
     before = np.zeros(prices.shape)
     for _ in range(STEPS):
         costs = np.stack([table(paths) for table in tables], axis=1) if tables else prices
-        way = (costs > high).astype(float) - (costs < low)  # [P, T]
-        outside = np.flatnonzero(way.any(axis=1))
+        direction = (costs > high).astype(float) - (costs < low)  # [P, T]
+        outside = np.flatnonzero(direction.any(axis=1))
         if not len(outside):
             break
-        step = np.where(way * before < 0, step / 2, step)
-        before = np.where(way != 0, way, before)
-        prices = prices + way * step / controller.spread
+        step = np.where(direction * before < 0, step / 2, step)
+        before = np.where(direction != 0, direction, before)
+        prices = prices + direction * step / controller.spread
         paths[outside] = best_paths(gains[outside], tables, prices[outside])
     return paths
 

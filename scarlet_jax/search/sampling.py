@@ -58,7 +58,7 @@ class _Bins:
 
     table: PathTable
     costs: NDArray[np.int64]  # [L, N, L + 1] in bins
-    ways: NDArray[np.float64]  # [L + 1, L + 1, bins]: layer, source, cost still to come
+    counts: NDArray[np.float64]  # [L + 1, L + 1, bins]: layer, source, cost still to come
     factor: NDArray[np.float64]  # [L, N, L + 1], the tilt; 0 where a choice may not be taken
     feasible: NDArray[np.int64]  # bins of the whole cost that hold an architecture in the band
 
@@ -87,7 +87,7 @@ def _tilted(problem: Problem, spread: Objective, others: list[Objective]) -> Dra
 
 
 def _inner(objective: Objective) -> tuple[float, float]:
-    """The band without a tenth at each end, so that a mean there leaves room on both sides."""
+    """The band without a tenth at each end, so that a mean there has some of it on both sides."""
     low, high = objective.band()
     return low + (high - low) / 10, high - (high - low) / 10
 
@@ -113,20 +113,20 @@ def _count(spread: Objective, others: list[Objective], tilts: NDArray[np.float64
     offsets = np.rint((table.head - table.head.min()) / width).astype(np.int64)
     depth = table.depth
     size += int(offsets.max())
-    ways = np.zeros((depth + 1, depth + 1, size))
-    ways[depth, np.arange(depth + 1), offsets] = np.exp(log_head - log_head.max())
+    counts = np.zeros((depth + 1, depth + 1, size))
+    counts[depth, np.arange(depth + 1), offsets] = np.exp(log_head - log_head.max())
     for layer in reversed(range(depth)):
         for source in range(layer + 1):
-            total = ways[layer, source]
+            total = counts[layer, source]
             for choice in np.flatnonzero(table.allowed[layer]):
                 step = costs[layer, choice, source]
-                after = ways[layer + 1, source if table.is_skip[choice] else layer + 1]
+                after = counts[layer + 1, source if table.is_skip[choice] else layer + 1]
                 total[step:] += factor[layer, choice, source] * after[: size - step]
     base = float(table.stem) + float(table.head.min())
     slack = 2 * width  # rounding moves an architecture by about a bin
     centres = base + width * np.arange(size)
-    holds = (ways[0, 0] > 0) & (centres >= low - slack) & (centres <= high + slack)
-    return _Bins(table, costs, ways, factor, np.flatnonzero(holds))
+    holds = (counts[0, 0] > 0) & (centres >= low - slack) & (centres <= high + slack)
+    return _Bins(table, costs, counts, factor, np.flatnonzero(holds))
 
 
 def _draw(problem: Problem, bins: _Bins, rng: np.random.Generator, count: int) -> Array:
@@ -143,7 +143,7 @@ def _draw(problem: Problem, bins: _Bins, rng: np.random.Generator, count: int) -
     for layer in range(problem.depth):
         after = np.where(is_skip, source[:, None], layer + 1)  # [count, N]
         rest = left[:, None] - bins.costs[layer][:, source].T  # [count, N]
-        odds = bins.factor[layer][:, source].T * bins.ways[layer + 1, after, rest.clip(0)]
+        odds = bins.factor[layer][:, source].T * bins.counts[layer + 1, after, rest.clip(0)]
         odds[rest < 0] = 0
         total = odds.cumsum(axis=1)
         point = rng.random((count, 1)) * total[:, -1:]

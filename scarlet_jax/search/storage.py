@@ -29,8 +29,8 @@ def write(path: Path, arrays: Mapping[str, Any]) -> None:
     stored[CHECKSUM] = np.array(_checksum(stored))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, previous = _beside(path, "partial"), _beside(path, "previous")
-    for place in (path, previous, partial):
-        check_replaceable(place)
+    for each in (path, previous, partial):
+        check_replaceable(each)
     with naming(partial), open(partial, "wb") as file:
         np.savez(file, **stored)
         file.flush()

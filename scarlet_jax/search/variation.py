@@ -116,12 +116,12 @@ def prior_mutation(rng: Generator, parents: Array, problem: Problem) -> Array:
     costs = problem.computed_values(options.reshape(-1, depth)).reshape(count, number, -1)
     steering = rng.integers(len(columns), size=count)
     distance = np.zeros((count, number))
-    for place, column in enumerate(columns):
+    for steered, column in enumerate(columns):
         low, high = problem.objectives[column].closed_band(costs[..., column])
         values, extent = costs[..., column], max(high - low, 1e-9 * abs(high), 1e-30)
         distance += np.maximum(np.maximum(low - values, values - high), 0) / extent
         target = rng.uniform(low, high, size=(count, 1))
-        distance += np.where((steering == place)[:, None], np.abs(values - target) / extent, 0)
+        distance += np.where((steering == steered)[:, None], np.abs(values - target) / extent, 0)
     ranks = distance.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     log_odds = -np.log(ranks + 1)
     chosen = (log_odds + rng.gumbel(size=ranks.shape)).argmax(axis=1)

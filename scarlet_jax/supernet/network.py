@@ -27,7 +27,7 @@ from scarlet_jax.supernet.stage import Stage
 SKIPS = {"els": StabilizedSkip(), "none": PaddedSkip()}  # by `stabilizer`
 DTYPES = ("float32", "bfloat16")
 
-# Of layers, by stage: feature maps `[layers, B, H, W, C]` if kept, and statistics.
+# Of layers, by stage: feature maps `[layers, B, H, W, C]` if asked for, and statistics.
 Outputs = list[tuple[Any, Stats]]
 
 

@@ -47,13 +47,15 @@ def run_population(
       Logits `float32[P, B, classes]` and the statistics after each path; beyond `count` anything.
     """
     arguments = (params, stats, images, architectures, count, batch)
-    ways = {
+    selections = {
         "branch": partial(_with_common_beginnings, plan, How("branch", cache_bytes)),
         "masked": partial(_one_after_the_other, replace(plan, selection="masked")),
     }
     if plan.selection != "auto":
-        return ways[plan.selection](*arguments)
-    return lax.platform_dependent(*arguments, cpu=ways["branch"], default=ways["masked"])
+        return selections[plan.selection](*arguments)
+    return lax.platform_dependent(
+        *arguments, cpu=selections["branch"], default=selections["masked"]
+    )
 
 
 def _one_after_the_other(

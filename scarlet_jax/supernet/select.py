@@ -1,6 +1,6 @@
 """A layer of the supernet: the block of one choice, on the weights of a path.
 
-Two ways to choose, of one function. By branches, `lax.switch` runs the block in its own shapes,
+Two selections, of one function. By branches, `lax.switch` runs the block in its own shapes,
 which suits CPUs. By masks, each group's largest block runs once, with zeros around the choice's
 weights, and the output of the choice's group is taken: no control flow, for which a GPU would have
 to ask its host, and the same shapes for every choice.
@@ -73,7 +73,7 @@ def mixed_block(
     """Runs the block of a choice.
 
     Plain differentiation through `lax.switch` writes residuals of every branch. Here only the input
-    is kept, and the backward pass computes the block again.
+    is a residual, and the backward pass computes the block again.
 
     Args:
       stage: of the layer.

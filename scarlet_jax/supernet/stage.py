@@ -101,7 +101,7 @@ def shapes(space: Space) -> list[tuple[Shape, range]]:
     found: list[tuple[Shape, Layer, range]] = []
     for number, (c_in, layer) in enumerate(zip(space.widths[:-1], space.layers, strict=True)):
         shape = Shape(c_in, layer.width, layer.stride)
-        if found and shape.is_kept and found[-1][:2] == (shape, layer):
+        if found and shape.preserves_shape and found[-1][:2] == (shape, layer):
             found[-1] = (shape, layer, range(found[-1][2].start, number + 1))
         else:
             found.append((shape, layer, range(number, number + 1)))

@@ -35,7 +35,7 @@ DIRECTORY = "checkpoints"
 RECORD = Path("record", "metadata")  # where Orbax puts what `JsonSave` saves
 AFTERMATH_SECONDS = 0.5
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-ROOM = 2**20  # bytes that a checkpoint takes beside its arrays, at most
+OVERHEAD = 2**20  # bytes that a checkpoint takes beside its arrays, at most
 Metrics = Mapping[str, float]
 
 
@@ -96,7 +96,7 @@ class Writer:
             state=ocp.args.StandardSave(_tree(progress.state)),
             record=ocp.args.JsonSave(files.signed(record)),
         )
-        check_room(self.directory, progress.state)
+        check_space(self.directory, progress.state)
         with self._naming():
             self._manager.save(int(progress.state.step), args=items)
 
@@ -113,9 +113,9 @@ class Writer:
             raise
 
 
-def check_room(directory: Path, state: TrainState) -> None:
-    """Raises `OSError` if a folder's disk has no room: libraries would not say it so well."""
-    needed = ROOM + sum(leaf.nbytes for leaf in jax.tree.leaves(_tree(state)))
+def check_space(directory: Path, state: TrainState) -> None:
+    """Raises `OSError` if a folder's disk has no space: libraries would not say it so well."""
+    needed = OVERHEAD + sum(leaf.nbytes for leaf in jax.tree.leaves(_tree(state)))
     nearest = next(path for path in (directory, *directory.parents) if path.exists())
     if (free := shutil.disk_usage(nearest).free) < needed:
         reason = f"a checkpoint needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free"

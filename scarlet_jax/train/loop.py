@@ -64,7 +64,7 @@ def train(
         if processes.is_first():
             metrics.write(directory, saved.metrics)
         return state
-    checkpoint.check_room(saved_in, state)
+    checkpoint.check_space(saved_in, state)
     source = batches(start)
     checkpoint.discard(saved_in, after=start)
     with ExitStack() as stack:

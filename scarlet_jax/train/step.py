@@ -269,8 +269,9 @@ def _norm(tree: Params) -> jax.Array:
     one piece would be a copy of all."""
     squares = []
     for part in (tree["stem"], *tree.get("stages", [tree.get("blocks")]), tree["head"]):
-        flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(part)])
-        squares.append(jnp.vdot(flat, flat))
+        if leaves := [leaf.ravel() for leaf in jax.tree.leaves(part)]:  # none of identities
+            flat = jnp.concatenate(leaves)
+            squares.append(jnp.vdot(flat, flat))
     return jnp.sqrt(sum(squares))
 
 

@@ -59,7 +59,7 @@ def main() -> None:
             crop = transforms.CenterCrop(size)
             # Where the crop lies is read from an image of the positions of its own pixels.
             positions = np.arange(resized.width * resized.height, dtype=np.int32)
-            places = Image.fromarray(positions.reshape(resized.height, resized.width))
+            numbered = Image.fromarray(positions.reshape(resized.height, resized.width))
             case = {
                 "height": height,
                 "width": width,
@@ -67,7 +67,7 @@ def main() -> None:
                 "size": size,
                 "share": share,
                 "resized": [resized.height, resized.width],
-                "crop": divmod(int(np.asarray(crop(places))[0, 0]), resized.width),
+                "crop": divmod(int(np.asarray(crop(numbered))[0, 0]), resized.width),
             }
             if (size, share) == PIXELS_OF or number % 5 == 0:
                 case["sha256"] = digest(np.asarray(crop(resized)))
