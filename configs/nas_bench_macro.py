@@ -1,0 +1,32 @@
+"""The space of NAS-Bench-Macro on CIFAR-10 (Su et al., CVPR 2021, arXiv 2103.11922).
+
+python -m launch.pipeline --config=configs/nas_bench_macro.py --workdir=runs/macro \
+    --config.data.path=DIR
+
+Data as in configs/cifar10.py. 6,561 encodings of 8 layers; their networks have exactly the
+published parameters and MACs, 0.39 to 2.93 and 7.7 to 105.7 million. Hours and accuracy: not
+measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cifar10
+
+
+def get_config() -> ConfigDict:
+    config = cifar10.get_config()
+    config.space.update(
+        name="nas_bench_macro",
+        widths=(64, 64, 128, 128, 128, 256, 256, 256),
+        strides=(2, 1, 2, 1, 1, 2, 1, 1),  # 16, 8 and 4 pixels
+        choices=("identity", "E3K3", "E6K5"),  # 0, 1 and 2 of an encoding
+        skip="downsample",
+        stem_width=32,
+        stem_stride=1,
+        separable_width=0,
+        head_width=1280,
+        activation="relu",
+        stem_activation="relu",
+    )
+    config.search.objectives.macs.max = 60_000_000.0  # (ours) of 7.7 to 105.7 million
+    return config
