@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import small
 
-from scarlet_jax import devices, processes
+from scarlet_jax import devices, files, processes
 from scarlet_jax.errors import InputError
 from scarlet_jax.run.pipeline import run_pipeline
 from scarlet_jax.run.setup import prepare
@@ -88,7 +88,7 @@ def test_the_same_front_and_scores(both):
     assert jax.device_count() == 2 * DEVICES
     assert (two / "front.json").read_text() == (one.workdir / "front.json").read_text()
     expected, result = (
-        json.loads((workdir / "subnets/model-0/result.json").read_text())
+        files.read_signed(workdir / "subnets/model-0/result.json")  # but for their digests
         for workdir in (one.workdir, two)
     )
     assert result.keys() == expected.keys()
