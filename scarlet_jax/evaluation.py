@@ -192,12 +192,12 @@ class PopulationEvaluator:
     ) -> None:
         """Compiles both programs at once, whose calls find them compiled: one alone does not use
         all cores."""
-        lowered = [
-            self.recalibrate.lower(params, own, self.calibration[0], np.float32(1), *paths),
-            self.score.lower(params, own, batch, *paths),
-        ]
-        with ThreadPoolExecutor(len(lowered)) as threads:
-            list(threads.map(lambda program: program.compile(), lowered))
+        with ThreadPoolExecutor(1) as thread:
+            # Compiling does not hold Python's lock: the second is traced meanwhile.
+            first = self.recalibrate.lower(params, own, self.calibration[0], np.float32(1), *paths)
+            waiting = thread.submit(first.compile)
+            self.score.lower(params, own, batch, *paths).compile()
+            waiting.result()
         self.compiled = True
 
     def _program(self, function: Any, in_specs: Any, out_specs: Any) -> Any:
