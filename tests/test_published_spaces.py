@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from math import ceil
 from pathlib import Path
 
 import jax
@@ -148,6 +149,20 @@ EFFICIENTNET_LITE0 = (
     (192, 2, ["E6K5"] * 4),
     (320, 1, ["E6K3"]),
 )
+
+
+def lite(width, depth):
+    """A larger EfficientNet-Lite: all but stem, head, first and last stage have more layers."""
+    return [
+        (
+            scaled_width(channels, width),
+            stride,
+            names if len(names) == 1 else names[:1] * ceil(len(names) * depth),
+        )
+        for channels, stride, names in EFFICIENTNET_LITE0
+    ]
+
+
 # Its first block expands to 96 of 32 channels, which its source writes as 4 times its output's 24.
 EFFICIENTNET_EDGETPU_S = (
     (24, 1, ["F3K3"]),
@@ -203,8 +218,8 @@ def test_networks_of_torchvision(stages, settings, params, macs):
 
 # Parameters alone: MACs are given with batch norm and activations, or rounded to two digits.
 # Single-Path NAS, ProxylessNAS: imgclsmob's pytorch/README.md and the asserts of its models, whose
-# weights are the authors'. EfficientNet-Lite0: the authors' efficientnet_edge_builder_test.py
-# ("efficientnet-edge-b0").
+# weights are the authors'. EfficientNet-Lite0 to 4: the authors' test of them in tensorflow/tpu,
+# efficientnet/lite/efficientnet_lite_builder_test.py.
 @pytest.mark.parametrize(
     ("stages", "settings", "params"),
     [
@@ -214,6 +229,10 @@ def test_networks_of_torchvision(stages, settings, params, macs):
         (PROXYLESS_MOBILE, ALONE, 4_080_512),
         (PROXYLESS_MOBILE_14, {**ALONE, "stem_width": 48, "head_width": 1792}, 6_857_568),
         (EFFICIENTNET_LITE0, ALONE, 4_652_008),
+        (lite(1.0, 1.1), ALONE, 5_416_680),
+        (lite(1.1, 1.2), ALONE, 6_092_072),
+        (lite(1.2, 1.4), ALONE, 8_197_096),
+        (lite(1.4, 1.8), ALONE, 13_006_568),
     ],
 )
 def test_parameters_of_searched_networks(stages, settings, params):

@@ -147,8 +147,8 @@ def test_a_supernet_needs_a_block():
 def test_impossible_subnets(tiny):
     with pytest.raises(InputError, match="skip 'els2'; allowed: identity, els, pad"):
         subnet.create(tiny, [0] * 3, num_classes=5, skip="els2")
-    with pytest.raises(InputError, match="choice 10 at layer 2"):
-        subnet.create(tiny, [0, 0, 10], num_classes=5)
+    with pytest.raises(InputError, match=f"choice {tiny.num_choices} at layer 2"):
+        subnet.create(tiny, [0, 0, tiny.num_choices], num_classes=5)
 
 
 # All images at once, one at a time, and two at a time in layers of 6 by 6 pixels.
