@@ -53,14 +53,7 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[
 
     def score(params: Any, stats: Any, images: jax.Array, path: jax.Array) -> jax.Array:
         pixels = devices.normalise(images, data.mean, data.std)
-        logits: jax.Array = supernet.apply(
-            network.graphdef,
-            params,
-            stats,
-            pixels,
-            path,
-            cache_bytes=setup.config.search.cache_bytes,
-        )[0]
+        logits: jax.Array = supernet.apply(network.graphdef, params, stats, pixels, path)[0]
         return logits
 
     whole, spread = PartitionSpec(), PartitionSpec(devices.DATA)
@@ -110,7 +103,6 @@ def _evaluator(work: Work, setup: Setup, network: functional.Network) -> Callabl
         statistics=config.search.statistics,
         calibration=[_random_batch(work, setup, 1)],
         chunk=config.search.chunk,
-        cache_bytes=config.search.cache_bytes,
     )
     params, stats = devices.replicate(mesh, (network.params, network.stats))
     batches = [devices.replicate(mesh, _random_batch(work, setup, 0))]

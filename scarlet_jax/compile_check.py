@@ -174,7 +174,6 @@ def check(
         statistics="running",
         calibration=[],
         chunk=config.search.chunk,
-        cache_bytes=config.search.cache_bytes,
     )
     arrays = abstract((network.params, network.stats), whole)
     paths = abstract(jax.ShapeDtypeStruct((evaluator.chunk, space.depth), np.int32), spread)

@@ -99,7 +99,6 @@ class PopulationEvaluator:
         evaluated "batch", or statistics "recalibrated" for each path on `calibration`.
       calibration: whole batches of training images, for "recalibrated".
       chunk: architectures in a call, rounded up to a multiple of the devices.
-      cache_bytes: on CPUs, as in `supernet.apply`.
 
     Raises:
       InputError: for an unknown kind of statistics, none to recalibrate on, or an empty chunk.
@@ -114,14 +113,12 @@ class PopulationEvaluator:
         statistics: str,
         calibration: Sequence[Batch],
         chunk: int,
-        cache_bytes: int,
     ):
         check_statistics(statistics, len(calibration), chunk)
         platform = mesh.devices.flat[0].platform
         self.plan, self.data, self.mesh = supernet.for_platform(plan, platform), data, mesh
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
         on_cpu = platform == "cpu"
-        self.cache_bytes = cache_bytes if on_cpu else 0
         self.options = CPU_OPTIONS if on_cpu else None
         self.calibration = (
             [
@@ -248,9 +245,7 @@ class PopulationEvaluator:
     ) -> tuple[jax.Array, Stats]:
         images = normalise(batch["image"], self.data.mean, self.data.std)
         own = jnp.clip(count - lax.axis_index(DATA) * len(paths), 0, len(paths))
-        return supernet.run_population(
-            self.plan, params, stats, images, paths, own, how, self.cache_bytes
-        )
+        return supernet.run_population(self.plan, params, stats, images, paths, own, how)
 
 
 def _by_batch(batch: Batch, rate: jax.Array | float) -> BatchStatistics:

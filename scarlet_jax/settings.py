@@ -311,9 +311,6 @@ class Search(Section):
     batch_size: Images = 128  # (ours)
     # Architectures a call of the evaluator, over all devices (ours).
     chunk: Annotated[int, Field(ge=1, le=4096)] = 80
-    # On CPUs a block scores so few images at a time that their widest feature map has this size
-    # in bytes, so that it stays in cache; 0 takes all images at once (ours).
-    cache_bytes: Natural = 2_000_000
 
     @model_validator(mode="after")
     def _check(self) -> "Search":

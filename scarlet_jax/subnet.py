@@ -19,7 +19,7 @@ from scarlet_jax.nn.functional import Params, Path
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Array, Space
 from scarlet_jax.supernet import DTYPES, Plan
-from scarlet_jax.supernet.network import check_network, make_head, make_stem
+from scarlet_jax.supernet.network import make_head, make_stem
 from scarlet_jax.supernet.stage import crop
 
 
@@ -43,7 +43,6 @@ class Subnet(nnx.Module):
     ):
         if dtype not in DTYPES:
             raise InputError(f"dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
-        check_network(num_classes, channels)
         self.dtype = dtype
         self.skip = skip
         self.channels = channels
@@ -148,8 +147,8 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
         rng=np.random.default_rng(0),
     )
     params, stats = ({**tree} for tree in (supernet.params, supernet.stats))
-    for tree, kind in ((params, "params"), (stats, "stats")):
-        blocks = _blocks_on_path(plan, kind, tree.pop("stages"), path)
+    for tree in (params, stats):
+        blocks = _blocks_on_path(plan, tree.pop("stages"), path)
         tree["blocks"] = {layer: block for layer, block in enumerate(blocks) if block}
     return functional.Network(functional.split(shell).graphdef, params, stats)
 
@@ -236,8 +235,8 @@ def _product(matrices: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return matrices[0] if len(matrices) == 1 else np.linalg.multi_dot(matrices)
 
 
-def _blocks_on_path(plan: Plan, kind: str, stages: list[Params], path: Array) -> list[Params]:
-    """The arrays of each layer's block, cropped to their own shapes; `kind`: params or stats."""
+def _blocks_on_path(plan: Plan, stages: list[Params], path: Array) -> list[Params]:
+    """The arrays of each layer's block, cropped to their own shapes."""
     blocks = []
     for stage, arrays in zip(plan.stages, stages, strict=True):
         for number, layer in enumerate(stage.layers):
@@ -245,7 +244,8 @@ def _blocks_on_path(plan: Plan, kind: str, stages: list[Params], path: Array) ->
             for bundle in stage.bundles:
                 index = bundle.index[path[layer]]
                 flat = functional.flatten(arrays[bundle.name])
-                for leaf in getattr(bundle, kind) if index >= 0 else ():
-                    block[leaf.path] = crop(flat[leaf.path][number, index], leaf.shapes[index])
+                for leaf in bundle.leaves if index >= 0 else ():
+                    if leaf.path in flat:
+                        block[leaf.path] = crop(flat[leaf.path][number, index], leaf.shapes[index])
             blocks.append(functional.unflatten(block))
     return blocks

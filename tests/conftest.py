@@ -73,8 +73,8 @@ def randomised(network: functional.Network, seed: int = 0) -> functional.Network
 def inside(plan: supernet.Plan, number: int, name: str, path: list[str]) -> np.ndarray:
     """1 where an array of a stage has weights of its choices, 0 in what pads them."""
     (bundle,) = (b for b in plan.stages[number].bundles if b.name == name)
-    (leaf,) = (leaf for leaf in (*bundle.params, *bundle.stats) if list(leaf.path) == path)
-    mask = np.zeros((1, len(bundle.choices), *largest(leaf.shapes)), np.float32)
+    (leaf,) = (leaf for leaf in bundle.leaves if list(leaf.path) == path)
+    mask = np.zeros((1, len(leaf.shapes), *largest(leaf.shapes)), np.float32)
     for index, shape in enumerate(leaf.shapes):
         first = start(shape, mask.shape[2:])
         mask[0, index][tuple(slice(s, s + n) for s, n in zip(first, shape, strict=True))] = 1

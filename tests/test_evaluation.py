@@ -65,7 +65,6 @@ def test_population_accuracy_is_that_of_each_path_alone(network, space, data, st
             statistics=statistics,
             calibration=calibration,
             chunk=3,
-            cache_bytes=4 * 4 * 4 * 16 * 2,  # two images
         )
         weights = devices.replicate(mesh, (network.params, network.stats))
         placed = devices.replicate(mesh, batches)
@@ -104,7 +103,6 @@ def test_populations_never_recompile(network, space, data, compilations):
         statistics="recalibrated",
         calibration=list(make_batches(1, [8])),
         chunk=8,
-        cache_bytes=0,
     )
     weights = devices.replicate(mesh, (network.params, network.stats))
     placed = devices.replicate(mesh, list(make_batches(0, [8])))

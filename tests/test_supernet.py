@@ -9,7 +9,6 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import S2
-from scarlet_jax.supernet import stage
 
 
 def covering_paths(space):
@@ -74,7 +73,8 @@ def test_statistics_change_on_the_path_alone(tiny, tiny_supernet, path_gradient,
     changed = jax.tree.map(lambda a, b: a != b, stats, tiny_supernet.stats)
     for own, arrays in zip(plan.stages, changed["stages"], strict=True):
         for bundle in own.bundles:
-            on_path = [[path[layer] == n for n in bundle.choices] for layer in own.layers]
+            choices = [n for n, index in enumerate(bundle.index) if index >= 0]
+            on_path = [[path[layer] == n for n in choices] for layer in own.layers]
             for leaf in jax.tree.leaves(arrays[bundle.name]):
                 np.testing.assert_array_equal(leaf.any(axis=2), on_path)
     assert changed["head"]["bn"]["mean"].any()
@@ -98,11 +98,15 @@ def test_bfloat16_computes_near_float32(tiny, images):
 
 
 def test_equal_layers_share_a_stage():
-    counts = [len(layers) for _, layers in stage.shapes(S2)]
-    assert counts == [1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 1]
+    def layers_of_stages(widths, strides):
+        space = spaces.make_space(name="n", widths=widths, strides=strides, choices=("E3K3",))
+        plan = supernet.create(space, num_classes=2).graphdef
+        return [len(stage.layers) for stage in plan.stages]
+
+    strides = [layer.stride for layer in S2.layers]
+    assert layers_of_stages(S2.widths[1:], strides) == [1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 1]
     # Equal widths that halve the resolution each time cannot be scanned over.
-    halving = spaces.make_space(name="h", widths=(16, 16, 16), strides=(2, 2, 2))
-    assert [len(layers) for _, layers in stage.shapes(halving)] == [1, 1, 1]
+    assert layers_of_stages((16, 16, 16), (2, 2, 2)) == [1, 1, 1]
 
 
 def test_parameters_of_the_full_space():
@@ -130,7 +134,8 @@ def test_parameters_of_the_full_space():
         ({"stabilizer": "skip"}, "stabilizer 'skip'; allowed: els, none"),
         ({"selection": "best"}, "selection 'best'; allowed: auto, branch, masked"),
         ({"dtype": "float16"}, "dtype 'float16'; allowed: float32, bfloat16"),
-        ({"num_classes": 0}, "num_classes 0"),
+        ({"num_classes": 0}, "num_classes is 0; allowed: 1 or more"),
+        ({"channels": 0}, "channels is 0; allowed: 1 or more"),
     ],
 )
 def test_impossible_settings(tiny, settings, message):
@@ -149,15 +154,3 @@ def test_impossible_subnets(tiny):
         subnet.create(tiny, [0] * 3, num_classes=5, skip="els2")
     with pytest.raises(InputError, match=f"choice {tiny.num_choices} at layer 2"):
         subnet.create(tiny, [0, 0, tiny.num_choices], num_classes=5)
-
-
-# All images at once, one at a time, and two at a time in layers of 6 by 6 pixels.
-@pytest.mark.parametrize("cache_bytes", [0, 1, 2 * 4 * 6 * 6 * 12 * 3])
-def test_images_a_few_at_a_time_are_the_same(tiny, tiny_supernet, forward, images, cache_bytes):
-    plan, params, stats = tiny_supernet
-    few = jax.jit(
-        lambda path: supernet.apply(plan, params, stats, images, path, cache_bytes=cache_bytes)[0]
-    )
-    for path in covering_paths(tiny)[::3]:
-        expected, _ = forward(params, stats, images, path)
-        assert_close(few(path), expected, 1e-5)

@@ -233,9 +233,9 @@ class Choice(ABC):
         """Of a module that can pass over the zeros around its kernel, the kernel's size; else 0."""
         return 0
 
-    def absent(self, path: Path) -> float:
-        """What fills an array of the group that this choice does without, so that it does
-        nothing."""
+    def absent(self, path: Path) -> float | None:
+        """What fills an array of the group that this choice does without, so that it does nothing;
+        None where any numbers may be there."""
         return 0.0
 
     @property

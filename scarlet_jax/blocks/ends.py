@@ -9,6 +9,7 @@ from scarlet_jax.blocks import base
 from scarlet_jax.blocks.base import Cost, Operations, Shape, Style, X
 from scarlet_jax.blocks.export import normalised
 from scarlet_jax.blocks.inverted_bottleneck import InvertedBottleneckChoice
+from scarlet_jax.errors import InputError
 from scarlet_jax.nn.layers import (
     ACTIVATIONS,
     BatchNorm,
@@ -46,6 +47,8 @@ class Stem(nnx.Module):
         *,
         rng: np.random.Generator,
     ):
+        if channels < 1:
+            raise InputError(f"channels is {channels}; allowed: 1 or more")
         self.activation = style.stem_activation
         self.convolution = Convolution(channels, width, KERNEL, stride, rng=rng)
         self.bn = BatchNorm(width)
@@ -83,6 +86,8 @@ class Head(nnx.Module):
         dropout: float = 0.0,
         rng: np.random.Generator,
     ):
+        if num_classes < 1:
+            raise InputError(f"num_classes is {num_classes}; allowed: 1 or more")
         self.activation = style.stem_activation
         self.dropout = dropout
         self.convolution = Pointwise(c_in, width, rng=rng)

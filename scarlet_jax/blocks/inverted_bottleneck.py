@@ -64,8 +64,8 @@ class InvertedBottleneckChoice(Choice):
     def taps(self) -> int:
         return self.kernel
 
-    def absent(self, path: Path) -> float:
-        return SATURATED if path == ("se", "excite", "bias") else 0.0  # gates of exactly 1
+    def absent(self, path: Path) -> float | None:
+        return SATURATED if path == ("se", "excite", "bias") else None  # gates of exactly 1
 
     def check(self, width: int, style: Style) -> None:
         if self.se and self.expansion * width < style.se_ratio:

@@ -9,6 +9,7 @@ from flax import nnx, traverse_util
 Params: TypeAlias = dict[str, Any]  # float32 arrays by name, nested as the modules are
 Stats: TypeAlias = dict[str, Any]  # running means and variances, likewise
 Path: TypeAlias = tuple[str | int, ...]  # the names that lead to an array
+Arrays: TypeAlias = dict[Path, Any]  # by them
 
 
 class Network(NamedTuple):
@@ -41,7 +42,7 @@ def apply(
     return output, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
 
 
-def flatten(tree: Params) -> dict[Path, Any]:
+def flatten(tree: Params) -> Arrays:
     """Arrays by the names that lead to them."""
     return traverse_util.flatten_dict(tree)
 

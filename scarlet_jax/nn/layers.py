@@ -14,7 +14,7 @@ ACTIVATIONS = {  # all of them keep zero at zero, as a supernet's padded channel
     "relu6": jax.nn.relu6,
     "silu": jax.nn.silu,
 }
-SATURATED = 4.0  # hard-sigmoid is 1 there, and has no gradient
+SATURATED = 1e9  # hard-sigmoid is 1 there, whatever is added, and has no gradient
 EPSILON = 1e-5  # of batch norm: PyTorch's default, which the published models use
 
 
@@ -176,7 +176,7 @@ class Dense(nnx.Module):
 class SqueezeExcite(nnx.Module):
     """Squeeze-and-excitation (arXiv 1709.01507): ReLU, then hard-sigmoid; squeezes to C // ratio.
 
-    It does nothing, exactly, with an excitation of zeros and a bias of `SATURATED`.
+    It does nothing, exactly, with a bias of `SATURATED` in the excitation.
     """
 
     def __init__(self, width: int, ratio: int, *, rng: np.random.Generator):

@@ -94,7 +94,6 @@ def _population_scorer(setup: Setup, plan: supernet.Plan) -> Callable[..., NDArr
         statistics=section.statistics,
         calibration=calibration,
         chunk=section.chunk,
-        cache_bytes=section.cache_bytes,
     )
     return lambda params, stats, paths: score(params, stats, paths, lambda: validation)
 

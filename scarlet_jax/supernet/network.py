@@ -4,31 +4,34 @@ logits = f(parameters, statistics, images, architecture), one compiled program f
 architecture. Layers of equal shape that follow each other are compiled once and scanned over.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
 
+from scarlet_jax.blocks import Shape
 from scarlet_jax.blocks.ends import Head, Stem
 from scarlet_jax.blocks.skips import PaddedSkip, StabilizedSkip
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.space import Space
+from scarlet_jax.space import Layer, Space
 from scarlet_jax.supernet import stage as stages
 from scarlet_jax.supernet.paths import gather, scatter
-from scarlet_jax.supernet.select import SELECTIONS, How, mixed_block
+from scarlet_jax.supernet.select import SELECTIONS, Output, mixed_block
 from scarlet_jax.supernet.stage import Stage
 
 SKIPS = {"els": StabilizedSkip(), "none": PaddedSkip()}  # by `stabilizer`
 DTYPES = ("float32", "bfloat16")
 
-# Of layers, by stage: feature maps `[layers, B, H, W, C]` if asked for, and statistics.
-Outputs = list[tuple[Any, Stats]]
+# Of layers, by stage: feature maps `[layers, B, H, W, C]` if asked for, and changed statistics.
+Outputs = list[tuple[jax.Array | None, Stats | None]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ def for_platform(plan: Plan, platform: str) -> Plan:
     return replace(plan, selection="branch" if platform == "cpu" else "masked")
 
 
+def by_platform(function: Callable[..., Any], plan: Plan, *arrays: Any) -> Any:
+    """A function of a supernet and arrays, with "auto" decided when the program is lowered."""
+    if plan.selection != "auto":
+        return function(plan, *arrays)
+    cpu, default = (partial(function, for_platform(plan, name)) for name in ("cpu", "default"))
+    return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+
+
 def create(
     space: Space,
     *,
@@ -92,14 +103,13 @@ def create(
       InputError: for a setting or size that is not allowed, or a space without blocks.
     """
     check_model(stabilizer, dtype, selection)
-    check_network(num_classes, channels)
     if all(choice.is_skip for choice in space.choices):
         raise InputError(f"space {space.name!r} has only a skip; a supernet needs a block")
     rng = np.random.default_rng(seed)
     stem = functional.split(make_stem(space, channels, rng))
     choices = [SKIPS[stabilizer] if c.is_skip else c for c in space.choices]
     built = []
-    for shape, layers in stages.shapes(space):
+    for shape, layers in _equal_layers(space):
         allowed = space.allowed[layers.start]
         own = [choice if has else None for choice, has in zip(choices, allowed, strict=True)]
         built.append(stages.create(own, shape, space.style, layers, rng))
@@ -111,6 +121,20 @@ def create(
         {"stem": stem.stats, "stages": list(stats), "head": head.stats},
     )
     return functional.on_device(network)
+
+
+def _equal_layers(space: Space) -> Iterator[tuple[Shape, range]]:
+    """The runs of equal layers, each with its shape; one that changes width or stride stands
+    alone."""
+    widths = zip(space.widths[:-1], space.layers, strict=True)
+    shapes = [Shape(c_in, layer.width, layer.stride) for c_in, layer in widths]
+
+    def key(n: int) -> tuple[Shape, Layer, int]:
+        return shapes[n], space.layers[n], 0 if shapes[n].preserves_shape else n + 1
+
+    for (shape, *_), numbers in groupby(range(space.depth), key):
+        first, *others = numbers
+        yield shape, range(first, first + 1 + len(others))
 
 
 def make_stem(space: Space, channels: int, rng: np.random.Generator) -> Stem:
@@ -135,12 +159,6 @@ def check_model(stabilizer: str, dtype: str, selection: str) -> None:
             raise InputError(f"{name} {value!r}; allowed: {', '.join(allowed)}")
 
 
-def check_network(num_classes: int, channels: int) -> None:
-    """Raises `InputError` for sizes that no network can be built from."""
-    if num_classes < 1 or channels < 1:
-        raise InputError(f"num_classes {num_classes}, channels {channels}; allowed: 1 or more")
-
-
 def apply(
     plan: Plan,
     params: Params,
@@ -149,7 +167,6 @@ def apply(
     architecture: jax.Array,
     batch: BatchStatistics | None = None,
     features: bool = False,
-    cache_bytes: int = 0,
 ) -> tuple[Any, Stats]:
     """Runs one path.
 
@@ -160,16 +177,13 @@ def apply(
       architecture: `int32[L]`; a change of values never recompiles.
       batch: how batch norm sees the batch; None uses running statistics.
       features: whether to return every layer's feature map as well (figure 2).
-      cache_bytes: see `select.How`. Pays on CPUs.
 
     Returns:
       Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
       `[B, H, W, C]`; and the statistics after it.
     """
     own_params, own_stats = (gather(plan.stages, tree, architecture) for tree in (params, stats))
-    output, after = run(
-        plan, own_params, own_stats, images, architecture, batch, features, cache_bytes
-    )
+    output, after = run(plan, own_params, own_stats, images, architecture, batch, features)
     return output, scatter(plan.stages, stats, after, architecture)
 
 
@@ -181,15 +195,20 @@ def run(
     architecture: jax.Array,
     batch: BatchStatistics | None = None,
     features: bool = False,
-    cache_bytes: int = 0,
 ) -> tuple[Any, Stats]:
     """`apply` on the arrays of the path alone, as `gather` gives them."""
-    how = How(plan.selection, cache_bytes)
-    x, stem_stats = run_stem(plan, params, stats, images, batch)
-    x, outputs = run_layers(plan, how, params, stats, x, architecture, batch, keep_maps=features)
-    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
-    after = {"stem": stem_stats, "stages": [own for _, own in outputs], "head": head_stats}
-    return ((logits, [y for maps, _ in outputs for y in maps]) if features else logits), after
+
+    def compute(plan: Plan, params: Params, stats: Stats, *inputs: Any) -> tuple[Any, Stats]:
+        images, architecture, batch = inputs
+        x, stem_stats = run_stem(plan, params, stats, images, batch)
+        x, outputs = run_layers(plan, params, stats, x, architecture, batch, keep_maps=features)
+        logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
+        maps, stage_stats = zip(*outputs, strict=True)
+        after = {"stem": stem_stats, "stages": list(stage_stats), "head": head_stats}
+        output = (logits, [y for layers in maps for y in layers]) if features else logits
+        return output, stats if batch is None else after
+
+    return by_platform(compute, plan, params, stats, images, architecture, batch)
 
 
 def run_stem(
@@ -201,7 +220,6 @@ def run_stem(
 
 def run_layers(
     plan: Plan,
-    how: How,
     params: Params,
     stats: Stats,
     x: jax.Array,
@@ -214,7 +232,6 @@ def run_layers(
 
     Args:
       plan, params, stats, architecture, batch: as in `run`.
-      how: blocks are run.
       x: output of the stem, `[B, H, W, C]`.
       keep_maps: whether outputs have the feature maps.
       before: which layers are as in an earlier call, `bool[L]`, and what that gave; they are not
@@ -227,8 +244,8 @@ def run_layers(
         def layer(x: jax.Array, inputs: Any, stage: Stage = stage) -> tuple[jax.Array, Any]:
             weights, statistics, choice, earlier = inputs
 
-            def compute() -> tuple[jax.Array, Stats]:
-                return mixed_block(stage, how, weights, statistics, x, choice, batch)
+            def compute() -> Output:
+                return mixed_block(stage, plan.selection, weights, statistics, x, choice, batch)
 
             y, after = (
                 compute() if earlier is None else lax.cond(earlier[0], lambda: earlier[1], compute)

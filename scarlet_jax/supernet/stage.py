@@ -6,9 +6,9 @@ have, as squeeze-and-excitation, is a bundle of its own. So a stage's weights ar
 `{bundle: {name: array[layers, choices, ...]}}`, and those of a path `array[layer, choice]` of each.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import jax
 import numpy as np
@@ -17,10 +17,8 @@ from jax import lax
 
 from scarlet_jax.blocks import Choice, Shape, Style
 from scarlet_jax.nn import functional
-from scarlet_jax.nn.functional import Network, Params, Path, Stats
-from scarlet_jax.space import Layer, Space
+from scarlet_jax.nn.functional import Arrays, Params, Path, Stats
 
-Flat = dict[Path, Any]  # arrays by the names that lead to them
 Dimensions = tuple[int, ...]
 
 
@@ -31,30 +29,27 @@ class Leaf:
     Attributes:
       path: its names in their modules.
       shapes: of each choice's own.
-      absent: what stands for it in a choice of the group without it.
+      absent: what fills it for a choice of the group without it, see `Choice.absent`.
     """
 
     path: Path
     shapes: tuple[Dimensions, ...]
-    absent: float
+    absent: float | None
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Arrays that the same choices of a group have.
+    """Parameters and statistics that the same choices of a group have.
 
     Attributes:
       name: in the tree of a stage.
-      choices: their numbers in the space, in the order of the arrays' second axis.
-      index: where each of the space's choices is along that axis; -1 for those without.
-      params, stats: the arrays.
+      index: where each of the space's choices is along the arrays' second axis; -1: nowhere.
+      leaves: the arrays.
     """
 
     name: str
-    choices: tuple[int, ...]
     index: tuple[int, ...]
-    params: tuple[Leaf, ...]
-    stats: tuple[Leaf, ...]
+    leaves: tuple[Leaf, ...]
 
 
 @dataclass(frozen=True)
@@ -65,47 +60,32 @@ class Branch:
       graph: of a module with all arrays that any of them has; it knows no shapes.
       choices: their numbers in the space.
       bundles: that they have arrays in.
-      taps: by choice of the space, see `Choice.taps`; empty if one size, or none, is there.
+      taps: of each choice, see `Choice.taps`; empty if they are all the same.
     """
 
     graph: nnx.GraphDef
     choices: tuple[int, ...]
     bundles: tuple[Bundle, ...]
-    taps: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Choices that share arrays: all of them as one branch, and by `Choice.branch`."""
-
-    whole: Branch
-    branches: tuple[Branch, ...]
+    taps: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers of equal shape that follow each other: their numbers, and the groups of choices."""
+    """Layers of equal shape that follow each other.
+
+    Attributes:
+      layers: their numbers.
+      shape: of their blocks.
+      bundles: of their arrays.
+      groups: their choices by `Choice.group`.
+      branches: their choices by `Choice.group` and `Choice.branch`.
+    """
 
     layers: range
     shape: Shape
-    groups: tuple[Group, ...]
-
-    @property
-    def bundles(self) -> list[Bundle]:
-        return [bundle for group in self.groups for bundle in group.whole.bundles]
-
-
-def shapes(space: Space) -> list[tuple[Shape, range]]:
-    """The runs of equal layers, each with their numbers; one that changes width or stride stands
-    alone."""
-    found: list[tuple[Shape, Layer, range]] = []
-    for number, (c_in, layer) in enumerate(zip(space.widths[:-1], space.layers, strict=True)):
-        shape = Shape(c_in, layer.width, layer.stride)
-        if found and shape.preserves_shape and found[-1][:2] == (shape, layer):
-            found[-1] = (shape, layer, range(found[-1][2].start, number + 1))
-        else:
-            found.append((shape, layer, range(number, number + 1)))
-    return [(shape, layers) for shape, _, layers in found]
+    bundles: tuple[Bundle, ...]
+    groups: tuple[Branch, ...]
+    branches: tuple[Branch, ...]
 
 
 def create(
@@ -123,86 +103,81 @@ def create(
       layers: their numbers.
       rng: of the weights.
     """
-    groups: list[Group] = []
-    params: Params = {}
-    stats: Stats = {}
-    for name in dict.fromkeys(choice.group for choice in choices if choice):
-        own = {n: choice for n, choice in enumerate(choices) if choice and choice.group == name}
-        built = {
-            n: [functional.split(choice.build(shape, style, rng)) for _ in layers]
-            for n, choice in own.items()
-        }
-        groups.append(_group(name, own, {n: nets[0] for n, nets in built.items()}, len(choices)))
-        for bundle in groups[-1].whole.bundles:
-            networks = [built[n] for n in bundle.choices]
-            params[bundle.name] = _stack(bundle.params, [[n.params for n in c] for c in networks])
-            stats[bundle.name] = _stack(bundle.stats, [[n.stats for n in c] for c in networks])
-    return Stage(layers, shape, tuple(groups)), params, stats
-
-
-def _group(
-    name: str, choices: Mapping[int, Choice], networks: Mapping[int, Network], num_choices: int
-) -> Group:
-    """From the networks of one layer."""
-    arrays = {
-        n: (functional.flatten(network.params), functional.flatten(network.stats))
-        for n, network in networks.items()
+    own = {n: choice for n, choice in enumerate(choices) if choice is not None}
+    built = {
+        n: [functional.split(choice.build(shape, style, rng)) for _ in layers]
+        for n, choice in own.items()
     }
-    owners: dict[Path, tuple[int, ...]] = {}  # of each array
-    for path in dict.fromkeys(path for kinds in arrays.values() for kind in kinds for path in kind):
-        owners[path] = tuple(n for n, kinds in arrays.items() if any(path in k for k in kinds))
+    params = {n: [functional.flatten(layer.params) for layer in built[n]] for n in own}
+    stats = {n: [functional.flatten(layer.stats) for layer in built[n]] for n in own}
+    shapes = {n: {path: a.shape for path, a in (params[n][0] | stats[n][0]).items()} for n in own}
 
-    def bundle(owner: tuple[int, ...]) -> Bundle:
-        own = [path for path in owners if owners[path] == owner]
-        params, stats = (
-            tuple(
-                Leaf(
-                    path,
-                    tuple(arrays[n][kind][path].shape for n in owner),
-                    choices[owner[0]].absent(path),
-                )
-                for path in own
-                if path in arrays[owner[0]][kind]
-            )
-            for kind in (0, 1)
-        )
-        index = tuple(owner.index(n) if n in owner else -1 for n in range(num_choices))
-        suffix = "" if len(owner) == len(choices) else f"_{own[0][0]}"
-        return Bundle(name + suffix, owner, index, params, stats)
-
-    bundles = [bundle(owner) for owner in dict.fromkeys([tuple(networks), *owners.values()])]
-
-    def branch(own: Sequence[int]) -> Branch:
-        fullest = max(own, key=lambda n: len(arrays[n][0]))
-        if any(set(own) & set(b.choices) and fullest not in b.choices for b in bundles):
-            raise ValueError(f"of {name}, no choice has the arrays of all of {own}")
-        taps = tuple(choices[n].taps if n in own else 0 for n in range(num_choices))
+    def branch(members: Sequence[int]) -> Branch:
+        fullest = max(members, key=lambda n: len(shapes[n]))
+        if any(shapes[n].keys() - shapes[fullest].keys() for n in members):
+            raise ValueError(f"of choices {members}, none has the arrays of all others")
+        taps = tuple((n, own[n].taps) for n in members)
         return Branch(
-            networks[fullest].graphdef,
-            tuple(own),
-            tuple(b for b in bundles if fullest in b.choices),
-            taps if len({taps[n] for n in own}) > 1 else (),
+            built[fullest][0].graphdef,
+            tuple(members),
+            tuple(bundle for bundle in bundles if bundle.index[fullest] >= 0),
+            taps if len({size for _, size in taps}) > 1 else (),
         )
 
-    by_branch: dict[Hashable, list[int]] = {}
-    for n, choice in choices.items():
-        by_branch.setdefault(choice.branch, []).append(n)
-    return Group(branch(list(networks)), tuple(map(branch, by_branch.values())))
+    groups = _alike({n: choice.group for n, choice in own.items()})
+    branches = _alike({n: (choice.group, choice.branch) for n, choice in own.items()})
+    bundles = [bundle for group in groups for bundle in _bundles(choices, group, shapes)]
+    stage = Stage(
+        layers, shape, tuple(bundles), tuple(map(branch, groups)), tuple(map(branch, branches))
+    )
+    return (
+        stage,
+        {bundle.name: _stack(bundle, params) for bundle in bundles},
+        {bundle.name: _stack(bundle, stats) for bundle in bundles},
+    )
 
 
-def _stack(leaves: Iterable[Leaf], trees: Sequence[Sequence[Params]]) -> Params:
-    """Arrays `[layers, choices, ...]` of trees by choice and layer."""
-    stacked: Flat = {}
-    for leaf in leaves:
-        whole = largest(leaf.shapes)
-        array = np.zeros((len(trees[0]), len(trees), *whole), np.float32)
-        for choice, (shape, layers) in enumerate(zip(leaf.shapes, trees, strict=True)):
-            first = start(shape, whole)
-            inside = tuple(slice(s, s + n) for s, n in zip(first, shape, strict=True))
-            for layer, tree in enumerate(layers):
-                array[layer, choice][inside] = functional.flatten(tree)[leaf.path]
-        stacked[leaf.path] = array
+def _alike(keys: Mapping[int, Hashable]) -> list[list[int]]:
+    """The numbers, by equal keys."""
+    return [[n for n, own in keys.items() if own == key] for key in dict.fromkeys(keys.values())]
+
+
+def _bundles(
+    choices: Sequence[Choice | None],
+    group: Sequence[int],
+    shapes: Mapping[int, Mapping[Path, Dimensions]],
+) -> Iterator[Bundle]:
+    """Of the choices of a group, the arrays that the same ones have."""
+    owners = {
+        path: tuple(n for n in group if path in shapes[n]) for n in group for path in shapes[n]
+    }
+    for members in dict.fromkeys(owners.values()):
+        paths = [path for path in owners if owners[path] == members]
+        first = cast(Choice, choices[members[0]])
+        yield Bundle(
+            first.group if len(members) == len(group) else f"{first.group}_{paths[0][0]}",
+            tuple(members.index(n) if n in members else -1 for n in range(len(choices))),
+            tuple(
+                Leaf(path, tuple(shapes[n][path] for n in members), first.absent(path))
+                for path in paths
+            ),
+        )
+
+
+def _stack(bundle: Bundle, arrays: Mapping[int, Sequence[Arrays]]) -> Params:
+    """Of the choices' arrays by layer, those of a bundle: `[layers, choices, ...]`."""
+    own = [arrays[number] for number, index in enumerate(bundle.index) if index >= 0]
+    stacked: Arrays = {}
+    for leaf in bundle.leaves:
+        if leaf.path in own[0][0]:
+            padded = [[_pad(layer[leaf.path], largest(leaf.shapes)) for layer in o] for o in own]
+            stacked[leaf.path] = np.stack([np.stack(layer) for layer in zip(*padded, strict=True)])
     return functional.unflatten(stacked)
+
+
+def _pad(array: np.ndarray, whole: Dimensions) -> np.ndarray:
+    before = np.array(start(array.shape, whole), int)
+    return np.pad(array, np.stack([before, np.array(whole) - array.shape - before], axis=-1))
 
 
 def largest(shapes: Iterable[Dimensions]) -> Dimensions:
