@@ -1,6 +1,5 @@
 """Our side: what is measured, ready to be called."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -75,14 +74,16 @@ def _trainer(work: Work, setup: Setup, network: functional.Network) -> Callable[
     training, mesh = setup.config.supernet, devices.make_mesh()
     fair = work.kind == "strict_fair"
     training.update(sampler="strict_fair" if fair else "uniform", batch_size=work.batch_size)
-    task = steps.supernet_task(network.graphdef, training)
-    if not fair:
-        # Drawn, as far as the compiler can tell: a constant one would be compiled alone.
-        task = dataclasses.replace(
-            task, sample=lambda key, _: jnp.where(jax.random.uniform(key) < 2, setup.path, 0)[None]
-        )
-    step = steps.make_train_step(task, training, setup.config.data, mesh, seed=0)
-    state = devices.replicate(mesh, steps.init_state(network, training))
+
+    class OnePath(steps.Task):
+        def paths(self, key: jax.Array, step: jax.Array) -> jax.Array:
+            # Drawn, as far as the compiler can tell: a constant one would be compiled alone.
+            return jnp.where(jax.random.uniform(key) < 2, setup.path, 0)[None]
+
+    kind = steps.Task if fair else OnePath
+    task = kind(network.graphdef, training, setup.config.data, seed=0)
+    step = steps.make_train_step(task, mesh)
+    state = devices.replicate(mesh, steps.init_state(network, task))
     batch = devices.shard(mesh, _random_batch(work, setup, 0))
 
     def call() -> None:

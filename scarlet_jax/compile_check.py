@@ -149,19 +149,18 @@ def check(
         seed=config.seed,
     )
     whole, spread = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), PartitionSpec(DATA)))
-    training = config.supernet
+    task = steps.Task(network.graphdef, config.supernet, config.data, config.seed)
     state = abstract(
         jax.eval_shape(
             lambda params, stats: steps.init_state(
-                functional.Network(network.graphdef, params, stats), training
+                functional.Network(network.graphdef, params, stats), task
             ),
             network.params,
             network.stats,
         ),
         whole,
     )
-    task = steps.supernet_task(network.graphdef, training)
-    compute, write = steps.make_programs(task, training, config.data, mesh, config.seed)
+    compute, write = steps.make_programs(task, mesh)
     batch = abstract(_batch(config, images * mesh.size), spread)
     yield _compile(target, "train: compute", compute, state, batch)
     result = jax.eval_shape(compute, state, batch)[0]

@@ -225,7 +225,7 @@ def test_the_zoo_takes_given_weights(tmp_path):
     [
         (("scarlet-d",), "no model is called 'scarlet-d'; allowed: scarlet-a, scarlet-b, scarl"),
         (("scarlet-a", 1000, 31), "image_size is 31; space 's2' has a stride of 32, so allowed: 3"),
-        (("scarlet-a", 0), "num_classes 0, channels 3; allowed: 1 or more"),
+        (("scarlet-a", 0), "num_classes is 0; allowed: 1 or more"),
     ],
 )
 def test_what_the_zoo_does_not_have(arguments, message):

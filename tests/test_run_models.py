@@ -49,9 +49,9 @@ def spy_on_start(monkeypatch):
     seen = []
     original = steps.init_state
 
-    def init(network, training):
+    def init(network, task):
         seen.append(network)
-        return original(network, training)
+        return original(network, task)
 
     monkeypatch.setattr(steps, "init_state", init)
     return seen

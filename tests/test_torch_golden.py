@@ -89,9 +89,9 @@ def test_training_steps_are_those_of_pytorch():
     state = random_state(SHALLOW, 5, seed=0)
 
     network, mesh = build(SHALLOW, state), devices.make_mesh()
-    task = step.subnet_task(network.graphdef)
-    train = step.make_train_step(task, training, config.data, mesh, seed=0)
-    ours = devices.replicate(mesh, step.init_state(network, training))
+    task = step.Task(network.graphdef, training, config.data, seed=0)
+    train = step.make_train_step(task, mesh)
+    ours = devices.replicate(mesh, step.init_state(network, task))
 
     module = torch_scarlet.create(SHALLOW, state).double().train()
     kernels = [p for p in module.parameters() if p.ndim > 1]

@@ -40,8 +40,12 @@ def copy(state):
     return jax.tree.map(jnp.copy, state)
 
 
-def run_steps(task, state, training, data, mesh, batch, count=3):
-    step = steps.make_train_step(task, training, data, mesh, seed=3)
+def make_task(network, training, settings, optimizer=None):
+    return steps.Task(network.graphdef, training, settings.data, 3, optimizer)
+
+
+def run_steps(task, state, mesh, batch, count=3):
+    step = steps.make_train_step(task, mesh)
     state, history = devices.replicate(mesh, copy(state)), []
     for _ in range(count):
         state, metrics = step(state, devices.shard(mesh, batch))
@@ -59,11 +63,9 @@ def meshes():
 @pytest.fixture(scope="module")
 def runs(settings, network, batch):
     """Three strict-fair supernet steps on one device, and on eight."""
-    task = steps.supernet_task(network.graphdef, settings.supernet)
-    state = steps.init_state(network, settings.supernet)
-    return [
-        run_steps(task, state, settings.supernet, settings.data, mesh, batch) for mesh in meshes()
-    ]
+    task = make_task(network, settings.supernet, settings)
+    state = steps.init_state(network, task)
+    return [run_steps(task, state, mesh, batch) for mesh in meshes()]
 
 
 def test_supernet_step_is_the_same_on_one_device_and_eight(runs):
@@ -80,9 +82,9 @@ def test_one_path_moves_alone_and_no_path_recompiles(settings, network, batch, c
     """Under uniform sampling: a block off the path stays as it is, with its momentum."""
     training = settings.supernet.copy_and_resolve_references().unlock()
     training.update({"sampler": "uniform", "warmup_steps": 0})
-    task, mesh = steps.supernet_task(network.graphdef, training), meshes()[0]
-    step = steps.make_train_step(task, training, settings.data, mesh, seed=3)
-    state = devices.replicate(mesh, copy(steps.init_state(network, training)))
+    task, mesh = make_task(network, training, settings), meshes()[0]
+    step = steps.make_train_step(task, mesh)
+    state = devices.replicate(mesh, copy(steps.init_state(network, task)))
     placed, taken = devices.shard(mesh, batch), set()
     for number in range(6):
         before = jax.tree.map(np.asarray, (state.params, state.opt_state))
@@ -106,9 +108,9 @@ def test_one_path_moves_alone_and_no_path_recompiles(settings, network, batch, c
 @pytest.mark.parametrize("platform", ["cpu", "tpu", "cuda"])
 def test_accelerators_keep_native_convolutions(settings, network, batch, platform):
     """In the whole step: no sum of shifted slices in the text, but grouped convolutions."""
-    task = steps.supernet_task(network.graphdef, settings.supernet)
-    compute, _ = steps.make_programs(task, settings.supernet, settings.data, meshes()[0], seed=3)
-    state = steps.init_state(network, settings.supernet)
+    task = make_task(network, settings.supernet, settings)
+    compute, _ = steps.make_programs(task, meshes()[0])
+    state = steps.init_state(network, task)
     text = compute.trace(state, batch).lower(lowering_platforms=(platform,)).as_text()
     grouped = text.count("feature_group_count = 16")
     if platform == "cpu":
@@ -157,11 +159,10 @@ def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, 
     network = subnet.create(
         make_space(settings), [0, 1], num_classes=2, channels=1, dropout=0.5, seed=1
     )
-    training = settings.subnet
-    state = steps.init_state(network, training)
-    task = steps.subnet_task(network.graphdef)
+    task = make_task(network, settings.subnet, settings)
+    state = steps.init_state(network, task)
     (one, one_history), (eight, eight_history) = (
-        run_steps(task, state, training, settings.data, mesh, batch) for mesh in meshes()
+        run_steps(task, state, mesh, batch) for mesh in meshes()
     )
     for a, b in zip(one_history, eight_history, strict=True):
         assert a == pytest.approx(b, rel=1e-4)
@@ -176,9 +177,9 @@ def test_a_subnet_of_skips_alone_trains(settings, batch):
     """An identity has nothing to train; stem and head have."""
     network = subnet.create(make_space(settings), [1, 1], num_classes=2, channels=1)
     assert set(network.params) == {"stem", "head"}
-    task, mesh, given = steps.subnet_task(network.graphdef), meshes()[0], optax.scale(-1.0)
-    state = steps.init_state(network, settings.subnet, given)
-    step = steps.make_train_step(task, settings.subnet, settings.data, mesh, 3, optimizer=given)
+    task = make_task(network, settings.subnet, settings, optax.scale(-1.0))
+    state, mesh = steps.init_state(network, task), meshes()[0]
+    step = steps.make_train_step(task, mesh)
     after, metrics = step(devices.replicate(mesh, copy(state)), devices.shard(mesh, batch))
     moved = jax.tree.map(jnp.subtract, after.params, state.params)
     norm = float(optax.tree.norm(moved))
@@ -191,14 +192,16 @@ def test_an_optimizer_from_python_stands_for_the_named_one(settings, batch):
     network = subnet.create(make_space(settings), [0, 1], num_classes=2, channels=1)
     training = settings.subnet.copy_and_resolve_references().unlock()
     training.clip_norm = 0.125
-    task, mesh, given = steps.subnet_task(network.graphdef), meshes()[0], optax.scale(-1.0)
-    state = steps.init_state(network, training, given)
-    step = steps.make_train_step(task, training, settings.data, mesh, seed=3, optimizer=given)
+    task = make_task(network, training, settings, optax.scale(-1.0))
+    state, mesh = steps.init_state(network, task), meshes()[0]
+    step = steps.make_train_step(task, mesh)
     after, metrics = step(devices.replicate(mesh, copy(state)), devices.shard(mesh, batch))
     moved = jax.tree.map(jnp.subtract, after.params, state.params)
     assert float(metrics["gradient_norm"]) > 0.125
     assert float(optax.tree.norm(moved)) == pytest.approx(0.125, rel=1e-4)
-    assert jax.tree.structure(after.opt_state) == jax.tree.structure(given.init(state.params))
+    assert jax.tree.structure(after.opt_state) == jax.tree.structure(
+        task.optimizer.init(state.params)
+    )
 
 
 def test_batches_that_devices_cannot_share():

@@ -56,8 +56,7 @@ def train_subnet(
         scores = score(state, setup.splits.validation)
         return {f"validation_{key}": scores[key] for key in ("accuracy", "loss")}
 
-    task = steps.subnet_task(network.graphdef)
-    state = training.train(setup, network, task, "subnet", name, directory, identity, evaluate)
+    state = training.train(setup, network, "subnet", name, directory, identity, evaluate)
     count = cost.of_network(setup.space, architecture, skip, setup.size)
     result = {
         "name": name,

@@ -31,9 +31,8 @@ def train_supernet(setup: Setup) -> functional.Network:
         accuracy = score(*steps.inference_arrays(state), paths)
         return {"validation_accuracy": float(accuracy.mean())}
 
-    task = steps.supernet_task(network.graphdef, section)
     directory = setup.workdir / "supernet"
-    state = training.train(setup, network, task, "supernet", "supernet", directory, {}, evaluate)
+    state = training.train(setup, network, "supernet", "supernet", directory, {}, evaluate)
     return training.trained_network(network, state)
 
 

@@ -18,7 +18,6 @@ from scarlet_jax.train import step as steps
 def train(
     setup: Setup,
     network: functional.Network,
-    task: steps.Task,
     section: str,
     label: str,
     directory: Path,
@@ -30,7 +29,6 @@ def train(
     Args:
       setup: of the work directory.
       network: with the weights to start from.
-      task: what a step minimises.
       section: "supernet" or "subnet".
       label: for the progress display.
       directory: of its checkpoints and metrics.
@@ -38,6 +36,7 @@ def train(
       evaluate: scores a state on held-out images.
     """
     config, training = setup.config, setup.config[section]
+    task = steps.Task(network.graphdef, training, config.data, config.seed)
 
     def batches(start: int) -> Generator[data.Batch, None, None]:
         examine(setup)
@@ -53,8 +52,8 @@ def train(
         )
 
     return loop.train(
-        steps.make_train_step(task, training, config.data, setup.mesh, config.seed),
-        devices.replicate(setup.mesh, steps.init_state(network, training)),
+        steps.make_train_step(task, setup.mesh),
+        devices.replicate(setup.mesh, steps.init_state(network, task)),
         batches,
         training=training,
         mesh=setup.mesh,
@@ -77,8 +76,9 @@ def load(
     Raises:
       InputError: if there is no checkpoint, its training is not finished, or its settings differ.
     """
-    training = setup.config[section]
-    state = devices.replicate(setup.mesh, steps.init_state(network, training))
+    config, training = setup.config, setup.config[section]
+    task = steps.Task(network.graphdef, training, config.data, config.seed)
+    state = devices.replicate(setup.mesh, steps.init_state(network, task))
     settings = training_settings(setup, section, identity)
     saved = checkpoint.restore(directory / checkpoint.DIRECTORY, settings, state)
     if saved is None:

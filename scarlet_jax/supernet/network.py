@@ -6,9 +6,9 @@ architecture. Layers of equal shape that follow each other are compiled once and
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -32,6 +32,8 @@ DTYPES = ("float32", "bfloat16")
 
 # Of layers, by stage: feature maps `[layers, B, H, W, C]` if asked for, and changed statistics.
 Outputs = list[tuple[jax.Array | None, Stats | None]]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,20 @@ def for_platform(plan: Plan, platform: str) -> Plan:
     return replace(plan, selection="branch" if platform == "cpu" else "masked")
 
 
-def by_platform(function: Callable[..., Any], plan: Plan, *arrays: Any) -> Any:
-    """A function of a supernet and arrays, with "auto" decided when the program is lowered."""
-    if plan.selection != "auto":
-        return function(plan, *arrays)
-    cpu, default = (partial(function, for_platform(plan, name)) for name in ("cpu", "default"))
-    return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+def by_platform(function: Function) -> Function:
+    """Of a function of a supernet and more: "auto" is decided when the program is lowered."""
+
+    @wraps(function)
+    def decided(plan: Plan, *args: Any, **kwargs: Any) -> Any:
+        if plan.selection != "auto":
+            return function(plan, *args, **kwargs)
+        cpu, default = (
+            partial(function, for_platform(plan, name), *args, **kwargs)
+            for name in ("cpu", "default")
+        )
+        return lax.platform_dependent(cpu=cpu, default=default)
+
+    return cast(Function, decided)
 
 
 def create(
@@ -187,6 +197,7 @@ def apply(
     return output, scatter(plan.stages, stats, after, architecture)
 
 
+@by_platform
 def run(
     plan: Plan,
     params: Params,
@@ -197,18 +208,13 @@ def run(
     features: bool = False,
 ) -> tuple[Any, Stats]:
     """`apply` on the arrays of the path alone, as `gather` gives them."""
-
-    def compute(plan: Plan, params: Params, stats: Stats, *inputs: Any) -> tuple[Any, Stats]:
-        images, architecture, batch = inputs
-        x, stem_stats = run_stem(plan, params, stats, images, batch)
-        x, outputs = run_layers(plan, params, stats, x, architecture, batch, keep_maps=features)
-        logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
-        maps, stage_stats = zip(*outputs, strict=True)
-        after = {"stem": stem_stats, "stages": list(stage_stats), "head": head_stats}
-        output = (logits, [y for layers in maps for y in layers]) if features else logits
-        return output, stats if batch is None else after
-
-    return by_platform(compute, plan, params, stats, images, architecture, batch)
+    x, stem_stats = run_stem(plan, params, stats, images, batch)
+    x, outputs = run_layers(plan, params, stats, x, architecture, batch, keep_maps=features)
+    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
+    maps, stage_stats = zip(*outputs, strict=True)
+    after = {"stem": stem_stats, "stages": list(stage_stats), "head": head_stats}
+    output = (logits, [y for layers in maps for y in layers]) if features else logits
+    return output, stats if batch is None else after
 
 
 def run_stem(

@@ -15,6 +15,7 @@ from scarlet_jax.supernet.network import Plan
 from scarlet_jax.supernet.paths import gather
 
 
+@network.by_platform
 def run_population(
     plan: Plan,
     params: Params,
@@ -43,19 +44,6 @@ def run_population(
     Returns:
       Logits `float32[P, B, classes]` and the statistics after each path; beyond `count` anything.
     """
-    inputs = params, stats, images, architectures, count, batch
-    return network.by_platform(_run_population, plan, *inputs)
-
-
-def _run_population(
-    plan: Plan,
-    params: Params,
-    stats: Stats,
-    images: jax.Array,
-    architectures: jax.Array,
-    count: jax.Array,
-    batch: BatchStatistics | None,
-) -> tuple[jax.Array, Stats]:
     if plan.selection == "masked":
         return lax.map(
             lambda one: network.run(
