@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.stages import Traced
 from ml_collections import ConfigDict
 
 from scarlet_jax import evaluation, gpus, supernet
@@ -41,13 +42,13 @@ class ControlFlow(NamedTuple):
     Attributes:
       conditionals: `conditional`, which a `lax.switch` becomes.
       loops: `while`.
-      unknown_loops: those of them whose number of rounds the compiler does not know; None for
-        TPUs, whose compiler does not write it down.
+      unknown_loops: those of them whose number of rounds the compiler does not know; for TPUs,
+        whose compiler does not write it down, those that JAX gives it no number of.
     """
 
     conditionals: int
     loops: int
-    unknown_loops: int | None
+    unknown_loops: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,11 @@ def control_flow(module: str) -> ControlFlow:
         loops=len(loops),
         unknown_loops=sum("known_trip_count" not in line for line in loops),
     )
+
+
+def loops_without_length(traced: Traced) -> int:
+    """The `while` of a traced program; its other loops are `scan`, which has a length."""
+    return str(traced.jaxpr).count(" while[")
 
 
 def check(
@@ -212,7 +218,7 @@ def _compile(target: Target, name: str, program: Callable[..., Any], *arguments:
     model = cost.get("optimal_seconds", 0.0)
     control = control_flow(compiled.as_text())
     if target.platform == "tpu":
-        control = control._replace(unknown_loops=None)
+        control = control._replace(unknown_loops=loops_without_length(traced))
     return Compiled(
         name,
         control,

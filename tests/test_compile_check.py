@@ -103,6 +103,16 @@ def test_a_loop_to_an_argument_has_an_unknown_length():
     assert counts == (0, 1, 1)
 
 
+@pytest.mark.parametrize(("length", "expected"), [(7, 0), (None, 1)])
+def test_the_length_of_a_loop_is_seen_before_compiling(length, expected):
+    @jax.jit
+    def program(x, n):
+        rounds = n if length is None else length
+        return lax.cond(n > 1, lambda x: lax.fori_loop(0, rounds, step, x), lambda x: x, x)
+
+    assert compile_check.loops_without_length(program.trace(jnp.ones((4, 4)), 3)) == expected
+
+
 def test_loops_in_the_branches_of_a_conditional_count():
     def program(x, n):
         return lax.cond(
