@@ -54,5 +54,5 @@ def read(name: str, skip: str = "identity") -> Choice:
     for kind in KINDS:
         if (choice := kind.read(name)) is not None and (not choice.is_skip or skip in SKIPS):
             return SKIPS[skip] if choice.is_skip else choice
-    allowed = "such as E3K5_SE, F4K3" + (", identity" if skip in SKIPS else "")
-    raise InputError(f"choice {name!r}; allowed: {allowed}")
+    examples = [kind.example for kind in KINDS if not kind.is_skip or skip in SKIPS]
+    raise InputError(f"choice {name!r}; allowed: such as {', '.join(examples)}")

@@ -200,9 +200,11 @@ class Choice(ABC):
     """One option of a layer: a kind of block with its settings, hashable.
 
     Attributes:
+      example: a name of its kind.
       is_skip: whether it is no block: it keeps its input's channels, and applies the stride.
     """
 
+    example: ClassVar[str]
     is_skip: ClassVar[bool] = False
 
     @property

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import jax
 import numpy as np
@@ -26,6 +26,8 @@ NAME = re.compile(r"f([1-9]\d?)k([1-9]\d?)", re.IGNORECASE)
 @dataclass(frozen=True)
 class FusedChoice(Choice):
     """F4K3: a full 3x3 convolution that expands by 4, then the projection."""
+
+    example: ClassVar[str] = "F4K3"
 
     expansion: int
     kernel: int

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import jax
 import numpy as np
@@ -30,6 +30,8 @@ NAME = re.compile(r"e([1-9]\d?)k([1-9]\d?)(_se)?", re.IGNORECASE)
 @dataclass(frozen=True)
 class InvertedBottleneckChoice(Choice):
     """E6K5_SE: expansion 6, kernel 5, with SE. Expansion 1 has no convolution that expands."""
+
+    example: ClassVar[str] = "E3K5_SE"
 
     expansion: int
     kernel: int

@@ -34,6 +34,7 @@ class IdentityChoice(Choice):
     skip. In a supernet, where all paths meet, a `StabilizedSkip` or a `PaddedSkip` stands for it.
     """
 
+    example: ClassVar[str] = NAME
     is_skip: ClassVar[bool] = True
 
     @property
