@@ -24,8 +24,9 @@ from scarlet_jax.train.sampler import sample_paths
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-# Paths `int32[Q, L]`, gradients and statistics after them; of one path, those of its arrays alone.
-Result = tuple[jax.Array, Params, Stats]
+# Paths `int32[Q, L]`, gradients and statistics after them; of one path, those of its own arrays
+# alone, with its parameters and optimizer state.
+Result = tuple[jax.Array, Params, Stats, tuple[Params, Any] | None]
 
 
 @struct.dataclass
@@ -151,15 +152,19 @@ def _compute(task: Task, state: TrainState, batch: Batch) -> tuple[Result, Metri
     paths = task.paths(path_key, state.step)
     dropout_key = jax.random.fold_in(dropout_key, state.step)
     gradient = partial(_gradient, task, {**batch, "image": images}, dropout_key)
+    own = None
     if len(paths) == 1:
-        params, stats = (task.gather(tree, paths[0]) for tree in (state.params, state.stats))
+        params, stats, opt_state = (
+            task.gather(tree, paths[0]) for tree in (state.params, state.stats, state.opt_state)
+        )
+        own = params, opt_state
         stats, grads, scores = gradient(params, stats, paths[0], jnp.int32(0))
     else:
         stats, grads, scores = _sum_over_paths(task, gradient, state, paths)
         if task.training.shared_gradient == "mean":
             for part in ("stem", "head"):
                 grads[part] = jax.tree.map(lambda g: g / len(paths), grads[part])
-    return (paths, grads, stats), scores | {
+    return (paths, grads, stats, own), scores | {
         "learning_rate": jnp.asarray(make_schedule(task.training)(state.step)),
         "gradient_norm": optax.tree.norm(grads),
     }
@@ -214,14 +219,12 @@ def _gradient(
 
 def _write(task: Task, state: TrainState, result: Result) -> TrainState:
     """One step of the optimizer. After one path, all other blocks stay, with their momentum."""
-    paths, grads, stats = result
-    params, opt_state = state.params, state.opt_state
-    if len(paths) == 1:
-        params, opt_state = (task.gather(tree, paths[0]) for tree in (params, opt_state))
-    rule = at_step(task.training, task.optimizer, state.step, axes=1 if len(paths) == 1 else 2)
+    paths, grads, stats, own = result
+    params, opt_state = own or (state.params, state.opt_state)
+    rule = at_step(task.training, task.optimizer, state.step, axes=1 if own else 2)
     updates, opt_state = rule.update(grads, opt_state, params)
     params = optax.apply_updates(params, updates)
-    if len(paths) == 1:
+    if own:
         params = task.scatter(state.params, params, paths[0])
         stats = task.scatter(state.stats, stats, paths[0])
         opt_state = task.scatter(state.opt_state, opt_state, paths[0])
