@@ -106,7 +106,6 @@ def test_every_configuration_is_allowed(preset):
         ("supernet.statistics_rate", 0.0, "statistics_rate is 0.0; allowed: numbers from above 0"),
         ("subnet.dropout", math.nan, "subnet.dropout is nan"),
         ("subnet.learning_rate", -1.0, "subnet.learning_rate is -1.0"),
-        ("search.cache_bytes", -1, "search.cache_bytes is -1"),
         ("search.batch_size", -8, "search.batch_size is -8; allowed: integers from 1"),
         ("search.generations", 10**40, "search.generations is 1000"),
         ("search.statistics", "mean", "statistics is 'mean'; allowed: running, batch, recal"),

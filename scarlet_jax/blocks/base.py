@@ -236,8 +236,8 @@ class Choice(ABC):
         return 0
 
     def absent(self, path: Path) -> float | None:
-        """What fills an array of the group that this choice does without, so that it does nothing;
-        None where any numbers may be there."""
+        """What fills this choice's array for those of its group without it, so that it does nothing
+        there; None where any numbers may be."""
         return 0.0
 
     @property

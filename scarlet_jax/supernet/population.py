@@ -34,7 +34,7 @@ def run_population(
 
     Args:
       plan, params: of the supernet; all of its parameters.
-      stats: of each path, as `network.gather` gives them, stacked: paths with equal beginnings
+      stats: of each path, as `paths.gather` gives them, stacked: paths with equal beginnings
         must have equal statistics there.
       images: float `[B, H, W, C]`, normalised.
       architectures: `int32[P, L]`, best sorted.

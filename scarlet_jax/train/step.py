@@ -54,7 +54,7 @@ class Task:
     Attributes:
       graph: of a stand-alone network, or the plan of a supernet.
       training, data: sections of the configuration; of the data's, mean and deviation of pixels.
-      seed: of paths and dropout; step n uses `fold_in(key(seed), n)`.
+      seed: of paths and dropout, with the step.
       optimizer: in place of the section's. It is given each block alone, and its counts are a
         block's own: under uniform sampling, so are the steps of a schedule in it. The section's
         `clip_norm` holds, its `weight_decay` and learning rate do not.
