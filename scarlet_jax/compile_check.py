@@ -7,7 +7,7 @@ of unknown length, and a conditional outside a CUDA graph, waits for the host ev
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jax.stages import Traced
+from jax.stages import Traced, Wrapped
 from ml_collections import ConfigDict
 
 from scarlet_jax import evaluation, gpus, supernet
@@ -202,9 +202,9 @@ def _batch(config: ConfigDict, images: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _compile(target: Target, name: str, program: Callable[..., Any], *arguments: Any) -> Compiled:
+def _compile(target: Target, name: str, program: Wrapped, *arguments: Any) -> Compiled:
     begin = time.monotonic()
-    traced = program.trace(*arguments)  # type: ignore[attr-defined]
+    traced = program.trace(*arguments)
     lowered = traced.lower(lowering_platforms=(target.platform,))
     compiled = lowered.compile(compiler_options=target.options)
     seconds = time.monotonic() - begin

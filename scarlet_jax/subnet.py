@@ -243,9 +243,7 @@ def _blocks_on_path(plan: Plan, stages: list[Params], path: Array) -> list[Param
             block: dict[Path, jax.Array] = {}
             for bundle in stage.bundles:
                 index = bundle.index[path[layer]]
-                flat = functional.flatten(arrays[bundle.name])
-                for leaf in bundle.leaves if index >= 0 else ():
-                    if leaf.path in flat:
-                        block[leaf.path] = crop(flat[leaf.path][number, index], leaf.shapes[index])
+                for leaf, array in bundle.arrays(arrays) if index >= 0 else ():
+                    block[leaf.path] = crop(array[number, index], leaf.shapes[index])
             blocks.append(functional.unflatten(block))
     return blocks

@@ -33,12 +33,13 @@ def size_of(network):
 
 
 def skip_of(space):
-    return space.num_choices - 1
+    return next(number for number, choice in enumerate(space.choices) if choice.is_skip)
 
 
 def with_skips(space, rng, layers):
     """A random path that skips these layers alone."""
-    path = rng.integers(skip_of(space), size=space.depth)
+    blocks = np.delete(np.arange(space.num_choices), skip_of(space))
+    path = rng.choice(blocks, size=space.depth)
     path[list(layers)] = skip_of(space)
     return path
 

@@ -36,7 +36,7 @@ def train(
       evaluate: scores a state on held-out images.
     """
     config, training = setup.config, setup.config[section]
-    task = steps.Task(network.graphdef, training, config.data, config.seed)
+    task, state = _begin(setup, network, section)
 
     def batches(start: int) -> Generator[data.Batch, None, None]:
         examine(setup)
@@ -53,7 +53,7 @@ def train(
 
     return loop.train(
         steps.make_train_step(task, setup.mesh),
-        devices.replicate(setup.mesh, steps.init_state(network, task)),
+        state,
         batches,
         training=training,
         mesh=setup.mesh,
@@ -76,9 +76,8 @@ def load(
     Raises:
       InputError: if there is no checkpoint, its training is not finished, or its settings differ.
     """
-    config, training = setup.config, setup.config[section]
-    task = steps.Task(network.graphdef, training, config.data, config.seed)
-    state = devices.replicate(setup.mesh, steps.init_state(network, task))
+    training = setup.config[section]
+    _, state = _begin(setup, network, section)
     settings = training_settings(setup, section, identity)
     saved = checkpoint.restore(directory / checkpoint.DIRECTORY, settings, state)
     if saved is None:
@@ -91,6 +90,15 @@ def load(
             f"finish it with python -m launch.train_{section}"
         )
     return saved.state
+
+
+def _begin(
+    setup: Setup, network: functional.Network, section: str
+) -> tuple[steps.Task, steps.TrainState]:
+    """What is trained, and its state before the first step."""
+    config = setup.config
+    task = steps.Task(network.graphdef, config[section], config.data, config.seed)
+    return task, devices.replicate(setup.mesh, steps.init_state(network, task))
 
 
 def trained_network(network: functional.Network, state: steps.TrainState) -> functional.Network:

@@ -108,12 +108,13 @@ def _run(branch: Branch, params: Params, x: jax.Array, fixed: Fixed) -> Output:
     y, moved = functional.apply(branch.graph, own, own_stats, x, fixed.batch, taps)
     if fixed.batch is None:
         return y, None
-    after = dict(fixed.stats)
+    after, flat_moved = dict(fixed.stats), functional.flatten(moved)
     for bundle in branch.bundles:
-        flat, flat_moved = map(functional.flatten, (fixed.stats[bundle.name], moved))
-        for path, array in flat.items():
-            first = start(flat_moved[path].shape, array.shape)
-            flat[path] = lax.dynamic_update_slice(array, flat_moved[path], first)
+        flat: Arrays = {}
+        for leaf, array in bundle.arrays(fixed.stats):
+            value = flat_moved[leaf.path]
+            first = start(value.shape, array.shape)
+            flat[leaf.path] = lax.dynamic_update_slice(array, value, first)
         after[bundle.name] = functional.unflatten(flat)
     return y, after
 
@@ -134,10 +135,8 @@ def _own_arrays(branch: Branch, tree: Params, choice: jax.Array) -> Params:
     around them, and where the choice is without, what makes an array do nothing."""
     own: Arrays = {}
     for bundle in branch.bundles:
-        flat = functional.flatten(tree[bundle.name])
-        for leaf in bundle.leaves:
-            if leaf.path in flat:
-                own[leaf.path] = _own(bundle, leaf, branch.choices, flat[leaf.path], choice)
+        for leaf, array in bundle.arrays(tree):
+            own[leaf.path] = _own(bundle, leaf, branch.choices, array, choice)
     return functional.unflatten(own)
 
 

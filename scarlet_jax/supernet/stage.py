@@ -8,7 +8,6 @@ have, as squeeze-and-excitation, is a bundle of its own. So a stage's weights ar
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import jax
 import numpy as np
@@ -50,6 +49,11 @@ class Bundle:
     name: str
     index: tuple[int, ...]
     leaves: tuple[Leaf, ...]
+
+    def arrays(self, tree: Params) -> Iterator[tuple[Leaf, jax.Array]]:
+        """Those of a stage's parameters or statistics, each with what is known of it."""
+        flat = functional.flatten(tree[self.name])
+        return ((leaf, flat[leaf.path]) for leaf in self.leaves if leaf.path in flat)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,9 @@ def create(
       shape, style: of their blocks.
       layers: their numbers.
       rng: of the weights.
+
+    Raises:
+      ValueError: if no choice of a group has the arrays of all of it.
     """
     own = {n: choice for n, choice in enumerate(choices) if choice is not None}
     built = {
@@ -111,6 +118,10 @@ def create(
     params = {n: [functional.flatten(layer.params) for layer in built[n]] for n in own}
     stats = {n: [functional.flatten(layer.stats) for layer in built[n]] for n in own}
     shapes = {n: {path: a.shape for path, a in (params[n][0] | stats[n][0]).items()} for n in own}
+
+    groups = _alike({n: choice.group for n, choice in own.items()})
+    branches = _alike({n: (choice.group, choice.branch) for n, choice in own.items()})
+    bundles = [bundle for group in groups for bundle in _bundles(group, own, shapes, len(choices))]
 
     def branch(members: Sequence[int]) -> Branch:
         fullest = max(members, key=lambda n: len(shapes[n]))
@@ -124,9 +135,6 @@ def create(
             taps if len({size for _, size in taps}) > 1 else (),
         )
 
-    groups = _alike({n: choice.group for n, choice in own.items()})
-    branches = _alike({n: (choice.group, choice.branch) for n, choice in own.items()})
-    bundles = [bundle for group in groups for bundle in _bundles(choices, group, shapes)]
     stage = Stage(
         layers, shape, tuple(bundles), tuple(map(branch, groups)), tuple(map(branch, branches))
     )
@@ -143,9 +151,10 @@ def _alike(keys: Mapping[int, Hashable]) -> list[list[int]]:
 
 
 def _bundles(
-    choices: Sequence[Choice | None],
     group: Sequence[int],
+    choices: Mapping[int, Choice],
     shapes: Mapping[int, Mapping[Path, Dimensions]],
+    num_choices: int,
 ) -> Iterator[Bundle]:
     """Of the choices of a group, the arrays that the same ones have."""
     owners = {
@@ -153,10 +162,10 @@ def _bundles(
     }
     for members in dict.fromkeys(owners.values()):
         paths = [path for path in owners if owners[path] == members]
-        first = cast(Choice, choices[members[0]])
+        first = choices[members[0]]
         yield Bundle(
             first.group if len(members) == len(group) else f"{first.group}_{paths[0][0]}",
-            tuple(members.index(n) if n in members else -1 for n in range(len(choices))),
+            tuple(members.index(n) if n in members else -1 for n in range(num_choices)),
             tuple(
                 Leaf(path, tuple(shapes[n][path] for n in members), first.absent(path))
                 for path in paths

@@ -107,10 +107,10 @@ def per_block(optimizer: optax.GradientTransformation, axes: int) -> optax.Gradi
     LAMB's trust ratio, Muon's orthogonal matrix and Adafactor's factors are of whole arrays, and a
     count that corrects a bias is of the updates that a block had.
 
-    Parameters are `{"stem": tree, "stages": [{group: tree}, ...], "head": tree}`, where every array
-    of a group has `axes` leading axes, over which the optimizer is mapped: 2 for `[layers,
+    Parameters are `{"stem": tree, "stages": [{bundle: tree}, ...], "head": tree}`, where every
+    array of a bundle has `axes` leading axes, over which the optimizer is mapped: 2 for `[layers,
     choices, ...]`, 1 for the arrays of a path, `[layers, ...]`. The state has the same form, with a
-    state for stem and head each, and the leading axes on every leaf of a group's, counts too: a
+    state for stem and head each, and the leading axes on every leaf of a bundle's, counts too: a
     path's state is `leaf[layer, choice]`, as its arrays are. Parameters without "stages", those of
     a stand-alone network, are updated as a whole.
 
@@ -146,7 +146,7 @@ def _each_block(function: Callable[..., Any], axes: int, *trees: Any) -> Any:
     return {
         "stem": function(*(tree["stem"] for tree in trees)),
         "stages": [
-            {group: mapped(*(stage[group] for stage in same)) for group in same[0]}
+            {bundle: mapped(*(stage[bundle] for stage in same)) for bundle in same[0]}
             for same in stages
         ],
         "head": function(*(tree["head"] for tree in trees)),

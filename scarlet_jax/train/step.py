@@ -11,6 +11,7 @@ import optax
 from flax import struct
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
+from jax.stages import Wrapped
 from ml_collections import ConfigDict
 
 from scarlet_jax import supernet
@@ -127,7 +128,7 @@ def make_train_step(
     return step
 
 
-def make_programs(task: Task, mesh: Mesh) -> tuple[Any, Any]:
+def make_programs(task: Task, mesh: Mesh) -> tuple[Wrapped, Wrapped]:
     """A step's programs, `(state, batch) -> (result, metrics)` and `(state, result) -> state`.
 
     In one, XLA would copy the supernet's arrays, which are read before they are written to.
