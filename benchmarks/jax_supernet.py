@@ -21,8 +21,14 @@ from scarlet_jax.train import step as steps
 def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
     """What `work.kind` names; its calls return when the result is there."""
     if work.kind != "one_by_one":  # the others have work for all cores; one path is one device's
-        cores.use(work.cores, (work.batch_size,))
-    network = supernet.create(setup.space, num_classes=setup.num_classes, channels=setup.channels)
+        cores.use(work.cores or None, (work.batch_size,))
+    network = supernet.create(
+        setup.space,
+        num_classes=setup.num_classes,
+        channels=setup.channels,
+        dtype=setup.config.model.dtype,
+        selection=work.selection,
+    )
     if work.kind == "score":
         return _scorer(work, setup, network)
     if work.kind in ("train", "strict_fair"):
@@ -34,6 +40,12 @@ def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
     if work.kind == "population":
         return partial(evaluate, architectures)
     return lambda: [evaluate(architecture[None]) for architecture in architectures]
+
+
+def gpu_peak_bytes() -> int:
+    """Of the first device, since the process began; 0 on CPUs, which do not count them."""
+    counts = jax.devices()[0].memory_stats() or {}
+    return int(counts.get("peak_bytes_in_use", 0))
 
 
 def _random_batch(work: Work, setup: Setup, seed: int) -> dict[str, Any]:
@@ -63,7 +75,8 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[
         out_specs=spread,
         check_vma=False,
     )
-    compiled = jax.jit(sharded, compiler_options=evaluation.CPU_OPTIONS)
+    on_cpu = jax.default_backend() == "cpu"
+    compiled = jax.jit(sharded, compiler_options=evaluation.CPU_OPTIONS if on_cpu else None)
     params, stats, path = devices.replicate(mesh, (network.params, network.stats, setup.path))
     images = devices.shard(mesh, _random_batch(work, setup, 0)["image"])
     return lambda: jax.block_until_ready(compiled(params, stats, images, path))

@@ -48,6 +48,7 @@ class Side:
 OURS = Side("ours", "jax_supernet", {"JAX_PLATFORMS": "cpu", **heap.ENVIRONMENT})
 TORCH = Side("PyTorch", "torch_supernet", {})
 TORCH_SAME = Side("PyTorch, same allocator", "torch_supernet", heap.ENVIRONMENT)
+OURS_ON_GPU = Side("ours", "jax_supernet", {})
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Work:
       batch_size: images.
       config: a module of `configs/`, for space and settings.
       warm: whether an earlier process has filled a persistent compilation cache.
-      cores: of the process.
+      cores: of the process; 0 for all.
+      selection: how ours makes a choice, see `scarlet_jax.supernet`.
     """
 
     kind: str
@@ -73,6 +75,7 @@ class Work:
     config: str = "base"
     warm: bool = False
     cores: int = CORES
+    selection: str = "auto"
 
 
 class Setup(NamedTuple):
@@ -99,26 +102,33 @@ def set_up(name: str) -> Setup:
     )
 
 
-def measure(work: Work, side: Side) -> Measurement:
+def measure(work: Work, side: Side, limit: float | None = None) -> Measurement:
     """Measures in a fresh process, or in the second of two with a compilation cache.
+
+    Args:
+      work, side: what is measured, and whose.
+      limit: seconds after which a process is ended.
 
     Returns:
       `seconds` of each call after the first, `first_seconds` of that one (it compiles),
       `start_seconds` from the start of the process to its end, and `peak_gb`, the process's
-      peak resident memory in 10^9 bytes.
+      peak resident memory in 10^9 bytes; on a GPU the peak of its memory.
 
     Raises:
-      subprocess.CalledProcessError: if the process fails; its own message is on stderr.
+      subprocess.SubprocessError: if the process fails, or takes too long; its own message is on
+        stderr.
     """
     if not work.warm:
-        return _in_process(work, side.module, side.environment)
+        return _in_process(work, side.module, side.environment, limit)
     with tempfile.TemporaryDirectory() as cache:
         environment = {**side.environment, **WARM_CACHE, "JAX_COMPILATION_CACHE_DIR": cache}
-        _in_process(work, side.module, environment)
-        return _in_process(work, side.module, environment)
+        _in_process(work, side.module, environment, limit)
+        return _in_process(work, side.module, environment, limit)
 
 
-def _in_process(work: Work, module: str, environment: Mapping[str, str]) -> Measurement:
+def _in_process(
+    work: Work, module: str, environment: Mapping[str, str], limit: float | None
+) -> Measurement:
     ours_to_set = {*heap.ENVIRONMENT, *WARM_CACHE, "JAX_COMPILATION_CACHE_DIR"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours_to_set}
     command = [sys.executable, "-m", "benchmarks.measure", module, json.dumps(asdict(work))]
@@ -130,6 +140,7 @@ def _in_process(work: Work, module: str, environment: Mapping[str, str]) -> Meas
         stdout=subprocess.PIPE,
         text=True,
         check=True,
+        timeout=limit,
     )
     *_, last = child.stdout.splitlines()
     result = json.loads(last)
@@ -158,20 +169,22 @@ def main() -> None:
     module, text = sys.argv[1:]
     work = Work(**json.loads(text))
     # Before the libraries count the cores for their threads.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: work.cores])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: work.cores or None])
     heap.collect_rarely()
     if module == OURS.module:
         heap.return_what_compiling_left()
-    call = importlib.import_module(f"benchmarks.{module}").prepare(work, set_up(work.config))
+    side = importlib.import_module(f"benchmarks.{module}")
+    call = side.prepare(work, set_up(work.config))
     ends = [time.monotonic()]
     for _ in range(1 + work.repeats):
         call()
         ends.append(time.monotonic())
     first, *rest = np.diff(ends).tolist()
+    peak = side.gpu_peak_bytes() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     result = {
         "seconds": rest,
         "first_seconds": [first],
-        "peak_gb": [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9],
+        "peak_gb": [peak / 1e9],
         "first_end": ends[1],
     }
     print(json.dumps(result), flush=True)

@@ -107,29 +107,52 @@ def fair_paths(num_choices: int, depth: int) -> list[tuple[int, ...]]:
 
 
 def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
-    """What `work.kind` names, ready to be called: score, train or strict_fair."""
-    torch.set_num_threads(work.cores)
+    """What `work.kind` names, ready to be called: score, train or strict_fair.
+
+    On a GPU where there is one, unless `work.cores` says how many of the CPU's are used.
+    """
+    if work.cores:
+        torch.set_num_threads(work.cores)
+    device = torch.device("cpu" if work.cores else "cuda")
+    torch.backends.cudnn.benchmark = True  # shapes repeat
     network: Any = Supernet(setup.space, setup.num_classes, setup.channels)
-    network.to(memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)
     shape = (work.batch_size, setup.channels, work.image_size, work.image_size)
-    images = torch.randn(shape).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(setup.num_classes, shape[:1])
+    images = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(setup.num_classes, shape[:1], device=device)
+    half = setup.config.model.dtype == "bfloat16"
     path = setup.path.tolist()
     optimizer = torch.optim.SGD(network.parameters(), LEARNING_RATE, momentum=setup.momentum)
 
-    def score() -> Tensor:
-        with torch.no_grad():
+    def logits_of(path: Sequence[int]) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             return network(images, path)
+
+    def score() -> None:
+        with torch.no_grad():
+            logits_of(path)
 
     def update(paths: Sequence[Sequence[int]]) -> None:
         optimizer.zero_grad()
         for path in paths:
-            F.cross_entropy(network(images, path), labels).backward()
+            F.cross_entropy(logits_of(path).float(), labels).backward()
         optimizer.step()
 
     network.train(work.kind != "score")
-    return {
+    run = {
         "score": score,
         "train": lambda: update([path]),
         "strict_fair": lambda: update(fair_paths(setup.space.num_choices, setup.space.depth)),
     }[work.kind]
+
+    def call() -> None:
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return call
+
+
+def gpu_peak_bytes() -> int:
+    """Since the process began; 0 without a GPU."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

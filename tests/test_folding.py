@@ -13,6 +13,7 @@ from test_cost import macs_of_jaxpr
 
 from scarlet_jax import cost, derived, subnet
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks import skips
 from scarlet_jax.derived import Fold
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import NetworkSize
@@ -119,7 +120,8 @@ def test_where_skips_go_by_hand():
 @pytest.mark.parametrize("skip", ["els", "folded", "pad", "sliced"])
 def test_counts_are_those_of_the_network(skip, monkeypatch):
     """Against its arrays, and a walk over its program."""
-    monkeypatch.setattr(layers, "convolution", native)
+    for module in (layers, skips):
+        monkeypatch.setattr(module, "convolution", native)
     monkeypatch.setattr(layers, "mean_of_pixels", lambda x: x.mean((1, 2)))
     path = with_skips(S2, np.random.default_rng(3), SKIPPED[-1])
     network = subnet.create(S2, path, num_classes=11, skip=skip)

@@ -21,7 +21,8 @@ from scarlet_jax.blocks.base import (
     X,
 )
 from scarlet_jax.blocks.export import normalised, pixelwise
-from scarlet_jax.nn.layers import BatchNorm, BatchStatistics, Pointwise, pointwise, subsample
+from scarlet_jax.nn.convolution import convolution
+from scarlet_jax.nn.layers import BatchNorm, BatchStatistics, Convolution, subsample
 
 NAME = "identity"
 
@@ -137,7 +138,8 @@ class Stabilizer(Block):
         batch: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
-        return pointwise(subsample(x, self.stride), self.kernel[...].astype(x.dtype))
+        # `pointwise(subsample(x))` ends XLA's GPU compiler in some spaces (jax 0.10.2 and 0.11.2).
+        return convolution(x, self.kernel[None, None].astype(x.dtype), self.stride)
 
     def export(self, ops: Operations[X], x: X) -> X:
         return _pointwise(ops, x, np.asarray(self.kernel[...]), self.stride)
@@ -174,7 +176,7 @@ class Downsample(Block):
 
     def __init__(self, shape: Shape, rng: np.random.Generator):
         self.stride = shape.stride
-        self.convolution = Pointwise(shape.c_in, shape.c_out, rng=rng)
+        self.convolution = Convolution(shape.c_in, shape.c_out, 1, shape.stride, rng=rng)
         self.bn = BatchNorm(shape.c_out)
 
     def __call__(
@@ -183,7 +185,7 @@ class Downsample(Block):
         batch: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
-        return self.bn(self.convolution(subsample(x, self.stride)), batch)
+        return self.bn(self.convolution(x), batch)
 
     def export(self, ops: Operations[X], x: X) -> X:
         return ops.convolution(x, *normalised(self.convolution, self.bn), self.stride, "none")

@@ -52,7 +52,7 @@ def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolves, padding `k // 2` zeros on every side.
 
     Args:
-      x: `[B, H, W, C]`, of few channels: images.
+      x: `[B, H, W, C]`; CPUs copy it k * k times.
       kernel: `[k, k, C, D]`, k odd, of x's dtype.
       stride: 1 or 2.
 
