@@ -23,15 +23,11 @@ class Tables:
     params: PathTable
 
 
-def _stem(space: Space, channels: int, side: int) -> Cost:
-    return ends.stem_cost(channels, space.stem_width, space.separable_width, space.style, side)
-
-
 @lru_cache(maxsize=64)
 def tables(space: Space, size: NetworkSize = IMAGENET) -> Tables:
     """Builds the look-up tables for square images."""
     side = -(-size.image_size // space.stem_stride)
-    stem = _stem(space, size.channels, side)
+    stem = ends.stem_cost(space, size.channels, side)
 
     depth = space.depth
     layers = np.zeros((2, depth, space.num_choices, depth + 1), np.int64)
@@ -47,7 +43,7 @@ def tables(space: Space, size: NetworkSize = IMAGENET) -> Tables:
 
     head = np.zeros((2, depth + 1), np.int64)
     for source, width in enumerate(space.widths):
-        cost = ends.head_cost(width, space.head_width, size.num_classes, side)
+        cost = ends.head_cost(space, width, size.num_classes, side)
         head[:, source] = cost.macs, cost.params
     is_skip = np.array([choice.is_skip for choice in space.choices])
     return Tables(
@@ -84,12 +80,12 @@ def of_network(space: Space, architecture: Any, skip: str, size: NetworkSize = I
       InputError: for an architecture that is not of the space, or an unknown kind of skip.
     """
     side = -(-size.image_size // space.stem_stride)
-    total = _stem(space, size.channels, side)
+    total = ends.stem_cost(space, size.channels, side)
     width = space.widths[0]
     for layer in derived.layers(space, architecture, skip):
         total += layer.choice.cost(layer.shape, space.style, side)
         side, width = layer.shape.side(side), layer.shape.c_out
-    return total + ends.head_cost(width, space.head_width, size.num_classes, side)
+    return total + ends.head_cost(space, width, size.num_classes, side)
 
 
 def macs(space: Space, architectures: Any, size: NetworkSize = IMAGENET) -> NDArray[np.int64]:

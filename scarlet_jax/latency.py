@@ -72,6 +72,7 @@ from scarlet_jax import benchmark, differences
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.blocks import SCARLET, Choice, Shape
+from scarlet_jax.blocks.ends import Head
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
 from scarlet_jax.network_size import NetworkSize
@@ -79,7 +80,6 @@ from scarlet_jax.nn import functional
 from scarlet_jax.path_table import PathTable, possible_sources
 from scarlet_jax.progress import Progress
 from scarlet_jax.space import Layer, Space
-from scarlet_jax.supernet.network import make_head
 
 FORMAT = "scarlet-jax latency table"
 VERSION = 1
@@ -290,7 +290,7 @@ def _part_programs(
 
     def module() -> nnx.Module:
         if part.choice is None or part.layer is None:
-            return make_head(space, part.width, num_classes, 0.0, rng)
+            return Head(space, part.width, num_classes, rng=rng)
         shape = Shape(part.width, part.layer.width, part.layer.stride)
         return part.choice.build(shape, space.style, rng)
 

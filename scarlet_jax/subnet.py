@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scarlet_jax import cost, derived
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Block
+from scarlet_jax.blocks.ends import Head, Stem
 from scarlet_jax.blocks.skips import Stabilizer
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import NetworkSize
@@ -19,7 +20,6 @@ from scarlet_jax.nn.functional import Params, Path
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Array, Space
 from scarlet_jax.supernet import DTYPES, Plan
-from scarlet_jax.supernet.network import make_head, make_stem
 from scarlet_jax.supernet.stage import crop
 
 
@@ -48,12 +48,12 @@ class Subnet(nnx.Module):
         self.channels = channels
         self.num_classes = num_classes
         self.names = tuple(spaces.to_names(space, architecture))
-        self.stem = make_stem(space, channels, rng)
+        self.stem = Stem(space, channels, rng=rng)
         self.blocks: nnx.List[Block] = nnx.List()
         layers = derived.layers(space, architecture, skip)
         for layer in layers:
             self.blocks.append(layer.choice.build(layer.shape, space.style, rng))
-        self.head = make_head(space, layers[-1].shape.c_out, num_classes, dropout, rng)
+        self.head = Head(space, layers[-1].shape.c_out, num_classes, dropout, rng=rng)
 
     def __call__(
         self,

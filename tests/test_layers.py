@@ -3,11 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scarlet_jax.blocks import SCARLET, Shape
+from scarlet_jax.blocks import Shape
 from scarlet_jax.blocks.ends import Head
 from scarlet_jax.blocks.skips import Identity, Stabilizer, ZeroPad
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchNorm, BatchStatistics, Convolution, SqueezeExcite
+from scarlet_jax.space import S2
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((4, 3, 5, 6)).astype(np.float32) * 2 + 1
@@ -86,7 +87,7 @@ def test_identity_keeps_channels_and_stride():
 
 
 def test_dropout_depends_on_each_images_key_alone():
-    head = Head(6, 1280, 3, SCARLET, dropout=0.5, rng=RNG)
+    head = Head(S2, 6, num_classes=3, dropout=0.5, rng=RNG)
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(4))
     dropped, _ = call(head, X, None, keys)
     plain, _ = call(head, X, None)

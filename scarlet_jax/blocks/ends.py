@@ -18,42 +18,33 @@ from scarlet_jax.nn.layers import (
     Dense,
     Pointwise,
 )
+from scarlet_jax.space import Space
 
 KERNEL = 3  # of the first convolution (MobileNetV2's)
 SEPARABLE = InvertedBottleneckChoice(expansion=1, kernel=3)  # MobileNetV2's first block
 
 
-def separable_shape(width: int, separable_width: int) -> Shape:
-    return Shape(width, separable_width, stride=1)
+def separable_shape(space: Space) -> Shape:
+    return Shape(space.stem_width, space.separable_width, stride=1)
 
 
 class Stem(nnx.Module):
     """3x3 convolution, then a depthwise separable block without a final activation.
 
     Args:
+      space: whose stem it is.
       channels: of the images.
-      width, stride: of the convolution.
-      separable_width: output channels of the separable block; 0 for none.
-      style: of the space; its activation here is `stem_activation`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        width: int,
-        stride: int,
-        separable_width: int,
-        style: Style,
-        *,
-        rng: np.random.Generator,
-    ):
+    def __init__(self, space: Space, channels: int, *, rng: np.random.Generator):
         if channels < 1:
             raise InputError(f"channels is {channels}; allowed: 1 or more")
-        self.activation = style.stem_activation
+        width, stride = space.stem_width, space.stem_stride
+        self.activation = space.style.stem_activation
         self.convolution = Convolution(channels, width, KERNEL, stride, rng=rng)
         self.bn = BatchNorm(width)
-        shape, own = separable_shape(width, separable_width), Style(style.stem_activation)
-        self.separable = SEPARABLE.build(shape, own, rng) if separable_width else None
+        style, has_block = Style(self.activation), space.separable_width > 0
+        self.separable = SEPARABLE.build(separable_shape(space), style, rng) if has_block else None
 
     def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
         x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), batch))
@@ -65,12 +56,13 @@ class Stem(nnx.Module):
         return x if self.separable is None else self.separable.export(ops, x)
 
 
-def stem_cost(channels: int, width: int, separable_width: int, style: Style, side: int) -> Cost:
+def stem_cost(space: Space, channels: int, side: int) -> Cost:
     """Counts with an output of `side * side` pixels."""
+    width = space.stem_width
     cost = base.convolution(channels, width, KERNEL, side) + base.batch_norm(width)
-    if not separable_width:
+    if not space.separable_width:
         return cost
-    return cost + SEPARABLE.cost(separable_shape(width, separable_width), style, side)
+    return cost + SEPARABLE.cost(separable_shape(space), space.style, side)
 
 
 class Head(nnx.Module):
@@ -78,17 +70,17 @@ class Head(nnx.Module):
 
     def __init__(
         self,
+        space: Space,
         c_in: int,
-        width: int,
         num_classes: int,
-        style: Style,
-        *,
         dropout: float = 0.0,
+        *,
         rng: np.random.Generator,
     ):
         if num_classes < 1:
             raise InputError(f"num_classes is {num_classes}; allowed: 1 or more")
-        self.activation = style.stem_activation
+        width = space.head_width
+        self.activation = space.style.stem_activation
         self.dropout = dropout
         self.convolution = Pointwise(c_in, width, rng=rng)
         self.bn = BatchNorm(width)
@@ -120,6 +112,7 @@ class Head(nnx.Module):
         return ops.classify(ops.mean(x), kernel, bias)
 
 
-def head_cost(c_in: int, width: int, num_classes: int, side: int) -> Cost:
+def head_cost(space: Space, c_in: int, num_classes: int, side: int) -> Cost:
+    width = space.head_width
     cost = base.convolution(c_in, width, 1, side) + base.batch_norm(width)
     return cost + base.dense(width, num_classes)

@@ -4,11 +4,9 @@ logits = f(parameters, statistics, images, architecture), one compiled program f
 architecture. Layers of equal shape that follow each other are compiled once and scanned over.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial, wraps
-from itertools import groupby
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +19,7 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
-from scarlet_jax.space import Layer, Space
+from scarlet_jax.space import Space
 from scarlet_jax.supernet import stage as stages
 from scarlet_jax.supernet.paths import gather, scatter
 from scarlet_jax.supernet.select import SELECTIONS, Output, mixed_block
@@ -32,8 +30,6 @@ DTYPES = ("float32", "bfloat16")
 
 # Of layers, by stage: feature maps `[layers, B, H, W, C]` if asked for, and changed statistics.
 Outputs = list[tuple[jax.Array | None, Stats | None]]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -69,22 +65,6 @@ def for_platform(plan: Plan, platform: str) -> Plan:
     return replace(plan, selection="branch" if platform == "cpu" else "masked")
 
 
-def by_platform(function: Function) -> Function:
-    """Of a function of a supernet and more: "auto" is decided when the program is lowered."""
-
-    @wraps(function)
-    def decided(plan: Plan, *args: Any, **kwargs: Any) -> Any:
-        if plan.selection != "auto":
-            return function(plan, *args, **kwargs)
-        cpu, default = (
-            partial(function, for_platform(plan, name), *args, **kwargs)
-            for name in ("cpu", "default")
-        )
-        return lax.platform_dependent(cpu=cpu, default=default)
-
-    return cast(Function, decided)
-
-
 def create(
     space: Space,
     *,
@@ -112,18 +92,24 @@ def create(
     Raises:
       InputError: for a setting or size that is not allowed, or a space without blocks.
     """
-    check_model(stabilizer, dtype, selection)
+    for name, value, allowed in (
+        ("stabilizer", stabilizer, SKIPS),
+        ("dtype", dtype, DTYPES),
+        ("selection", selection, SELECTIONS),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name} {value!r}; allowed: {', '.join(allowed)}")
     if all(choice.is_skip for choice in space.choices):
         raise InputError(f"space {space.name!r} has only a skip; a supernet needs a block")
     rng = np.random.default_rng(seed)
-    stem = functional.split(make_stem(space, channels, rng))
+    stem = functional.split(Stem(space, channels, rng=rng))
     choices = [SKIPS[stabilizer] if c.is_skip else c for c in space.choices]
     built = []
     for shape, layers in _equal_layers(space):
         allowed = space.allowed[layers.start]
         own = [choice if has else None for choice, has in zip(choices, allowed, strict=True)]
         built.append(stages.create(own, shape, space.style, layers, rng))
-    head = functional.split(make_head(space, space.widths[-1], num_classes, 0.0, rng))
+    head = functional.split(Head(space, space.widths[-1], num_classes, rng=rng))
     made, params, stats = zip(*built, strict=True)
     network = functional.Network(
         Plan(space, stabilizer, dtype, selection, stem.graphdef, made, head.graphdef),
@@ -138,35 +124,12 @@ def _equal_layers(space: Space) -> Iterator[tuple[Shape, range]]:
     alone."""
     widths = zip(space.widths[:-1], space.layers, strict=True)
     shapes = [Shape(c_in, layer.width, layer.stride) for c_in, layer in widths]
-
-    def key(n: int) -> tuple[Shape, Layer, int]:
-        return shapes[n], space.layers[n], 0 if shapes[n].preserves_shape else n + 1
-
-    for (shape, *_), numbers in groupby(range(space.depth), key):
-        first, *others = numbers
-        yield shape, range(first, first + 1 + len(others))
-
-
-def make_stem(space: Space, channels: int, rng: np.random.Generator) -> Stem:
-    width, stride = space.stem_width, space.stem_stride
-    return Stem(channels, width, stride, space.separable_width, space.style, rng=rng)
-
-
-def make_head(
-    space: Space, c_in: int, num_classes: int, dropout: float, rng: np.random.Generator
-) -> Head:
-    return Head(c_in, space.head_width, num_classes, space.style, dropout=dropout, rng=rng)
-
-
-def check_model(stabilizer: str, dtype: str, selection: str) -> None:
-    """Raises `InputError` for an unknown stabilizer, dtype or selection."""
-    for name, value, allowed in (
-        ("stabilizer", stabilizer, SKIPS),
-        ("dtype", dtype, DTYPES),
-        ("selection", selection, SELECTIONS),
-    ):
-        if value not in allowed:
-            raise InputError(f"{name} {value!r}; allowed: {', '.join(allowed)}")
+    kinds = [*zip(shapes, space.layers, strict=True)]
+    first = 0
+    for n in range(1, space.depth + 1):
+        if n == space.depth or kinds[n] != kinds[first] or not shapes[n].preserves_shape:
+            yield shapes[first], range(first, n)
+            first = n
 
 
 def apply(
@@ -192,12 +155,17 @@ def apply(
       Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
       `[B, H, W, C]`; and the statistics after it.
     """
+    if plan.selection == "auto":  # decided when the program is lowered
+        others = params, stats, images, architecture, batch, features
+        return lax.platform_dependent(
+            cpu=lambda: apply(for_platform(plan, "cpu"), *others),
+            default=lambda: apply(for_platform(plan, "default"), *others),
+        )
     own_params, own_stats = (gather(plan.stages, tree, architecture) for tree in (params, stats))
     output, after = run(plan, own_params, own_stats, images, architecture, batch, features)
     return output, scatter(plan.stages, stats, after, architecture)
 
 
-@by_platform
 def run(
     plan: Plan,
     params: Params,
@@ -207,7 +175,7 @@ def run(
     batch: BatchStatistics | None = None,
     features: bool = False,
 ) -> tuple[Any, Stats]:
-    """`apply` on the arrays of the path alone, as `gather` gives them."""
+    """`apply` on the arrays of the path alone, as `gather` gives them, with a selection."""
     x, stem_stats = run_stem(plan, params, stats, images, batch)
     x, outputs = run_layers(plan, params, stats, x, architecture, batch, keep_maps=features)
     logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
@@ -260,14 +228,10 @@ def run_layers(
 
         earlier = None if before is None else (before[0][layers], before[1][i])
         inputs = params["stages"][i], stats["stages"][i], architecture[layers], earlier
-        x, output = _scan(layer, x, inputs)
+        if len(stage.layers) > 1:
+            x, output = lax.scan(layer, x, inputs)
+        else:  # its shapes may change, as those of a loop must not
+            x, output = layer(x, jax.tree.map(lambda leaf: leaf[0], inputs))
+            output = jax.tree.map(lambda leaf: leaf[None], output)
         outputs.append(output)
     return x, outputs
-
-
-def _scan(body: Callable[..., Any], carry: Any, inputs: Any) -> tuple[Any, Any]:
-    """`lax.scan`, without a loop for one round."""
-    if len(jax.tree.leaves(inputs)[0]) > 1:
-        return lax.scan(body, carry, inputs)
-    carry, output = body(carry, jax.tree.map(lambda leaf: leaf[0], inputs))
-    return carry, jax.tree.map(lambda leaf: leaf[None], output)

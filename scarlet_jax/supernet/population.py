@@ -15,7 +15,6 @@ from scarlet_jax.supernet.network import Plan
 from scarlet_jax.supernet.paths import gather
 
 
-@network.by_platform
 def run_population(
     plan: Plan,
     params: Params,
@@ -33,7 +32,7 @@ def run_population(
     the other, as there is no control flow.
 
     Args:
-      plan, params: of the supernet; all of its parameters.
+      plan, params: of the supernet, with a selection; all of its parameters.
       stats: of each path, as `paths.gather` gives them, stacked: paths with equal beginnings
         must have equal statistics there.
       images: float `[B, H, W, C]`, normalised.

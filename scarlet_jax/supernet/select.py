@@ -60,30 +60,19 @@ def mixed_block(
       `[B, ceil(H / stride), ceil(W / stride), D]`, and the statistics after it; None for running
       ones, which stay.
     """
+    blocks: list[Run] = [partial(_masked, stage)]
+    if selection == "branch":
+        blocks = [partial(_run, branch) for branch in stage.branches]
     number_of = {n: i for i, branch in enumerate(stage.branches) for n in branch.choices}
-    blocks: dict[str, list[Run]] = {
-        "branch": [partial(_run, branch) for branch in stage.branches],
-        "masked": [partial(_masked, stage)],
-    }
-
-    def select(
-        change: Callable[[Run], Callable[..., Any]],
-        params: Params,
-        x: jax.Array,
-        fixed: Fixed,
-        *more: jax.Array,
-    ) -> Any:
-        """What `change` makes of the choice's block, called with these arguments."""
-        options = [change(block) for block in blocks[selection]]
-        number = _look_up(number_of, fixed.choice)
-        return lax.switch(number, options, params, x, fixed, *more)
 
     @jax.custom_vjp
     def run(params: Params, x: jax.Array, fixed: Fixed) -> Output:
-        return select(lambda block: block, params, x, fixed)
+        return lax.switch(_look_up(number_of, fixed.choice), blocks, params, x, fixed)
 
     def backward(residuals: tuple[Params, jax.Array, Fixed], cotangents: Output) -> Any:
-        return (*select(_pull_back, *residuals, cotangents[0]), None)
+        number = _look_up(number_of, residuals[-1].choice)
+        pulls = [_pull_back(block) for block in blocks]
+        return (*lax.switch(number, pulls, *residuals, cotangents[0]), None)
 
     run.defvjp(lambda *args: (run(*args), args), backward)
     return run(params, x, Fixed(stats, choice, batch))

@@ -92,13 +92,11 @@ def init_state(network: functional.Network, task: Task) -> TrainState:
         task.optimizer or make_optimizer(task.training, task.training.learning_rate), axes=2
     )
 
-    @jax.jit  # one program instead of one for each array
-    def begin(params: Params, stats: Stats) -> tuple[jax.Array, Any, Any]:
+    def begin(params: Params, stats: Stats) -> TrainState:
         ema = jax.tree.map(jnp.copy, (params, stats)) if task.training.ema_decay else None
-        return jnp.zeros((), jnp.int32), rule.init(params), ema
+        return TrainState(jnp.zeros((), jnp.int32), params, stats, rule.init(params), ema)
 
-    step, opt_state, ema = begin(network.params, network.stats)
-    return TrainState(step, network.params, network.stats, opt_state, ema)
+    return jax.jit(begin)(network.params, network.stats)  # one program, not one for each array
 
 
 def inference_arrays(state: TrainState) -> tuple[Params, Stats]:
@@ -159,7 +157,7 @@ def _compute(task: Task, state: TrainState, batch: Batch) -> tuple[Result, Metri
             task.gather(tree, paths[0]) for tree in (state.params, state.stats, state.opt_state)
         )
         own = params, opt_state
-        stats, grads, scores = gradient(params, stats, paths[0], jnp.int32(0))
+        stats, grads, scores = gradient(params, stats, paths[0])
     else:
         stats, grads, scores = _sum_over_paths(task, gradient, state, paths)
         if task.training.shared_gradient == "mean":
@@ -176,15 +174,14 @@ def _sum_over_paths(
 ) -> tuple[Stats, Params, Metrics]:
     """Statistics after all paths, summed gradients, mean scores."""
 
-    def add(carry: Any, number: jax.Array) -> tuple[Any, Any]:
-        path = paths[number]
+    def add(carry: Any, path: jax.Array) -> tuple[Any, Any]:
         stats, sums = (task.gather(tree, path) for tree in carry)
-        stats, grads, scores = gradient(task.gather(state.params, path), stats, path, number)
+        stats, grads, scores = gradient(task.gather(state.params, path), stats, path)
         own = stats, jax.tree.map(jnp.add, sums, grads)
         return tuple(task.scatter(*pair, path) for pair in zip(carry, own, strict=True)), scores
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    (stats, grads), scores = lax.scan(add, (state.stats, zeros), jnp.arange(len(paths)))
+    (stats, grads), scores = lax.scan(add, (state.stats, zeros), paths)
     return stats, grads, jax.tree.map(jnp.mean, scores)
 
 
@@ -195,12 +192,11 @@ def _gradient(
     params: Params,
     stats: Stats,
     path: jax.Array,
-    number: jax.Array,
 ) -> tuple[Stats, Params, Metrics]:
     """Along a path, `(stats, gradients, scores)`, summed over the devices here: a path's arrays are
     small, and those of all paths need no copy then."""
     images = batch["image"]
-    keys = _image_keys(jax.random.fold_in(dropout_key, number), len(images))
+    keys = _image_keys(dropout_key, len(images))
     share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
     how = BatchStatistics(rate=task.training.statistics_rate, axis=DATA)
 
