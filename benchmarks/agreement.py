@@ -31,8 +31,8 @@ def results(selection: str, device: jax.Device, paths: np.ndarray) -> list[Any]:
 
     @partial(jax.value_and_grad, has_aux=True)
     def loss(params: Any, images: jax.Array, path: jax.Array) -> tuple[jax.Array, jax.Array]:
-        batch = BatchStatistics(rate=0.1)
-        logits, _ = supernet.apply(network.graphdef, params, network.stats, images, path, batch)
+        norm = BatchStatistics(rate=0.1)
+        logits, _ = supernet.apply(network.graphdef, params, network.stats, images, path, norm)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), logits
 

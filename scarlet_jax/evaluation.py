@@ -6,6 +6,7 @@ Every image counts once: padding and unreadable images carry weight 0.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import jax
@@ -170,7 +171,8 @@ class PopulationEvaluator:
             paths = (shard(self.mesh, part), replicate(self.mesh, np.int32(len(chunk))))
             own = self.start(stats, paths[0])
             if self.calibration and not self.compiled:
-                self._compile_side_by_side(params, own, next(iter(batches())), paths)
+                for batch in islice(batches(), 1):  # there may be none
+                    self._compile_side_by_side(params, own, batch, paths)
             for number, batch in enumerate(self.calibration):
                 # Plain means of the batches' statistics.
                 rate = np.float32(1.0 / (number + 1.0))
@@ -217,7 +219,7 @@ class PopulationEvaluator:
         count: jax.Array,
     ) -> Stats:
         """The statistics of each path after a batch."""
-        return self._run(params, stats, batch, _by_batch(batch, rate), paths, count)[1]
+        return self._run(params, stats, batch, _batch_statistics(batch, rate), paths, count)[1]
 
     def _score(
         self,
@@ -229,8 +231,8 @@ class PopulationEvaluator:
         count: jax.Array,
     ) -> jax.Array:
         """Images of a batch that each path gets right, `float32[chunk]`."""
-        how = _by_batch(batch, 0.0) if by_batch else None
-        logits, _ = self._run(params, stats, batch, how, paths, count)
+        norm = _batch_statistics(batch, 0.0) if by_batch else None
+        logits, _ = self._run(params, stats, batch, norm, paths, count)
         right = losses.correct(logits, batch["label"])  # [P, B]
         return lax.all_gather((right * batch["weight"]).sum(1), DATA, tiled=True)
 
@@ -239,16 +241,16 @@ class PopulationEvaluator:
         params: Params,
         stats: Stats,
         batch: Batch,
-        how: BatchStatistics | None,
+        norm: BatchStatistics | None,
         paths: jax.Array,
         count: jax.Array,
     ) -> tuple[jax.Array, Stats]:
         images = normalise(batch["image"], self.data.mean, self.data.std)
         own = jnp.clip(count - lax.axis_index(DATA) * len(paths), 0, len(paths))
-        return supernet.run_population(self.plan, params, stats, images, paths, own, how)
+        return supernet.run_population(self.plan, params, stats, images, paths, own, norm)
 
 
-def _by_batch(batch: Batch, rate: jax.Array | float) -> BatchStatistics:
+def _batch_statistics(batch: Batch, rate: jax.Array | float) -> BatchStatistics:
     return BatchStatistics(rate, batch["weight"] / jnp.maximum(batch["weight"].sum(), 1.0))
 
 

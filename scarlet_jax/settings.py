@@ -142,7 +142,7 @@ class Model(Section):
     stabilizer: Literal["els", "none"] = "els"  # what a skip is in the supernet; none: ablation
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation
     # How a supernet's layer takes one of its choices: by branches, which suits CPUs, by masks
-    # without control flow, which suits GPUs and TPUs, or as the platform wants it.
+    # without conditionals, which suits GPUs and TPUs, or as the platform wants it.
     selection: Literal["auto", "branch", "masked"] = "auto"
 
 

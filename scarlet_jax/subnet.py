@@ -16,7 +16,7 @@ from scarlet_jax.blocks.skips import Stabilizer
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
-from scarlet_jax.nn.functional import Params, Path
+from scarlet_jax.nn.functional import KeyPath, Params
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import Array, Space
 from scarlet_jax.supernet import DTYPES, Plan
@@ -58,7 +58,7 @@ class Subnet(nnx.Module):
     def __call__(
         self,
         images: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         dropout_keys: jax.Array | None = None,
         features: bool = False,
     ) -> Any:
@@ -66,19 +66,19 @@ class Subnet(nnx.Module):
 
         Args:
           images: float `[B, H, W, C]`, normalised.
-          batch: how batch norm sees the batch; None uses running statistics.
+          norm: by which statistics batch norm normalises; None: running ones.
           dropout_keys: one key an image, `key[B]`, in training with dropout.
           features: whether to return the feature map after every layer as well.
 
         Returns:
           Logits `float32[B, classes]`; with `features` also a list of L arrays `[B, H, W, C]`.
         """
-        x = self.stem(images.astype(self.dtype), batch)
+        x = self.stem(images.astype(self.dtype), norm)
         maps: list[jax.Array] = []
         for block in self.blocks:
-            x = block(x, batch)
+            x = block(x, norm)
             maps.append(x)
-        logits = self.head(x, batch, dropout_keys)
+        logits = self.head(x, norm, dropout_keys)
         return (logits, maps) if features else logits
 
 
@@ -207,7 +207,7 @@ def fold(space: Space, network: functional.Network, image_size: int = 224) -> Fo
         for layer in run.skips:
             params.pop(("blocks", layer, "kernel"), None)
         matrix = _product([_matrix(module.blocks[i], before[i]) for i in run.skips])  # [C, D]
-        into: Path = ("head",) if run.into is None else ("blocks", run.into)
+        into: KeyPath = ("head",) if run.into is None else ("blocks", run.into)
         first = "convolution" if run.into is None else after[run.into].choice.first
         kernel_at = (*into, first, "kernel")
         kernel = np.asarray(params[kernel_at], np.float64)  # [..., D, E]
@@ -240,10 +240,10 @@ def _blocks_on_path(plan: Plan, stages: list[Params], path: Array) -> list[Param
     blocks = []
     for stage, arrays in zip(plan.stages, stages, strict=True):
         for number, layer in enumerate(stage.layers):
-            block: dict[Path, jax.Array] = {}
+            block: dict[KeyPath, jax.Array] = {}
             for bundle in stage.bundles:
                 index = bundle.index[path[layer]]
                 for leaf, array in bundle.arrays(arrays) if index >= 0 else ():
-                    block[leaf.path] = crop(array[number, index], leaf.shapes[index])
+                    block[leaf.names] = crop(array[number, index], leaf.shapes[index])
             blocks.append(functional.unflatten(block))
     return blocks

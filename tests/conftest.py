@@ -73,7 +73,7 @@ def randomised(network: functional.Network, seed: int = 0) -> functional.Network
 def inside(plan: supernet.Plan, number: int, name: str, path: list[str]) -> np.ndarray:
     """1 where an array of a stage has weights of its choices, 0 in what pads them."""
     (bundle,) = (b for b in plan.stages[number].bundles if b.name == name)
-    (leaf,) = (leaf for leaf in bundle.leaves if list(leaf.path) == path)
+    (leaf,) = (leaf for leaf in bundle.leaves if list(leaf.names) == path)
     mask = np.zeros((1, len(leaf.shapes), *largest(leaf.shapes)), np.float32)
     for index, shape in enumerate(leaf.shapes):
         first = start(shape, mask.shape[2:])
@@ -97,7 +97,7 @@ def plausible(network: functional.Network, rng: np.random.Generator) -> function
     )
 
 
-@pytest.fixture(scope="session", params=supernet.SKIPS)
+@pytest.fixture(scope="session", params=supernet.STABILIZERS)
 def tiny_supernet(request: pytest.FixtureRequest, tiny: Space) -> functional.Network:
     return randomised(supernet.create(tiny, num_classes=5, stabilizer=request.param))
 

@@ -42,12 +42,21 @@ def macs_of_jaxpr(jaxpr) -> int:
 
 @pytest.mark.parametrize(("space", "size"), [(S1, 224), (S2, 65)])
 def test_counts_of_random_architectures_are_those_of_the_network(space, size, monkeypatch):
-    """Against the arrays of the initialised network, and a walk over its program."""
-    monkeypatch.setattr(layers, "convolution", native)
-    monkeypatch.setattr(layers, "mean_of_pixels", lambda x: x.mean((1, 2)))
     population = spaces.sample(space, np.random.default_rng(3), 4)
     population[0] = space.num_choices - 1  # identities only
     population[1, [0, 2, 6, 18]] = space.num_choices - 1  # at stride 2, widening, and the end
+    check_counts(space, population, size, monkeypatch)
+
+
+def test_counts_of_every_choice_are_those_of_the_network(tiny, monkeypatch):
+    population = np.tile(np.arange(tiny.num_choices, dtype=np.int32)[:, None], tiny.depth)
+    check_counts(tiny, population, 17, monkeypatch)
+
+
+def check_counts(space, population, size, monkeypatch):
+    """Against the arrays of the initialised network, and a walk over its program."""
+    monkeypatch.setattr(layers, "convolution", native)
+    monkeypatch.setattr(layers, "mean_of_pixels", lambda x: x.mean((1, 2)))
     counts = cost.costs(space, population, NetworkSize(image_size=size, num_classes=11))
     for architecture, (macs, params) in zip(population, counts, strict=True):
         network = subnet.create(space, architecture, num_classes=11)

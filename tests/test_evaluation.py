@@ -43,11 +43,11 @@ def real_images(batches):
     return [{k: v[real] for k, v in b.items()} for b, real in zip(batches, keep, strict=True)]
 
 
-def logits_of(network, space, path, batch, how=None):
+def logits_of(network, space, path, batch, norm=None):
     """Through the extracted network: other code than the evaluator's."""
     alone = subnet.extract(space, network, path)
     images = devices.normalise(jax.numpy.asarray(batch["image"]), (0.5,), (0.25,))
-    return functional.apply(*alone, images, how)
+    return functional.apply(*alone, images, norm)
 
 
 @pytest.mark.parametrize("statistics", evaluation.STATISTICS)
@@ -86,8 +86,8 @@ def test_population_accuracy_is_that_of_each_path_alone(network, space, data, st
                 images = devices.normalise(jax.numpy.asarray(batch["image"]), (0.5,), (0.25,))
                 logits, _ = functional.apply(*alone, images)
             else:
-                how = BatchStatistics(rate=0.0) if statistics == "batch" else None
-                logits, _ = logits_of(network, space, path, batch, how)
+                norm = BatchStatistics(rate=0.0) if statistics == "batch" else None
+                logits, _ = logits_of(network, space, path, batch, norm)
             right += int((np.argmax(logits, -1) == batch["label"]).sum())
         expected.append(right / 19)
     np.testing.assert_allclose(scores[0], expected)
@@ -114,6 +114,21 @@ def test_populations_never_recompile(network, space, data, compilations):
         evaluator(*weights, np.roll(everything, count, 0)[:count], lambda: placed)
     evaluator(*weights, np.tile(everything, (3, 1)), lambda: placed)  # two chunks
     assert compilations() == before
+
+
+def test_no_batch_is_told(network, data):
+    mesh = devices.make_mesh()
+    evaluator = evaluation.PopulationEvaluator(
+        network.graphdef,
+        data,
+        mesh,
+        statistics="recalibrated",
+        calibration=list(make_batches(1, [8])),
+        chunk=8,
+    )
+    weights = devices.replicate(mesh, (network.params, network.stats))
+    with pytest.raises(InputError, match="no image of this split can be read"):
+        evaluator(*weights, np.zeros((1, 2), np.int32), list)
 
 
 def test_network_scores_count_every_image_once(network, space, data):

@@ -19,11 +19,11 @@ from scarlet_jax.supernet.select import mixed_block
 C_IN = 4
 BATCH = BatchStatistics(rate=0.5)
 STYLE = Style()
-SKIPS = {"els": StabilizedSkip(), "none": PaddedSkip()}
+STABILIZERS = {"els": StabilizedSkip(), "none": PaddedSkip()}
 # S1's and S2's blocks, and every other kind.
 CHOICES = (
     *S2.choices[:-1],
-    SKIPS["els"],
+    STABILIZERS["els"],
     *(blocks.read(name) for name in ("F2K3", "F3K5", "E1K3", "E1K5_SE")),
     blocks.read("identity", "downsample"),
 )
@@ -211,7 +211,7 @@ def test_running_statistics_have_gradients_too(selection, monkeypatch):
 
 def test_a_space_of_less_has_less():
     """S1 has no squeeze-and-excitation, and two branches beside the skip."""
-    made, params, _ = random_stage((*S1.choices[:-1], SKIPS["none"]), Shape(8, 8, 1))
+    made, params, _ = random_stage((*S1.choices[:-1], STABILIZERS["none"]), Shape(8, 8, 1))
     assert list(params) == ["inverted_bottleneck"]  # a skip that pads has no arrays
     assert [branch.choices for branch in made.groups] == [(0, 1, 2, 3, 4, 5), (6,)]
     assert [branch.choices for branch in made.branches] == [(0, 1, 2), (3, 4, 5), (6,)]

@@ -15,7 +15,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
-from scarlet_jax.nn.functional import Path
+from scarlet_jax.nn.functional import KeyPath
 from scarlet_jax.nn.layers import ACTIVATIONS, BatchStatistics
 
 X = TypeVar("X")
@@ -176,14 +176,14 @@ class Block(nnx.Module):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
         """Runs the block.
 
         Args:
           x: `[B, H, W, C]`.
-          batch: how batch norm sees the batch; None for running statistics.
+          norm: by which statistics batch norm normalises; None: running ones.
           taps: `int32[]`, in a supernet, where kernels are padded with zeros: see `Choice.taps`.
 
         Returns:
@@ -235,7 +235,7 @@ class Choice(ABC):
         """Of a module that can pass over the zeros around its kernel, the kernel's size; else 0."""
         return 0
 
-    def absent(self, path: Path) -> float | None:
+    def absent(self, path: KeyPath) -> float | None:
         """What fills this choice's array for those of its group without it, so that it does nothing
         there; None where any numbers may be."""
         return 0.0

@@ -46,9 +46,9 @@ class Stem(nnx.Module):
         style, has_block = Style(self.activation), space.separable_width > 0
         self.separable = SEPARABLE.build(separable_shape(space), style, rng) if has_block else None
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None = None) -> jax.Array:
-        x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), batch))
-        return x if self.separable is None else self.separable(x, batch)
+    def __call__(self, x: jax.Array, norm: BatchStatistics | None = None) -> jax.Array:
+        x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), norm))
+        return x if self.separable is None else self.separable(x, norm)
 
     def export(self, ops: Operations[X], x: X) -> X:
         stride = self.convolution.stride
@@ -89,14 +89,14 @@ class Head(nnx.Module):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         dropout_keys: jax.Array | None = None,
     ) -> jax.Array:
         """Args: x `[B, H, W, C]`; one key an image `key[B]` for dropout, or None for none.
 
         Returns: logits `float32[B, classes]`.
         """
-        x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), batch))
+        x = ACTIVATIONS[self.activation](self.bn(self.convolution(x), norm))
         x = x.astype(jnp.float32).mean((1, 2))  # [B, C]
         if dropout_keys is not None and self.dropout > 0:
             keep = 1.0 - self.dropout

@@ -82,12 +82,12 @@ class Fused(Block):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
         shortcut = None if self.shortcut is None else self.shortcut(x)
-        x = ACTIVATIONS[self.activation](self.bn1(self.expand(x), batch))
-        x = self.bn2(self.project(x), batch)  # [B, H / stride, W / stride, D]
+        x = ACTIVATIONS[self.activation](self.bn1(self.expand(x), norm))
+        x = self.bn2(self.project(x), norm)  # [B, H / stride, W / stride, D]
         return x if shortcut is None else x + shortcut
 
     def export(self, ops: Operations[X], x: X) -> X:

@@ -13,7 +13,7 @@ from scarlet_jax.blocks.base import Block, Choice, Cost, Drawing, Operations, Sh
 from scarlet_jax.blocks.export import dense, normalised
 from scarlet_jax.blocks.skips import shortcut, shortcut_cost
 from scarlet_jax.errors import InputError
-from scarlet_jax.nn.functional import Path
+from scarlet_jax.nn.functional import KeyPath
 from scarlet_jax.nn.layers import (
     ACTIVATIONS,
     SATURATED,
@@ -66,7 +66,7 @@ class InvertedBottleneckChoice(Choice):
     def taps(self) -> int:
         return self.kernel
 
-    def absent(self, path: Path) -> float | None:
+    def absent(self, path: KeyPath) -> float | None:
         return SATURATED if path == ("se", "excite", "bias") else None  # gates of exactly 1
 
     def check(self, width: int, style: Style) -> None:
@@ -118,16 +118,16 @@ class InvertedBottleneck(Block):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
         activate = ACTIVATIONS[self.activation]
         shortcut = None if self.shortcut is None else self.shortcut(x)
         if self.expand is not None and self.bn1 is not None:
-            x = activate(self.bn1(self.expand(x), batch))  # [B, H, W, E * C]
-        x = activate(self.bn2(self.depthwise(x, taps), batch))  # [B, H / stride, W / stride, E * C]
+            x = activate(self.bn1(self.expand(x), norm))  # [B, H, W, E * C]
+        x = activate(self.bn2(self.depthwise(x, taps), norm))  # [B, H / stride, W / stride, E * C]
         x = x if self.se is None else self.se(x)
-        x = self.bn3(self.project(x), batch)  # [B, H / stride, W / stride, D]
+        x = self.bn3(self.project(x), norm)  # [B, H / stride, W / stride, D]
         return x if shortcut is None else x + shortcut
 
     def export(self, ops: Operations[X], x: X) -> X:

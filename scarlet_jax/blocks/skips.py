@@ -111,7 +111,7 @@ class Identity(Block):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
         return subsample(x, self.stride)
@@ -135,7 +135,7 @@ class Stabilizer(Block):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
         # `pointwise(subsample(x))` ends XLA's GPU compiler in some spaces (jax 0.10.2 and 0.11.2).
@@ -159,7 +159,7 @@ class ZeroPad(Block):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
         x = subsample(x, self.stride)
@@ -182,10 +182,10 @@ class Downsample(Block):
     def __call__(
         self,
         x: jax.Array,
-        batch: BatchStatistics | None = None,
+        norm: BatchStatistics | None = None,
         taps: jax.Array | None = None,
     ) -> jax.Array:
-        return self.bn(self.convolution(x), batch)
+        return self.bn(self.convolution(x), norm)
 
     def export(self, ops: Operations[X], x: X) -> X:
         return ops.convolution(x, *normalised(self.convolution, self.bn), self.stride, "none")

@@ -8,15 +8,15 @@ from flax import nnx, traverse_util
 
 Params: TypeAlias = dict[str, Any]  # float32 arrays by name, nested as the modules are
 Stats: TypeAlias = dict[str, Any]  # running means and variances, likewise
-Path: TypeAlias = tuple[str | int, ...]  # the names that lead to an array
-Arrays: TypeAlias = dict[Path, Any]  # by them
+KeyPath: TypeAlias = tuple[str | int, ...]  # the names that lead to an array
+Arrays: TypeAlias = dict[KeyPath, Any]  # by them
 
 
 class Network(NamedTuple):
     """A module taken apart: what it is, and the arrays it works on.
 
     Attributes:
-      graphdef: static structure, hashable.
+      graphdef: static structure, hashable; of a supernet its `supernet.Plan`.
       params: trainable float32 arrays.
       stats: float32 running means and variances.
     """
@@ -47,7 +47,7 @@ def flatten(tree: Params) -> Arrays:
     return traverse_util.flatten_dict(tree)
 
 
-def unflatten(flat: Mapping[Path, Any]) -> Params:
+def unflatten(flat: Mapping[KeyPath, Any]) -> Params:
     return traverse_util.unflatten_dict(flat)
 
 

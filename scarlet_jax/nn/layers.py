@@ -55,13 +55,13 @@ class BatchNorm(nnx.Module):
         self.mean = nnx.BatchStat(np.zeros(width, np.float32))
         self.var = nnx.BatchStat(np.ones(width, np.float32))
 
-    def __call__(self, x: jax.Array, batch: BatchStatistics | None) -> jax.Array:
+    def __call__(self, x: jax.Array, norm: BatchStatistics | None) -> jax.Array:
         mean, var = self.mean[...], self.var[...]
-        if batch is not None:
+        if norm is not None:
             before = mean, var
-            mean, var = mean_and_variance(moments(x, batch))
+            mean, var = mean_and_variance(moments(x, norm))
             self.mean[...], self.var[...] = (
-                move(old, lax.stop_gradient(new), batch.rate)
+                move(old, lax.stop_gradient(new), norm.rate)
                 for old, new in zip(before, (mean, var), strict=True)
             )
         return scale_and_shift(x, slope_and_offset(self.scale[...], self.bias[...], mean, var))
@@ -92,21 +92,21 @@ def slope_and_offset(
 
 
 @jax.jit
-def scale_and_shift(x: jax.Array, norm: jax.Array) -> jax.Array:
-    """`x * norm[0] + norm[1]` by channel, computed in float32."""
-    slope, offset = lax.split(norm, (1, 1))
+def scale_and_shift(x: jax.Array, affine: jax.Array) -> jax.Array:
+    """`x * affine[0] + affine[1]` by channel, computed in float32."""
+    slope, offset = lax.split(affine, (1, 1))
     return (x.astype(jnp.float32) * slope + offset).astype(x.dtype)
 
 
 @jax.jit
-def moments(x: jax.Array, batch: BatchStatistics) -> jax.Array:
+def moments(x: jax.Array, norm: BatchStatistics) -> jax.Array:
     """Means of x and of x * x, `[B, H, W, C]`, over the counted images: `float32[2, C]`."""
-    if batch.share is not None:
-        means = weighted_moments(x, batch.share)
-        return means if batch.axis is None else lax.psum(means, batch.axis)
+    if norm.share is not None:
+        means = weighted_moments(x, norm.share)
+        return means if norm.axis is None else lax.psum(means, norm.axis)
     x = x.astype(jnp.float32)
     means = jnp.stack([x.sum((0, 1, 2)), (x * x).sum((0, 1, 2))]) / x[..., 0].size
-    return means if batch.axis is None else lax.pmean(means, batch.axis)
+    return means if norm.axis is None else lax.pmean(means, norm.axis)
 
 
 @jax.jit

@@ -2,7 +2,7 @@
 
 from scarlet_jax.supernet.network import (
     DTYPES,
-    SKIPS,
+    STABILIZERS,
     Plan,
     apply,
     create,
@@ -14,7 +14,7 @@ from scarlet_jax.supernet.population import run_population
 
 __all__ = [
     "DTYPES",
-    "SKIPS",
+    "STABILIZERS",
     "Plan",
     "apply",
     "create",

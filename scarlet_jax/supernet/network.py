@@ -25,7 +25,7 @@ from scarlet_jax.supernet.paths import gather, scatter
 from scarlet_jax.supernet.select import SELECTIONS, Output, mixed_block
 from scarlet_jax.supernet.stage import Stage
 
-SKIPS = {"els": StabilizedSkip(), "none": PaddedSkip()}  # by `stabilizer`
+STABILIZERS = {"els": StabilizedSkip(), "none": PaddedSkip()}
 DTYPES = ("float32", "bfloat16")
 
 # Of layers, by stage: feature maps `[layers, B, H, W, C]` if asked for, and changed statistics.
@@ -38,7 +38,7 @@ class Plan:
 
     Attributes:
       space: whose choices its layers have.
-      stabilizer: what a skip is, one of `SKIPS`.
+      stabilizer: what a skip is, one of `STABILIZERS`.
       dtype: of the computation.
       selection: how a choice is made, one of `select.SELECTIONS`.
       stem, head: modules.
@@ -93,7 +93,7 @@ def create(
       InputError: for a setting or size that is not allowed, or a space without blocks.
     """
     for name, value, allowed in (
-        ("stabilizer", stabilizer, SKIPS),
+        ("stabilizer", stabilizer, STABILIZERS),
         ("dtype", dtype, DTYPES),
         ("selection", selection, SELECTIONS),
     ):
@@ -103,7 +103,7 @@ def create(
         raise InputError(f"space {space.name!r} has only a skip; a supernet needs a block")
     rng = np.random.default_rng(seed)
     stem = functional.split(Stem(space, channels, rng=rng))
-    choices = [SKIPS[stabilizer] if c.is_skip else c for c in space.choices]
+    choices = [STABILIZERS[stabilizer] if c.is_skip else c for c in space.choices]
     built = []
     for shape, layers in _equal_layers(space):
         allowed = space.allowed[layers.start]
@@ -138,7 +138,7 @@ def apply(
     stats: Stats,
     images: jax.Array,
     architecture: jax.Array,
-    batch: BatchStatistics | None = None,
+    norm: BatchStatistics | None = None,
     features: bool = False,
 ) -> tuple[Any, Stats]:
     """Runs one path.
@@ -148,7 +148,7 @@ def apply(
       params, stats: its arrays.
       images: float `[B, H, W, C]`, normalised.
       architecture: `int32[L]`; a change of values never recompiles.
-      batch: how batch norm sees the batch; None uses running statistics.
+      norm: by which statistics batch norm normalises; None: running ones.
       features: whether to return every layer's feature map as well (figure 2).
 
     Returns:
@@ -156,13 +156,13 @@ def apply(
       `[B, H, W, C]`; and the statistics after it.
     """
     if plan.selection == "auto":  # decided when the program is lowered
-        others = params, stats, images, architecture, batch, features
+        others = params, stats, images, architecture, norm, features
         return lax.platform_dependent(
             cpu=lambda: apply(for_platform(plan, "cpu"), *others),
             default=lambda: apply(for_platform(plan, "default"), *others),
         )
     own_params, own_stats = (gather(plan.stages, tree, architecture) for tree in (params, stats))
-    output, after = run(plan, own_params, own_stats, images, architecture, batch, features)
+    output, after = run(plan, own_params, own_stats, images, architecture, norm, features)
     return output, scatter(plan.stages, stats, after, architecture)
 
 
@@ -172,24 +172,24 @@ def run(
     stats: Stats,
     images: jax.Array,
     architecture: jax.Array,
-    batch: BatchStatistics | None = None,
+    norm: BatchStatistics | None = None,
     features: bool = False,
 ) -> tuple[Any, Stats]:
     """`apply` on the arrays of the path alone, as `gather` gives them, with a selection."""
-    x, stem_stats = run_stem(plan, params, stats, images, batch)
-    x, outputs = run_layers(plan, params, stats, x, architecture, batch, keep_maps=features)
-    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, batch)
+    x, stem_stats = run_stem(plan, params, stats, images, norm)
+    x, outputs = run_layers(plan, params, stats, x, architecture, norm, keep_maps=features)
+    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, norm)
     maps, stage_stats = zip(*outputs, strict=True)
     after = {"stem": stem_stats, "stages": list(stage_stats), "head": head_stats}
     output = (logits, [y for layers in maps for y in layers]) if features else logits
-    return output, stats if batch is None else after
+    return output, stats if norm is None else after
 
 
 def run_stem(
-    plan: Plan, params: Params, stats: Stats, images: jax.Array, batch: BatchStatistics | None
+    plan: Plan, params: Params, stats: Stats, images: jax.Array, norm: BatchStatistics | None
 ) -> tuple[jax.Array, Stats]:
     x = images.astype(plan.dtype)
-    return functional.apply(plan.stem, params["stem"], stats["stem"], x, batch)
+    return functional.apply(plan.stem, params["stem"], stats["stem"], x, norm)
 
 
 def run_layers(
@@ -198,14 +198,14 @@ def run_layers(
     stats: Stats,
     x: jax.Array,
     architecture: jax.Array,
-    batch: BatchStatistics | None,
+    norm: BatchStatistics | None,
     keep_maps: bool = False,
     before: tuple[jax.Array, Outputs] | None = None,
 ) -> tuple[jax.Array, Outputs]:
     """From the stem's output to the last layer's, and the outputs of all.
 
     Args:
-      plan, params, stats, architecture, batch: as in `run`.
+      plan, params, stats, architecture, norm: as in `run`.
       x: output of the stem, `[B, H, W, C]`.
       keep_maps: whether outputs have the feature maps.
       before: which layers are as in an earlier call, `bool[L]`, and what that gave; they are not
@@ -219,7 +219,7 @@ def run_layers(
             weights, statistics, choice, earlier = inputs
 
             def compute() -> Output:
-                return mixed_block(stage, plan.selection, weights, statistics, x, choice, batch)
+                return mixed_block(stage, plan.selection, weights, statistics, x, choice, norm)
 
             y, after = (
                 compute() if earlier is None else lax.cond(earlier[0], lambda: earlier[1], compute)

@@ -22,14 +22,14 @@ def run_population(
     images: jax.Array,
     architectures: jax.Array,
     count: jax.Array,
-    batch: BatchStatistics | None = None,
+    norm: BatchStatistics | None = None,
 ) -> tuple[jax.Array, Stats]:
     """Runs many paths on the same images.
 
     By branches, what a path shares with the one before it is computed once: two paths that begin
     with the same choices compute the same there, statistics included. So the first layers, which
     cost the most, run once for all neighbours in sorted order. By masks all of them run, one after
-    the other, as there is no control flow.
+    the other, as there are no conditionals.
 
     Args:
       plan, params: of the supernet, with a selection; all of its parameters.
@@ -38,7 +38,7 @@ def run_population(
       images: float `[B, H, W, C]`, normalised.
       architectures: `int32[P, L]`, best sorted.
       count: `int32[]`, so many of them are needed.
-      batch: as in `network.apply`.
+      norm: as in `network.apply`.
 
     Returns:
       Logits `float32[P, B, classes]` and the statistics after each path; beyond `count` anything.
@@ -46,21 +46,21 @@ def run_population(
     if plan.selection == "masked":
         return lax.map(
             lambda one: network.run(
-                plan, gather(plan.stages, params, one[0]), one[1], images, one[0], batch
+                plan, gather(plan.stages, params, one[0]), one[1], images, one[0], norm
             ),
             (architectures, stats),
         )
     first = jax.tree.map(lambda leaf: leaf[0], stats)
-    x, stem_stats = network.run_stem(plan, params, first, images, batch)
+    x, stem_stats = network.run_stem(plan, params, first, images, norm)
 
     def add(i: jax.Array, carry: Any) -> Any:
         all_logits, all_stats, last, outputs = carry
         path, own_stats = architectures[i], jax.tree.map(lambda leaf: leaf[i], stats)
         own = gather(plan.stages, params, path)
         same = jnp.cumprod(path == last).astype(bool)  # [L]
-        y, outputs = network.run_layers(plan, own, own_stats, x, path, batch, True, (same, outputs))
-        logits, head_stats = functional.apply(plan.head, own["head"], own_stats["head"], y, batch)
-        if batch is not None:
+        y, outputs = network.run_layers(plan, own, own_stats, x, path, norm, True, (same, outputs))
+        logits, head_stats = functional.apply(plan.head, own["head"], own_stats["head"], y, norm)
+        if norm is not None:
             stage_stats = [after for _, after in outputs]
             after = {"stem": stem_stats, "stages": stage_stats, "head": head_stats}
             all_stats = jax.tree.map(lambda leaf, one: leaf.at[i].set(one), all_stats, after)
@@ -70,7 +70,7 @@ def run_population(
     logits = jnp.zeros((len(architectures), len(images), classes))
     nowhere = jnp.full(architectures.shape[1:], -1)
     nothing = [
-        (maps, None if batch is None else own)
+        (maps, None if norm is None else own)
         for maps, own in zip(_empty_maps(plan, x), first["stages"], strict=True)
     ]
     logits, after, *_ = lax.fori_loop(0, count, add, (logits, stats, nowhere, nothing))

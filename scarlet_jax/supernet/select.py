@@ -1,9 +1,9 @@
 """A layer of the supernet: the block of one choice, on the weights of a path.
 
-Two selections, of one function. By branches, `lax.switch` runs the block in its own shapes,
-which suits CPUs. By masks, each group's largest block runs once, with zeros around the choice's
-weights, and the output of the choice's group is taken: no control flow, for which a GPU would have
-to ask its host, and the same shapes for every choice.
+Two selections, of one function. By branches, `lax.switch` runs the block of the choice's branch,
+in arrays no larger than that needs, which suits CPUs. By masks, each group's largest block runs
+once, with zeros around the choice's weights, and the output of the choice's group is taken: no
+conditionals, for which a GPU would have to ask its host, and the same shapes for every choice.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ class Fixed(NamedTuple):
 
     stats: Stats
     choice: jax.Array
-    batch: BatchStatistics | None
+    norm: BatchStatistics | None
 
 
 Output = tuple[jax.Array, Stats | None]
@@ -41,7 +41,7 @@ def mixed_block(
     stats: Stats,
     x: jax.Array,
     choice: jax.Array,
-    batch: BatchStatistics | None,
+    norm: BatchStatistics | None,
 ) -> Output:
     """Runs the block of a choice.
 
@@ -54,7 +54,7 @@ def mixed_block(
       params, stats: the layer's, of a path, as `paths.gather` gives them without the layers' axis.
       x: `[B, H, W, C]`.
       choice: `int32[]`.
-      batch: how batch norm sees the batch; None uses running statistics.
+      norm: by which statistics batch norm normalises; None: running ones.
 
     Returns:
       `[B, ceil(H / stride), ceil(W / stride), D]`, and the statistics after it; None for running
@@ -75,7 +75,7 @@ def mixed_block(
         return (*lax.switch(number, pulls, *residuals, cotangents[0]), None)
 
     run.defvjp(lambda *args: (run(*args), args), backward)
-    return run(params, x, Fixed(stats, choice, batch))
+    return run(params, x, Fixed(stats, choice, norm))
 
 
 def _pull_back(block: Run) -> Callable[..., tuple[Params, jax.Array]]:
@@ -94,16 +94,16 @@ def _run(branch: Branch, params: Params, x: jax.Array, fixed: Fixed) -> Output:
     """The block of a choice, in the arrays of the largest of its branch."""
     own, own_stats = (_own_arrays(branch, tree, fixed.choice) for tree in (params, fixed.stats))
     taps = _look_up(dict(branch.taps), fixed.choice) if branch.taps else None
-    y, moved = functional.apply(branch.graph, own, own_stats, x, fixed.batch, taps)
-    if fixed.batch is None:
+    y, moved = functional.apply(branch.graphdef, own, own_stats, x, fixed.norm, taps)
+    if fixed.norm is None:
         return y, None
     after, flat_moved = dict(fixed.stats), functional.flatten(moved)
     for bundle in branch.bundles:
         flat: Arrays = {}
         for leaf, array in bundle.arrays(fixed.stats):
-            value = flat_moved[leaf.path]
+            value = flat_moved[leaf.names]
             first = start(value.shape, array.shape)
-            flat[leaf.path] = lax.dynamic_update_slice(array, value, first)
+            flat[leaf.names] = lax.dynamic_update_slice(array, value, first)
         after[bundle.name] = functional.unflatten(flat)
     return y, after
 
@@ -125,7 +125,7 @@ def _own_arrays(branch: Branch, tree: Params, choice: jax.Array) -> Params:
     own: Arrays = {}
     for bundle in branch.bundles:
         for leaf, array in bundle.arrays(tree):
-            own[leaf.path] = _own(bundle, leaf, branch.choices, array, choice)
+            own[leaf.names] = _own(bundle, leaf, branch.choices, array, choice)
     return functional.unflatten(own)
 
 

@@ -16,7 +16,7 @@ from jax import lax
 
 from scarlet_jax.blocks import Choice, Shape, Style
 from scarlet_jax.nn import functional
-from scarlet_jax.nn.functional import Arrays, Params, Path, Stats
+from scarlet_jax.nn.functional import Arrays, KeyPath, Params, Stats
 
 Dimensions = tuple[int, ...]
 
@@ -26,12 +26,12 @@ class Leaf:
     """An array of several choices, padded to the largest.
 
     Attributes:
-      path: its names in their modules.
+      names: that lead to it in their modules.
       shapes: of each choice's own.
       absent: what fills it for a choice of the group without it, see `Choice.absent`.
     """
 
-    path: Path
+    names: KeyPath
     shapes: tuple[Dimensions, ...]
     absent: float | None
 
@@ -53,7 +53,7 @@ class Bundle:
     def arrays(self, tree: Params) -> Iterator[tuple[Leaf, jax.Array]]:
         """Those of a stage's parameters or statistics, each with what is known of it."""
         flat = functional.flatten(tree[self.name])
-        return ((leaf, flat[leaf.path]) for leaf in self.leaves if leaf.path in flat)
+        return ((leaf, flat[leaf.names]) for leaf in self.leaves if leaf.names in flat)
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Branch:
     """Choices that run in the same arrays, those of the largest.
 
     Attributes:
-      graph: of a module with all arrays that any of them has; it knows no shapes.
+      graphdef: of a module with all arrays that any of them has; it knows no shapes.
       choices: their numbers in the space.
       bundles: that they have arrays in.
       taps: of each choice, see `Choice.taps`; empty if they are all the same.
     """
 
-    graph: nnx.GraphDef
+    graphdef: nnx.GraphDef
     choices: tuple[int, ...]
     bundles: tuple[Bundle, ...]
     taps: tuple[tuple[int, int], ...]
@@ -153,7 +153,7 @@ def _alike(keys: Mapping[int, Hashable]) -> list[list[int]]:
 def _bundles(
     group: Sequence[int],
     choices: Mapping[int, Choice],
-    shapes: Mapping[int, Mapping[Path, Dimensions]],
+    shapes: Mapping[int, Mapping[KeyPath, Dimensions]],
     num_choices: int,
 ) -> Iterator[Bundle]:
     """Of the choices of a group, the arrays that the same ones have."""
@@ -178,9 +178,9 @@ def _stack(bundle: Bundle, arrays: Mapping[int, Sequence[Arrays]]) -> Params:
     own = [arrays[number] for number, index in enumerate(bundle.index) if index >= 0]
     stacked: Arrays = {}
     for leaf in bundle.leaves:
-        if leaf.path in own[0][0]:
-            padded = [[_pad(layer[leaf.path], largest(leaf.shapes)) for layer in o] for o in own]
-            stacked[leaf.path] = np.stack([np.stack(layer) for layer in zip(*padded, strict=True)])
+        if leaf.names in own[0][0]:
+            padded = [[_pad(layer[leaf.names], largest(leaf.shapes)) for layer in o] for o in own]
+            stacked[leaf.names] = np.stack([np.stack(layer) for layer in zip(*padded, strict=True)])
     return functional.unflatten(stacked)
 
 

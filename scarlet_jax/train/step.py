@@ -53,7 +53,7 @@ class Task:
     """What is trained, and how.
 
     Attributes:
-      graph: of a stand-alone network, or the plan of a supernet.
+      graphdef: of a stand-alone network, or the plan of a supernet.
       training, data: sections of the configuration; of the data's, mean and deviation of pixels.
       seed: of paths and dropout, with the step.
       optimizer: in place of the section's. It is given each block alone, and its counts are a
@@ -61,7 +61,7 @@ class Task:
         `clip_norm` holds, its `weight_decay` and learning rate do not.
     """
 
-    graph: Any
+    graphdef: Any
     training: ConfigDict
     data: ConfigDict
     seed: int
@@ -69,7 +69,7 @@ class Task:
 
     @property
     def plan(self) -> supernet.Plan | None:
-        return self.graph if isinstance(self.graph, supernet.Plan) else None
+        return self.graphdef if isinstance(self.graphdef, supernet.Plan) else None
 
     def paths(self, key: jax.Array, step: jax.Array) -> jax.Array:
         """Those of a step, `int32[Q, L]`."""
@@ -133,7 +133,7 @@ def make_programs(task: Task, mesh: Mesh) -> tuple[Wrapped, Wrapped]:
     """
     if task.plan:
         plan = supernet.for_platform(task.plan, mesh.devices.flat[0].platform)
-        task = replace(task, graph=plan)
+        task = replace(task, graphdef=plan)
     whole, spread = PartitionSpec(), PartitionSpec(DATA)
     compute = jax.shard_map(
         partial(_compute, task),
@@ -198,14 +198,14 @@ def _gradient(
     images = batch["image"]
     keys = _image_keys(dropout_key, len(images))
     share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
-    how = BatchStatistics(rate=task.training.statistics_rate, axis=DATA)
+    norm = BatchStatistics(rate=task.training.statistics_rate, axis=DATA)
 
     def loss_of(params: Params) -> tuple[jax.Array, Any]:
         """Shares of the loss, and of `(stats, accuracy)`: they add up over the mesh."""
         if task.plan:
-            logits, after = supernet.run(task.plan, params, stats, images, path, how)
+            logits, after = supernet.run(task.plan, params, stats, images, path, norm)
         else:
-            logits, after = functional.apply(task.graph, params, stats, images, how, keys)
+            logits, after = functional.apply(task.graphdef, params, stats, images, norm, keys)
         loss = losses.cross_entropy(logits, batch["label"], task.training.label_smoothing)
         hits = losses.correct(logits, batch["label"])
         return (share * loss).sum(), (after, (share * hits).sum())
