@@ -50,12 +50,12 @@ def with_torch(work: Work) -> tuple[Pair, ...]:
 
 
 SCORE = Work("score", repeats=9)
-TRAIN = Work("train", repeats=7)
+TRAIN = Work("train", repeats=20)
 FAIR = Work("strict_fair", repeats=2)
 EVALUATOR = Work("evaluator", repeats=1)
 WARM = Work("train", repeats=1, warm=True)
 CIFAR_SCORE = Work("score", repeats=9, config="cifar10", image_size=32, batch_size=128)
-CIFAR_TRAIN = Work("train", repeats=7, config="cifar10", image_size=32, batch_size=128)
+CIFAR_TRAIN = Work("train", repeats=20, config="cifar10", image_size=32, batch_size=128)
 POPULATION = Work("population", repeats=1, image_size=64, batch_size=32)
 ONE_BY_ONE = Work("one_by_one", repeats=1, image_size=64, batch_size=32)
 
