@@ -151,7 +151,7 @@ def test_signals_and_a_lost_partner_end_both_and_they_go_on(config_file, tmp_pat
 
     first, second = begin(step=2 * (step // 2) + 4)
     second.kill()
-    errors = first.communicate(timeout=100)[1].decode()
+    errors = first.communicate(timeout=300)[1].decode()
     assert first.returncode == 2
     *warnings, line = errors.splitlines()
     assert line.startswith("error: another process of the job has ended or cannot be reached; ")
@@ -159,7 +159,7 @@ def test_signals_and_a_lost_partner_end_both_and_they_go_on(config_file, tmp_pat
     second.communicate()
 
     last = begin(step=None)
-    output = [process.communicate(timeout=100) for process in last]
+    output = [process.communicate(timeout=300) for process in last]
     assert [process.returncode for process in last] == [0, 0], output
     config = small.config(config_file.parent / "images")
     config.supernet.steps = 60
