@@ -15,6 +15,7 @@ from benchmarks.measure import Setup, Work
 from scarlet_jax.space import Choice, Space
 
 LEARNING_RATE = 0.01
+BOTTLENECK = "inverted_bottleneck"  # of `Choice.group`
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -56,6 +57,8 @@ class ChoiceBlock(nn.ModuleList):
     """All choices of a layer; its skip is ELS, a linear 1x1 convolution."""
 
     def __init__(self, choices: Sequence[Choice], inputs: int, outputs: int, stride: int) -> None:
+        if unknown := [c.name for c in choices if not (c.is_skip or c.group == BOTTLENECK)]:
+            raise ValueError(f"choices {unknown}; allowed: inverted bottlenecks and skips")
         super().__init__(
             conv(inputs, outputs, stride=stride)
             if choice.is_skip

@@ -221,10 +221,15 @@ def _parse(argv: list[str]) -> list[str]:
             lock()
     except OSError as error:
         fail(f"a file cannot be read: {_one_line(str(error.__cause__ or error))}")
-    except KeyError as error:
-        fail(f"--config has no setting {_one_line(str(error.args[0]))}")
-    except (flags.Error, AttributeError, TypeError, ValueError) as error:
-        fail(_one_line(str(error)))
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        text = _one_line(str(error.args[0] if error.args else error))
+        if re.fullmatch(r"'?\w+'?", text):  # all that ConfigDict says of an unknown setting
+            name = text.strip("'")
+            given = [a for a in argv if name in a.partition("=")[0].split(".")]
+            text = (
+                f"--config has no setting {name!r}: {' '.join(given)}; see scarlet_jax/settings.py"
+            )
+        fail(text)
     except Exception as error:  # the file is a program, which may do anything
         fail(f"--config or flags cannot be used: {type(error).__name__}: {_one_line(str(error))}")
     return remaining

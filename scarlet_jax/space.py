@@ -212,6 +212,11 @@ def _indices_of(
 ) -> tuple[int, ...] | None:
     """What a layer may take, as `Layer.choices`."""
     known = [choice.name for choice in choices]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"space {space!r} has layer_choices {', '.join(names)} at layer {layer}; allowed: each "
+            "once"
+        )
     if unknown := [name for name in names if name not in known]:
         raise InputError(
             f"space {space!r} has layer_choices {', '.join(map(repr, unknown))} at layer {layer}; "

@@ -92,7 +92,8 @@ BAD = {
         "search",
         *MNIST,
         "--config.search.objectives.flops.goal=min",
-    ): "--config has no setting 'flops'",
+    ): "--config has no setting 'flops': --config.search.objectives.flops.goal=min; see",
+    ("search", *MNIST, "--config.supernet.none=3"): "no setting 'none': --config.supernet.none=3",
     (
         *("pipeline", *MNIST, "--config.search.objectives.macs.max=200000"),
         "--config.search.objectives.params.min=90000",

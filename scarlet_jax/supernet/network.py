@@ -163,7 +163,7 @@ def apply(
         )
     own_params, own_stats = (gather(plan.stages, tree, architecture) for tree in (params, stats))
     output, after = run(plan, own_params, own_stats, images, architecture, norm, features)
-    return output, scatter(plan.stages, stats, after, architecture)
+    return output, stats if norm is None else scatter(plan.stages, stats, after, architecture)
 
 
 def run(

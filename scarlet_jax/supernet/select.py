@@ -45,8 +45,8 @@ def mixed_block(
 ) -> Output:
     """Runs the block of a choice.
 
-    Plain differentiation through `lax.switch` writes residuals of every branch. Here only the input
-    is a residual, and the backward pass computes the block again.
+    Plain differentiation through `lax.switch` writes what every branch needs for its gradient. Here
+    only what the block is given is kept, and the backward pass computes the block again.
 
     Args:
       stage: of the layer.
@@ -60,9 +60,11 @@ def mixed_block(
       `[B, ceil(H / stride), ceil(W / stride), D]`, and the statistics after it; None for running
       ones, which stay.
     """
-    blocks: list[Run] = [partial(_masked, stage)]
-    if selection == "branch":
-        blocks = [partial(_run, branch) for branch in stage.branches]
+    options: dict[str, list[Run]] = {
+        "branch": [partial(_run, branch) for branch in stage.branches],
+        "masked": [partial(_masked, stage)],
+    }
+    blocks = options[selection]  # "auto" is decided before
     number_of = {n: i for i, branch in enumerate(stage.branches) for n in branch.choices}
 
     @jax.custom_vjp

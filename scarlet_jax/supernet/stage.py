@@ -108,7 +108,8 @@ def create(
       rng: of the weights.
 
     Raises:
-      ValueError: if no choice of a group has the arrays of all of it.
+      ValueError: if no choice of a group has the arrays of all of it, or different ones have parts
+        of one module.
     """
     own = {n: choice for n, choice in enumerate(choices) if choice is not None}
     built = {
@@ -122,11 +123,14 @@ def create(
     groups = _alike({n: choice.group for n, choice in own.items()})
     branches = _alike({n: (choice.group, choice.branch) for n, choice in own.items()})
     bundles = [bundle for group in groups for bundle in _bundles(group, own, shapes, len(choices))]
+    if len({bundle.name for bundle in bundles}) < len(bundles):
+        raise ValueError(f"two bundles of one name: {', '.join(b.name for b in bundles)}")
 
     def branch(members: Sequence[int]) -> Branch:
         fullest = max(members, key=lambda n: len(shapes[n]))
         if any(shapes[n].keys() - shapes[fullest].keys() for n in members):
-            raise ValueError(f"of choices {members}, none has the arrays of all others")
+            names = ", ".join(own[n].name for n in members)
+            raise ValueError(f"of {names}, none has the arrays of all others")
         taps = tuple((n, own[n].taps) for n in members)
         return Branch(
             built[fullest][0].graphdef,

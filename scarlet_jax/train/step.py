@@ -196,7 +196,6 @@ def _gradient(
     """Along a path, `(stats, gradients, scores)`, summed over the devices here: a path's arrays are
     small, and those of all paths need no copy then."""
     images = batch["image"]
-    keys = _image_keys(dropout_key, len(images))
     share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
     norm = BatchStatistics(rate=task.training.statistics_rate, axis=DATA)
 
@@ -205,6 +204,7 @@ def _gradient(
         if task.plan:
             logits, after = supernet.run(task.plan, params, stats, images, path, norm)
         else:
+            keys = _image_keys(dropout_key, len(images))
             logits, after = functional.apply(task.graphdef, params, stats, images, norm, keys)
         loss = losses.cross_entropy(logits, batch["label"], task.training.label_smoothing)
         hits = losses.correct(logits, batch["label"])
