@@ -6,7 +6,7 @@ python -m benchmarks.accelerator --out=runs/accelerator
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from absl import app, flags
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
             continue
         for kind in FLAGS.only:
             side, selection = HOW[how]
-            work = Work(**{**asdict(WORKS[kind]), "selection": selection})
+            work = replace(WORKS[kind], selection=selection)
             try:
                 found = measure(work, side, FLAGS.limit)
             except subprocess.SubprocessError as error:

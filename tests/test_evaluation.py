@@ -94,9 +94,8 @@ def test_population_accuracy_is_that_of_each_path_alone(network, space, data, st
     assert len(set(expected)) > 1  # else a constant would pass
 
 
-def test_populations_never_recompile(network, space, data, compilations):
-    mesh = devices.make_mesh()
-    evaluator = evaluation.PopulationEvaluator(
+def recalibrating_evaluator(network, data, mesh):
+    return evaluation.PopulationEvaluator(
         network.graphdef,
         data,
         mesh,
@@ -104,6 +103,11 @@ def test_populations_never_recompile(network, space, data, compilations):
         calibration=list(make_batches(1, [8])),
         chunk=8,
     )
+
+
+def test_populations_never_recompile(network, space, data, compilations):
+    mesh = devices.make_mesh()
+    evaluator = recalibrating_evaluator(network, data, mesh)
     weights = devices.replicate(mesh, (network.params, network.stats))
     placed = devices.replicate(mesh, list(make_batches(0, [8])))
     everything = np.array([[a, b] for a in (0, 1) for b in (0, 1)], np.int32)
@@ -118,14 +122,7 @@ def test_populations_never_recompile(network, space, data, compilations):
 
 def test_no_batch_is_told(network, data):
     mesh = devices.make_mesh()
-    evaluator = evaluation.PopulationEvaluator(
-        network.graphdef,
-        data,
-        mesh,
-        statistics="recalibrated",
-        calibration=list(make_batches(1, [8])),
-        chunk=8,
-    )
+    evaluator = recalibrating_evaluator(network, data, mesh)
     weights = devices.replicate(mesh, (network.params, network.stats))
     with pytest.raises(InputError, match="no image of this split can be read"):
         evaluator(*weights, np.zeros((1, 2), np.int32), list)

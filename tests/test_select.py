@@ -8,18 +8,16 @@ import pytest
 from scarlet_jax import blocks, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Shape, Style
-from scarlet_jax.blocks.skips import PaddedSkip, StabilizedSkip
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.convolution import native_depthwise
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import S1, S2
-from scarlet_jax.supernet import paths, stage
+from scarlet_jax.supernet import STABILIZERS, paths, stage
 from scarlet_jax.supernet.select import mixed_block
 
 C_IN = 4
 BATCH = BatchStatistics(rate=0.5)
 STYLE = Style()
-STABILIZERS = {"els": StabilizedSkip(), "none": PaddedSkip()}
 # S1's and S2's blocks, and every other kind.
 CHOICES = (
     *S2.choices[:-1],
