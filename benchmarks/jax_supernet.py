@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
 
 from benchmarks import offspring
 from benchmarks.measure import Setup, Work
@@ -67,16 +66,9 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[
         logits: jax.Array = supernet.apply(network.graphdef, params, stats, pixels, path)[0]
         return logits
 
-    whole, spread = PartitionSpec(), PartitionSpec(devices.DATA)
-    sharded = jax.shard_map(
-        score,
-        mesh=mesh,
-        in_specs=(whole, whole, spread, whole),
-        out_specs=spread,
-        check_vma=False,
-    )
-    on_cpu = jax.default_backend() == "cpu"
-    compiled = jax.jit(sharded, compiler_options=evaluation.CPU_OPTIONS if on_cpu else None)
+    options = evaluation.CPU_OPTIONS if jax.default_backend() == "cpu" else None
+    whole, spread = devices.WHOLE, devices.SPREAD
+    compiled = devices.program(mesh, score, (whole, whole, spread, whole), spread, options)
     params, stats, path = devices.replicate(mesh, (network.params, network.stats, setup.path))
     images = devices.shard(mesh, _random_batch(work, setup, 0)["image"])
     return lambda: jax.block_until_ready(compiled(params, stats, images, path))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_jax import cost, subnet
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Array, Space
@@ -36,8 +36,7 @@ class Timing:
     repeats: int
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise InputError(f"dtype {self.dtype!r}; allowed: {', '.join(DTYPES)}")
+        check_one_of("dtype", self.dtype, DTYPES)
         for name, value in (("batch_size", self.batch_size), ("repeats", self.repeats)):
             if value < 1:
                 raise InputError(f"{name} is {value}; allowed: 1 or more")

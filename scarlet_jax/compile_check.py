@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental import topologies
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.stages import Traced, Wrapped
 from ml_collections import ConfigDict
 
 from scarlet_jax import evaluation, gpus, supernet
-from scarlet_jax.devices import DATA, abstract
+from scarlet_jax.devices import DATA, SPREAD, WHOLE, abstract
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Space
@@ -154,7 +154,7 @@ def check(
         **config.model.to_dict(),
         seed=config.seed,
     )
-    whole, spread = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), PartitionSpec(DATA)))
+    whole, spread = (NamedSharding(mesh, spec) for spec in (WHOLE, SPREAD))
     task = steps.Task(network.graphdef, config.supernet, config.data, config.seed)
     state = abstract(
         jax.eval_shape(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Choice, Shape
 from scarlet_jax.blocks.skips import IdentityChoice, PaddedSkip, StabilizedSkip
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.space import Array, Space
 
 # What a skip is in a stand-alone network:
@@ -42,8 +42,7 @@ def layers(space: Space, architecture: Array, skip: str) -> list[Layer]:
     Raises:
       InputError: for an architecture that is not of the space, or an unknown kind of skip.
     """
-    if skip not in SKIPS:
-        raise InputError(f"skip {skip!r}; allowed: {', '.join(SKIPS)}")
+    check_one_of("skip", skip, SKIPS)
     is_folded = skip in FOLDED.values()
     result: list[Layer] = []
     width, wide = space.widths[0], None

@@ -1,15 +1,18 @@
 """The device mesh, and arrays placed on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.stages import Wrapped
 
 from scarlet_jax.errors import InputError
 
 DATA = "data"  # the mesh axis that batches, or populations, are spread over
+# Of a program's arguments and results: the same on every device, and spread by the first axis.
+WHOLE, SPREAD = PartitionSpec(), PartitionSpec(DATA)
 
 
 def make_mesh() -> Mesh:
@@ -24,7 +27,7 @@ def make_mesh() -> Mesh:
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
     """Puts a copy of every array on every device."""
-    return _place(tree, NamedSharding(mesh, PartitionSpec()))
+    return _place(tree, NamedSharding(mesh, WHOLE))
 
 
 def local(tree: Any) -> Any:
@@ -37,13 +40,35 @@ def shard(mesh: Mesh, tree: Any) -> Any:
 
     Each process passes its own part: the whole batch where there is one process.
     """
-    return _place(tree, NamedSharding(mesh, PartitionSpec(DATA)))
+    return _place(tree, NamedSharding(mesh, SPREAD))
 
 
 def _place(tree: Any, sharding: NamedSharding) -> Any:
     return jax.tree.map(
         lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree
     )
+
+
+def program(
+    mesh: Mesh,
+    function: Callable[..., Any],
+    in_specs: tuple[PartitionSpec, ...],
+    out_specs: PartitionSpec,
+    options: dict[str, Any] | None = None,
+) -> Wrapped:
+    """A compiled function that every device runs on its part, `WHOLE` or `SPREAD`, of the arrays.
+
+    Args:
+      mesh: the devices.
+      function: of as many positional arguments as `in_specs`.
+      in_specs, out_specs: of the arguments, and of the result.
+      options: of the compiler.
+    """
+    # Checked, every loop would have to say which of its arrays differ between devices.
+    mapped = jax.shard_map(
+        function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+    )
+    return jax.jit(mapped, compiler_options=options)
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:

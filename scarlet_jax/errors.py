@@ -1,5 +1,7 @@
 """The errors that a launcher prints as one line."""
 
+from collections.abc import Collection
+
 
 class InputError(ValueError):
     """Bad input: the message names the offending value and what is allowed."""
@@ -11,3 +13,9 @@ class DivergedError(RuntimeError):
 
 class MismatchError(RuntimeError):
     """An exported file is not the model that it was made of."""
+
+
+def check_one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    """Raises `InputError` for a value of a setting that is not allowed."""
+    if value not in allowed:
+        raise InputError(f"{name} {value!r}; allowed: {', '.join(allowed)}")

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from scarlet_jax import supernet
-from scarlet_jax.devices import DATA, normalise, replicate, shard
-from scarlet_jax.errors import InputError
+from scarlet_jax.devices import DATA, SPREAD, WHOLE, normalise, program, replicate, shard
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
@@ -57,15 +57,7 @@ def network_evaluator(
         )
         return lax.psum(jnp.stack([(weight * column).sum() for column in columns]), DATA)
 
-    compiled = jax.jit(
-        jax.shard_map(
-            count,
-            mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(DATA)),
-            out_specs=PartitionSpec(),
-            check_vma=False,
-        )
-    )
+    compiled = program(mesh, count, (WHOLE, WHOLE, SPREAD), WHOLE)
 
     def evaluate(params: Any, stats: Any, batches: Iterable[Batch]) -> dict[str, float]:
         total = np.zeros(4)
@@ -119,8 +111,6 @@ class PopulationEvaluator:
         platform = mesh.devices.flat[0].platform
         self.plan, self.data, self.mesh = supernet.for_platform(plan, platform), data, mesh
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
-        on_cpu = platform == "cpu"
-        self.options = CPU_OPTIONS if on_cpu else None
         self.calibration = (
             [
                 replicate(mesh, {name: batch[name] for name in ("image", "label", "weight")})
@@ -129,16 +119,12 @@ class PopulationEvaluator:
             if statistics == "recalibrated"
             else []
         )
-        whole, spread = PartitionSpec(), PartitionSpec(DATA)
-        self.start = self._program(self._gather, (whole, spread), spread)
-        self.recalibrate = self._program(
-            self._recalibrate, (whole, spread, whole, whole, spread, whole), spread
-        )
-        self.score = self._program(
-            partial(self._score, statistics == "batch"),
-            (whole, spread, whole, spread, whole),
-            whole,
-        )
+        on_mesh = partial(program, mesh, options=CPU_OPTIONS if platform == "cpu" else None)
+        self.start = on_mesh(self._gather, (WHOLE, SPREAD), SPREAD)
+        paths = SPREAD, WHOLE
+        self.recalibrate = on_mesh(self._recalibrate, (WHOLE, SPREAD, WHOLE, WHOLE, *paths), SPREAD)
+        score = partial(self._score, statistics == "batch")
+        self.score = on_mesh(score, (WHOLE, SPREAD, WHOLE, *paths), WHOLE)
         self.compiled = False
 
     def __call__(
@@ -199,12 +185,6 @@ class PopulationEvaluator:
             waiting.result()
         self.compiled = True
 
-    def _program(self, function: Any, in_specs: Any, out_specs: Any) -> Any:
-        sharded = jax.shard_map(
-            function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
-        )
-        return jax.jit(sharded, compiler_options=self.options)
-
     def _gather(self, stats: Stats, paths: jax.Array) -> Stats:
         """The supernet's statistics for each path of one device, stacked."""
         return lax.map(lambda path: supernet.gather(self.plan.stages, stats, path), paths)
@@ -256,8 +236,7 @@ def _batch_statistics(batch: Batch, rate: jax.Array | float) -> BatchStatistics:
 
 def check_statistics(statistics: str, calibration_batches: int, chunk: int) -> None:
     """Raises `InputError` for evaluation settings that are not allowed."""
-    if statistics not in STATISTICS:
-        raise InputError(f"statistics {statistics!r}; allowed: {', '.join(STATISTICS)}")
+    check_one_of("statistics", statistics, STATISTICS)
     if statistics == "recalibrated" and calibration_batches < 1:
         raise InputError(
             f"calibration_batches is {calibration_batches}; allowed for statistics "

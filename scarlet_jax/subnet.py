@@ -13,7 +13,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Block
 from scarlet_jax.blocks.ends import Head, Stem
 from scarlet_jax.blocks.skips import Stabilizer
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import KeyPath, Params
@@ -41,8 +41,7 @@ class Subnet(nnx.Module):
         dtype: str = "float32",
         rng: np.random.Generator,
     ):
-        if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
+        check_one_of("dtype", dtype, DTYPES)
         self.dtype = dtype
         self.skip = skip
         self.channels = channels

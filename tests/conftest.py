@@ -109,10 +109,10 @@ def tiny_plan(request: pytest.FixtureRequest, tiny_supernet: functional.Network)
 
 @pytest.fixture(scope="session")
 def forward(tiny_plan: supernet.Plan) -> Callable[..., Any]:
-    """`(params, stats, images, architecture) -> (logits, maps)`, running statistics."""
+    """`(params, stats, images, architecture) -> logits`, running statistics."""
     return jax.jit(
         lambda params, stats, images, architecture: supernet.apply(
-            tiny_plan, params, stats, images, architecture, None, True
+            tiny_plan, params, stats, images, architecture
         )[0]
     )
 

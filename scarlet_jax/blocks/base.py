@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.nn.functional import KeyPath
 from scarlet_jax.nn.layers import ACTIVATIONS, BatchStatistics
 
@@ -38,8 +38,7 @@ class Style:
 
     def __post_init__(self) -> None:
         for name in (self.activation, self.stem_activation):
-            if name not in ACTIVATIONS:
-                raise InputError(f"activation {name!r}; allowed: {', '.join(ACTIVATIONS)}")
+            check_one_of("activation", name, ACTIVATIONS)
         if self.se_ratio < 1:
             raise InputError(f"se_ratio is {self.se_ratio}; allowed: 1 or more")
 

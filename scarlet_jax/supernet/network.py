@@ -6,16 +6,18 @@ architecture. Layers of equal shape that follow each other are compiled once and
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jax import lax
 
 from scarlet_jax.blocks import Shape
 from scarlet_jax.blocks.ends import Head, Stem
 from scarlet_jax.blocks.skips import PaddedSkip, StabilizedSkip
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
@@ -28,30 +30,22 @@ from scarlet_jax.supernet.stage import Stage
 STABILIZERS = {"els": StabilizedSkip(), "none": PaddedSkip()}
 DTYPES = ("float32", "bfloat16")
 
-# Of layers, by stage: feature maps `[layers, B, H, W, C]` if asked for, and changed statistics.
+# Of layers, by stage: feature maps `[layers, B, H, W, C]` if a later call needs them, and changed
+# statistics.
 Outputs = list[tuple[jax.Array | None, Stats | None]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A supernet without its arrays.
+    """A supernet without its arrays."""
 
-    Attributes:
-      space: whose choices its layers have.
-      stabilizer: what a skip is, one of `STABILIZERS`.
-      dtype: of the computation.
-      selection: how a choice is made, one of `select.SELECTIONS`.
-      stem, head: modules.
-      stages: of its layers.
-    """
-
-    space: Space
-    stabilizer: str
-    dtype: str
-    selection: str
-    stem: Any
-    stages: tuple[Stage, ...]
-    head: Any
+    space: Space  # whose choices its layers have
+    stabilizer: str  # what a skip is, one of `STABILIZERS`
+    dtype: str  # of the computation
+    selection: str  # how a choice is made, one of `select.SELECTIONS`
+    stem: nnx.GraphDef
+    stages: tuple[Stage, ...]  # of its layers
+    head: nnx.GraphDef
 
 
 def for_platform(plan: Plan, platform: str) -> Plan:
@@ -92,13 +86,9 @@ def create(
     Raises:
       InputError: for a setting or size that is not allowed, or a space without blocks.
     """
-    for name, value, allowed in (
-        ("stabilizer", stabilizer, STABILIZERS),
-        ("dtype", dtype, DTYPES),
-        ("selection", selection, SELECTIONS),
-    ):
-        if value not in allowed:
-            raise InputError(f"{name} {value!r}; allowed: {', '.join(allowed)}")
+    check_one_of("stabilizer", stabilizer, STABILIZERS)
+    check_one_of("dtype", dtype, DTYPES)
+    check_one_of("selection", selection, SELECTIONS)
     if all(choice.is_skip for choice in space.choices):
         raise InputError(f"space {space.name!r} has only a skip; a supernet needs a block")
     rng = np.random.default_rng(seed)
@@ -124,12 +114,13 @@ def _equal_layers(space: Space) -> Iterator[tuple[Shape, range]]:
     alone."""
     widths = zip(space.widths[:-1], space.layers, strict=True)
     shapes = [Shape(c_in, layer.width, layer.stride) for c_in, layer in widths]
-    kinds = [*zip(shapes, space.layers, strict=True)]
-    first = 0
-    for n in range(1, space.depth + 1):
-        if n == space.depth or kinds[n] != kinds[first] or not shapes[n].preserves_shape:
-            yield shapes[first], range(first, n)
-            first = n
+    kinds = [
+        layer if shape.preserves_shape else number
+        for number, (shape, layer) in enumerate(zip(shapes, space.layers, strict=True))
+    ]
+    for _, equal in groupby(range(space.depth), kinds.__getitem__):
+        first, *others = equal
+        yield shapes[first], range(first, first + 1 + len(others))
 
 
 def apply(
@@ -139,8 +130,7 @@ def apply(
     images: jax.Array,
     architecture: jax.Array,
     norm: BatchStatistics | None = None,
-    features: bool = False,
-) -> tuple[Any, Stats]:
+) -> tuple[jax.Array, Stats]:
     """Runs one path.
 
     Args:
@@ -149,21 +139,19 @@ def apply(
       images: float `[B, H, W, C]`, normalised.
       architecture: `int32[L]`; a change of values never recompiles.
       norm: by which statistics batch norm normalises; None: running ones.
-      features: whether to return every layer's feature map as well (figure 2).
 
     Returns:
-      Logits `float32[B, classes]`, with `features` a pair of them and a list of L arrays
-      `[B, H, W, C]`; and the statistics after it.
+      Logits `float32[B, classes]`, and the statistics after it.
     """
     if plan.selection == "auto":  # decided when the program is lowered
-        others = params, stats, images, architecture, norm, features
+        others = params, stats, images, architecture, norm
         return lax.platform_dependent(
             cpu=lambda: apply(for_platform(plan, "cpu"), *others),
             default=lambda: apply(for_platform(plan, "default"), *others),
         )
     own_params, own_stats = (gather(plan.stages, tree, architecture) for tree in (params, stats))
-    output, after = run(plan, own_params, own_stats, images, architecture, norm, features)
-    return output, stats if norm is None else scatter(plan.stages, stats, after, architecture)
+    logits, after = run(plan, own_params, own_stats, images, architecture, norm)
+    return logits, stats if norm is None else scatter(plan.stages, stats, after, architecture)
 
 
 def run(
@@ -173,16 +161,11 @@ def run(
     images: jax.Array,
     architecture: jax.Array,
     norm: BatchStatistics | None = None,
-    features: bool = False,
-) -> tuple[Any, Stats]:
+) -> tuple[jax.Array, Stats]:
     """`apply` on the arrays of the path alone, as `gather` gives them, with a selection."""
     x, stem_stats = run_stem(plan, params, stats, images, norm)
-    x, outputs = run_layers(plan, params, stats, x, architecture, norm, keep_maps=features)
-    logits, head_stats = functional.apply(plan.head, params["head"], stats["head"], x, norm)
-    maps, stage_stats = zip(*outputs, strict=True)
-    after = {"stem": stem_stats, "stages": list(stage_stats), "head": head_stats}
-    output = (logits, [y for layers in maps for y in layers]) if features else logits
-    return output, stats if norm is None else after
+    logits, after, _ = run_from_stem(plan, params, stats, x, architecture, norm)
+    return logits, stats if norm is None else after | {"stem": stem_stats}
 
 
 def run_stem(
@@ -192,24 +175,22 @@ def run_stem(
     return functional.apply(plan.stem, params["stem"], stats["stem"], x, norm)
 
 
-def run_layers(
+def run_from_stem(
     plan: Plan,
     params: Params,
     stats: Stats,
     x: jax.Array,
     architecture: jax.Array,
     norm: BatchStatistics | None,
-    keep_maps: bool = False,
     before: tuple[jax.Array, Outputs] | None = None,
-) -> tuple[jax.Array, Outputs]:
-    """From the stem's output to the last layer's, and the outputs of all.
+) -> tuple[jax.Array, Stats, Outputs]:
+    """From the stem's output on: logits, statistics, and the outputs of all layers.
 
     Args:
       plan, params, stats, architecture, norm: as in `run`.
       x: output of the stem, `[B, H, W, C]`.
-      keep_maps: whether outputs have the feature maps.
-      before: which layers are as in an earlier call, `bool[L]`, and what that gave; they are not
-        computed again.
+      before: which layers are as in an earlier call, `bool[L]`, and their outputs there, which are
+        not computed again.
     """
     outputs: Outputs = []
     for i, stage in enumerate(plan.stages):
@@ -221,10 +202,11 @@ def run_layers(
             def compute() -> Output:
                 return mixed_block(stage, plan.selection, weights, statistics, x, choice, norm)
 
-            y, after = (
-                compute() if earlier is None else lax.cond(earlier[0], lambda: earlier[1], compute)
-            )
-            return y, (y if keep_maps else None, after)
+            if earlier is None:
+                y, after = compute()
+                return y, (None, after)
+            y, after = lax.cond(earlier[0], lambda: earlier[1], compute)
+            return y, (y, after)
 
         earlier = None if before is None else (before[0][layers], before[1][i])
         inputs = params["stages"][i], stats["stages"][i], architecture[layers], earlier
@@ -234,4 +216,5 @@ def run_layers(
             x, output = layer(x, jax.tree.map(lambda leaf: leaf[0], inputs))
             output = jax.tree.map(lambda leaf: leaf[None], output)
         outputs.append(output)
-    return x, outputs
+    logits, head = functional.apply(plan.head, params["head"], stats["head"], x, norm)
+    return logits, {"stages": [after for _, after in outputs], "head": head}, outputs

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.supernet import network
@@ -26,10 +25,10 @@ def run_population(
 ) -> tuple[jax.Array, Stats]:
     """Runs many paths on the same images.
 
-    By branches, what a path shares with the one before it is computed once: two paths that begin
-    with the same choices compute the same there, statistics included. So the first layers, which
-    cost the most, run once for all neighbours in sorted order. By masks all of them run, one after
-    the other, as there are no conditionals.
+    The stem runs once for all. By branches, so does what a path shares with the one before it: two
+    paths that begin with the same choices compute the same there, statistics included. So the first
+    layers, which cost the most, run once for all neighbours in sorted order. By masks each path
+    runs whole, as there are no conditionals.
 
     Args:
       plan, params: of the supernet, with a selection; all of its parameters.
@@ -43,37 +42,30 @@ def run_population(
     Returns:
       Logits `float32[P, B, classes]` and the statistics after each path; beyond `count` anything.
     """
-    if plan.selection == "masked":
-        return lax.map(
-            lambda one: network.run(
-                plan, gather(plan.stages, params, one[0]), one[1], images, one[0], norm
-            ),
-            (architectures, stats),
-        )
     first = jax.tree.map(lambda leaf: leaf[0], stats)
-    x, stem_stats = network.run_stem(plan, params, first, images, norm)
+    x, stem = network.run_stem(plan, params, first, images, norm)
+
+    shares = plan.selection == "branch"
 
     def add(i: jax.Array, carry: Any) -> Any:
         all_logits, all_stats, last, outputs = carry
         path, own_stats = architectures[i], jax.tree.map(lambda leaf: leaf[i], stats)
         own = gather(plan.stages, params, path)
         same = jnp.cumprod(path == last).astype(bool)  # [L]
-        y, outputs = network.run_layers(plan, own, own_stats, x, path, norm, True, (same, outputs))
-        logits, head_stats = functional.apply(plan.head, own["head"], own_stats["head"], y, norm)
+        before = (same, outputs) if shares else None
+        logits, after, outputs = network.run_from_stem(plan, own, own_stats, x, path, norm, before)
         if norm is not None:
-            stage_stats = [after for _, after in outputs]
-            after = {"stem": stem_stats, "stages": stage_stats, "head": head_stats}
+            after = after | {"stem": stem}
             all_stats = jax.tree.map(lambda leaf, one: leaf.at[i].set(one), all_stats, after)
-        return all_logits.at[i].set(logits), all_stats, path, outputs
+        return all_logits.at[i].set(logits), all_stats, path, outputs if shares else None
 
     classes = params["head"]["classifier"]["bias"].shape[-1]
     logits = jnp.zeros((len(architectures), len(images), classes))
     nowhere = jnp.full(architectures.shape[1:], -1)
-    nothing = [
-        (maps, None if norm is None else own)
-        for maps, own in zip(_empty_maps(plan, x), first["stages"], strict=True)
-    ]
-    logits, after, *_ = lax.fori_loop(0, count, add, (logits, stats, nowhere, nothing))
+    own = first["stages"] if norm else [None] * len(plan.stages)
+    nothing = [*zip(_empty_maps(plan, x), own, strict=True)] if shares else None
+    until = count if shares else len(architectures)  # accelerators want loops of a known length
+    logits, after, *_ = lax.fori_loop(0, until, add, (logits, stats, nowhere, nothing))
     return logits, after
 
 

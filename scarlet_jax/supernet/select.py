@@ -6,7 +6,7 @@ once, with zeros around the choice's weights, and the output of the choice's gro
 conditionals, for which a GPU would have to ask its host, and the same shapes for every choice.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,8 +57,8 @@ def mixed_block(
       norm: by which statistics batch norm normalises; None: running ones.
 
     Returns:
-      `[B, ceil(H / stride), ceil(W / stride), D]`, and the statistics after it; None for running
-      ones, which stay.
+      `[B, ceil(H / stride), ceil(W / stride), D]`, and the statistics after it; None for
+      running ones, which stay.
     """
     options: dict[str, list[Run]] = {
         "branch": [partial(_run, branch) for branch in stage.branches],
@@ -73,23 +73,21 @@ def mixed_block(
 
     def backward(residuals: tuple[Params, jax.Array, Fixed], cotangents: Output) -> Any:
         number = _look_up(number_of, residuals[-1].choice)
-        pulls = [_pull_back(block) for block in blocks]
+        pulls = [partial(_pull_back, block) for block in blocks]
         return (*lax.switch(number, pulls, *residuals, cotangents[0]), None)
 
     run.defvjp(lambda *args: (run(*args), args), backward)
     return run(params, x, Fixed(stats, choice, norm))
 
 
-def _pull_back(block: Run) -> Callable[..., tuple[Params, jax.Array]]:
+def _pull_back(
+    block: Run, params: Params, x: jax.Array, fixed: Fixed, cotangent: jax.Array
+) -> tuple[Params, jax.Array]:
     """The gradients of a block's parameters and input, of its output's."""
-
-    def pull(params: Params, x: jax.Array, fixed: Fixed, cotangent: jax.Array) -> Any:
-        # Without the barrier, the compiler may keep what the forward pass has computed.
-        params, x, cotangent = lax.optimization_barrier((params, x, cotangent))
-        _, gradient = jax.vjp(lambda params, x: block(params, x, fixed)[0], params, x)
-        return gradient(cotangent)
-
-    return pull
+    # Without the barrier, the compiler may keep what the forward pass has computed.
+    params, x, cotangent = lax.optimization_barrier((params, x, cotangent))
+    _, gradient = jax.vjp(lambda params, x: block(params, x, fixed)[0], params, x)
+    return gradient(cotangent)
 
 
 def _run(branch: Branch, params: Params, x: jax.Array, fixed: Fixed) -> Output:
@@ -113,12 +111,12 @@ def _run(branch: Branch, params: Params, x: jax.Array, fixed: Fixed) -> Output:
 def _masked(stage: Stage, params: Params, x: jax.Array, fixed: Fixed) -> Output:
     """All groups, each as one branch, and the output of the choice's."""
     first, *others = stage.groups
-    y, after = _run(first, params, x, fixed)
+    output = _run(first, params, x, fixed)
     for group in others:
-        output = _run(group, params, x, fixed)
-        is_own = _is_any(group.choices, fixed.choice)
-        y, after = jax.tree.map(partial(jnp.where, is_own), output, (y, after))
-    return y, after
+        is_own = _look_up(dict.fromkeys(group.choices, True), fixed.choice)
+        found = _run(group, params, x, fixed)
+        output = jax.tree.map(partial(jnp.where, is_own), found, output)
+    return output
 
 
 def _own_arrays(branch: Branch, tree: Params, choice: jax.Array) -> Params:
@@ -144,15 +142,12 @@ def _own(
             offset = lax.broadcasted_iota(jnp.int32, whole, axis) - first
             array = jnp.where((offset >= 0) & (offset < size), array, 0)
     if len(shapes) < len(choices) and leaf.absent is not None:
-        array = jnp.where(_is_any(shapes, choice), array, leaf.absent)
+        has = _look_up(dict.fromkeys(shapes, True), choice)
+        array = jnp.where(has, array, leaf.absent)
     return array
-
-
-def _is_any(choices: Iterable[int], choice: jax.Array) -> jax.Array:
-    return (jnp.array(list(choices), jnp.int32) == choice).any()
 
 
 def _look_up(numbers: Mapping[int, int], choice: jax.Array) -> jax.Array:
     """A choice's number, `int32[]`, without a gather; 0 for one that has none."""
-    is_own = jnp.array(list(numbers), jnp.int32) == choice
-    return jnp.where(is_own, jnp.array(list(numbers.values()), jnp.int32), 0).sum(dtype=jnp.int32)
+    own, values = (jnp.array(list(n), jnp.int32) for n in (numbers.keys(), numbers.values()))
+    return jnp.where(own == choice, values, 0).sum(dtype=jnp.int32)

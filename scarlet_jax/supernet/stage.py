@@ -23,31 +23,19 @@ Dimensions = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Leaf:
-    """An array of several choices, padded to the largest.
+    """An array of several choices, padded to the largest."""
 
-    Attributes:
-      names: that lead to it in their modules.
-      shapes: of each choice's own.
-      absent: what fills it for a choice of the group without it, see `Choice.absent`.
-    """
-
-    names: KeyPath
-    shapes: tuple[Dimensions, ...]
-    absent: float | None
+    names: KeyPath  # that lead to it in their modules
+    shapes: tuple[Dimensions, ...]  # of each choice's own
+    absent: float | None  # what fills it for a choice of the group without it: `Choice.absent`
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Parameters and statistics that the same choices of a group have.
+    """Parameters and statistics that the same choices of a group have."""
 
-    Attributes:
-      name: in the tree of a stage.
-      index: where each of the space's choices is along the arrays' second axis; -1: nowhere.
-      leaves: the arrays.
-    """
-
-    name: str
-    index: tuple[int, ...]
+    name: str  # in the tree of a stage
+    index: tuple[int, ...]  # of the space's choices, along the arrays' second axis; -1: nowhere
     leaves: tuple[Leaf, ...]
 
     def arrays(self, tree: Params) -> Iterator[tuple[Leaf, jax.Array]]:
@@ -58,38 +46,23 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Branch:
-    """Choices that run in the same arrays, those of the largest.
+    """Choices that run in the same arrays, those of the largest."""
 
-    Attributes:
-      graphdef: of a module with all arrays that any of them has; it knows no shapes.
-      choices: their numbers in the space.
-      bundles: that they have arrays in.
-      taps: of each choice, see `Choice.taps`; empty if they are all the same.
-    """
-
-    graphdef: nnx.GraphDef
-    choices: tuple[int, ...]
-    bundles: tuple[Bundle, ...]
-    taps: tuple[tuple[int, int], ...]
+    graphdef: nnx.GraphDef  # of a module with all arrays that any of them has; it knows no shapes
+    choices: tuple[int, ...]  # their numbers in the space
+    bundles: tuple[Bundle, ...]  # that they have arrays in
+    taps: tuple[tuple[int, int], ...]  # `Choice.taps` by choice; empty if they are all the same
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers of equal shape that follow each other.
+    """Layers of equal shape that follow each other."""
 
-    Attributes:
-      layers: their numbers.
-      shape: of their blocks.
-      bundles: of their arrays.
-      groups: their choices by `Choice.group`.
-      branches: their choices by `Choice.group` and `Choice.branch`.
-    """
-
-    layers: range
-    shape: Shape
-    bundles: tuple[Bundle, ...]
-    groups: tuple[Branch, ...]
-    branches: tuple[Branch, ...]
+    layers: range  # their numbers
+    shape: Shape  # of their blocks
+    bundles: tuple[Bundle, ...]  # of their arrays
+    groups: tuple[Branch, ...]  # their choices by `Choice.group`
+    branches: tuple[Branch, ...]  # their choices by `Choice.group` and `Choice.branch`
 
 
 def create(
@@ -184,7 +157,7 @@ def _stack(bundle: Bundle, arrays: Mapping[int, Sequence[Arrays]]) -> Params:
     for leaf in bundle.leaves:
         if leaf.names in own[0][0]:
             padded = [[_pad(layer[leaf.names], largest(leaf.shapes)) for layer in o] for o in own]
-            stacked[leaf.names] = np.stack([np.stack(layer) for layer in zip(*padded, strict=True)])
+            stacked[leaf.names] = np.stack([np.stack(layers) for layers in padded], axis=1)
     return functional.unflatten(stacked)
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import check_one_of
 from scarlet_jax.space import Space, own_choices
 
 SAMPLERS = ("strict_fair", "uniform")
@@ -15,8 +15,7 @@ def paths_per_step(sampler: str, space: Space) -> int:
     Raises:
       InputError: for an unknown sampler.
     """
-    if sampler not in SAMPLERS:
-        raise InputError(f"sampler {sampler!r}; allowed: {', '.join(SAMPLERS)}")
+    check_one_of("sampler", sampler, SAMPLERS)
     return 1 if sampler == "uniform" else int(space.allowed.sum(axis=1).max())
 
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jax.stages import Wrapped
 from ml_collections import ConfigDict
 
 from scarlet_jax import supernet
-from scarlet_jax.devices import DATA, normalise
+from scarlet_jax.devices import DATA, SPREAD, WHOLE, normalise, program
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
 from scarlet_jax.nn.layers import BatchStatistics
@@ -32,20 +32,13 @@ Result = tuple[jax.Array, Params, Stats, tuple[Params, Any] | None]
 
 @struct.dataclass
 class TrainState:
-    """All that training carries from step to step. Replicated over the devices.
+    """All that training carries from step to step. Replicated over the devices."""
 
-    Attributes:
-      step: `int32[]`, updates done.
-      params, stats: of the network.
-      opt_state: optax's, see `optimizer.per_block`.
-      ema: moving averages of `(params, stats)`, or None.
-    """
-
-    step: jax.Array
+    step: jax.Array  # `int32[]`, updates done
     params: Params
     stats: Stats
-    opt_state: Any
-    ema: tuple[Params, Stats] | None
+    opt_state: Any  # Optax's, see `optimizer.per_block`
+    ema: tuple[Params, Stats] | None  # moving averages of parameters and statistics
 
 
 @dataclass(frozen=True)
@@ -134,15 +127,8 @@ def make_programs(task: Task, mesh: Mesh) -> tuple[Wrapped, Wrapped]:
     if task.plan:
         plan = supernet.for_platform(task.plan, mesh.devices.flat[0].platform)
         task = replace(task, graphdef=plan)
-    whole, spread = PartitionSpec(), PartitionSpec(DATA)
-    compute = jax.shard_map(
-        partial(_compute, task),
-        mesh=mesh,
-        in_specs=(whole, spread),
-        out_specs=whole,
-        check_vma=False,
-    )
-    return jax.jit(compute), jax.jit(partial(_write, task), donate_argnums=0)
+    compute = program(mesh, partial(_compute, task), (WHOLE, SPREAD), WHOLE)
+    return compute, jax.jit(partial(_write, task), donate_argnums=0)
 
 
 def _compute(task: Task, state: TrainState, batch: Batch) -> tuple[Result, Metrics]:
@@ -204,7 +190,8 @@ def _gradient(
         if task.plan:
             logits, after = supernet.run(task.plan, params, stats, images, path, norm)
         else:
-            keys = _image_keys(dropout_key, len(images))
+            number = lax.axis_index(DATA) * len(images) + jnp.arange(len(images))
+            keys = jax.vmap(partial(jax.random.fold_in, dropout_key))(number)  # one an image
             logits, after = functional.apply(task.graphdef, params, stats, images, norm, keys)
         loss = losses.cross_entropy(logits, batch["label"], task.training.label_smoothing)
         hits = losses.correct(logits, batch["label"])
@@ -230,9 +217,3 @@ def _write(task: Task, state: TrainState, result: Result) -> TrainState:
         rate = 1.0 - task.training.ema_decay
         ema = optax.incremental_update((params, stats), ema, rate)
     return TrainState(state.step + 1, params, stats, opt_state, ema)
-
-
-def _image_keys(key: jax.Array, count: int) -> jax.Array:
-    """One key for each image of the global batch; this device's part: `key[count]`."""
-    first = lax.axis_index(DATA) * count
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(count))
