@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import machine
 from benchmarks.plot import SETTINGS
-from benchmarks.search_peers import PEERS, POPULATION, Run, engine
+from benchmarks.search_peers import ABLATIONS, PEERS, POPULATION, Run, engine
 from benchmarks.search_tasks import (
     TASKS,
     Task,
@@ -37,14 +37,6 @@ FLAGS = flags.FLAGS
 BUDGET = 20 * POPULATION
 BUDGETS = range(POPULATION, BUDGET + 1, POPULATION)
 SHOWN = (140, 350, 700, 1050, 1400)
-# Without a kind, the others keep their proportions.
-ABLATIONS: dict[str, dict[str, float]] = {
-    "table 1": {},
-    "no crossover": {"mutation_ratio": 1.0},
-    "no random": {"p_random": 0.0, "p_reinforced": 0.65 / 0.8, "p_prior": 0.15 / 0.8},
-    "no reinforced": {"p_random": 0.2 / 0.35, "p_reinforced": 0.0, "p_prior": 0.15 / 0.35},
-    "no prior-regulated": {"p_random": 0.2 / 0.85, "p_reinforced": 0.65 / 0.85, "p_prior": 0.0},
-}
 ABLATED = (additive, dtlz2, bounded_additive, bounded_pairs)
 STYLES: dict[str, dict[str, Any]] = {
     "ours": {"color": "#0072b2", "linestyle": "-"},

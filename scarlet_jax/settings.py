@@ -73,6 +73,12 @@ def _rule(value: str) -> str:
     return value
 
 
+def _population(value: int) -> int:
+    if value == 1 or not 0 <= value <= 10**5:
+        raise ValueError("allowed: integers from 2 to 100,000, or 0 for one that fits the space")
+    return value
+
+
 def _is_plain(value: Any) -> bool:
     """Whether a value can be an argument: JSON keeps it, it equals itself, and fits an int32."""
     if isinstance(value, list | tuple):
@@ -276,6 +282,9 @@ class Objectives(Section):
     latency: Objective = Objective()  # milliseconds, by latency_table
 
 
+POPULATION = 70  # table 1
+
+
 class Search(Section):
     """Algorithm 1, with table 1's values where it gives one."""
 
@@ -284,7 +293,9 @@ class Search(Section):
     latency_table: LocalPath = ""
     latency_device: str = ""  # the device that the table must be of; "" takes any
 
-    population: Annotated[int, Field(ge=2, le=10**5)] = 70  # table 1
+    # 0: as many as an architecture has neighbours (ours), `POPULATION` at most, which it is in S1
+    # and S2. On NAS-Bench-Macro, where that is 16: docs/evidence.md.
+    population: Annotated[int, AfterValidator(_population)] = 0
     generations: Natural = 20  # (ours)
     crossover: Literal["uniform", "one-point"] = "uniform"  # (ours)
     mutation_ratio: Share = 0.8  # the rest is crossover; table 1

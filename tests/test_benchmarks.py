@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import offspring, plot, speed
 from benchmarks.measure import OURS, TORCH, TORCH_SAME, Setup, Work, set_up
+from benchmarks.search_peers import POPULATION
 from configs import base
 from scarlet_jax import release, subnet
 from scarlet_jax import space as spaces
@@ -113,7 +114,7 @@ def test_fair_paths_take_every_choice_once():
 def test_offspring_are_those_of_a_late_generation():
     setup = set_up("cifar10")
     found = offspring.search(setup)
-    assert found.shape == (setup.config.search.population, 19)
+    assert found.shape == (POPULATION, 19)
     assert len(np.unique(found, axis=0)) == len(found)
     drawn = spaces.sample(setup.space, np.random.default_rng(0), len(found))
     # A search that has come so far repeats itself; a random population does not.

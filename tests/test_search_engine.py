@@ -87,6 +87,21 @@ def test_offspring_come_about_in_table_1s_proportions():
     np.testing.assert_allclose(share, [0.2, 0.16, 0.52, 0.12], atol=0.06)
 
 
+def test_what_replaces_known_children_is_next_to_the_front(tmp_path):
+    """Every second round of proposals, whatever kinds of children a generation has."""
+    alone = {"mutation_ratio": 1.0, "p_random": 0.0, "p_reinforced": 1.0, "p_prior": 0.0}
+    problem = make_problem(generations=8, **alone)
+    state = run(problem, Additive(SPACE), tmp_path)
+    kinds = [search.ORIGINS[number] for number in np.unique(state.origin)]
+    assert kinds == ["initial", "random", "reinforced"]
+    for row in np.flatnonzero(state.origin == search.ORIGINS.index("random")):
+        known = state.born < state.born[row]
+        known &= problem.feasible(state.values)
+        values = problem.to_minimise(state.values[known])
+        front = state.architectures[known][non_dominated_rank(values) == 0]
+        assert (front != state.architectures[row]).sum(axis=1).min() == 1
+
+
 def test_asking_is_repeatable_and_changes_nothing():
     problem, state = make_problem(), search.init(make_problem(), 3)
     first, second = search.ask(problem, state), search.ask(problem, state)

@@ -29,7 +29,10 @@ def test_the_defaults_are_a_problem():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"population": 1}, r"search.population is 1; allowed: integers from 2 to 100,000"),
+        (
+            {"population": 1},
+            r"search.population is 1; allowed: integers from 2 to 100,000, or 0 for one",
+        ),
         ({"generations": -1}, r"generations is -1"),
         ({"picks": 0}, r"picks is 0"),
         ({"max_tries": 0}, r"max_tries is 0"),
@@ -89,7 +92,7 @@ def test_absent_settings_have_defaults_and_a_space_without_choices_is_refused():
     objectives = [search.Objective("accuracy", "max", 1.0)]
     section = {"picks": 3, "pick_by": "accuracy"}
     problem = search.make_problem(3, 3, objectives, section)
-    assert problem.population == 70  # the default
+    assert problem.population == 6  # as many as there are neighbours
     assert problem.allowed.tolist() == [[True] * 3] * 3
     one_each = np.eye(3, dtype=bool)
     for depth, num_choices, allowed in ((3, 1, None), (0, 2, None), (3, 3, one_each)):

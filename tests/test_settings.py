@@ -199,7 +199,7 @@ def test_optimizers_from_a_command_line(monkeypatch, arguments, expected):
 
 def test_a_section_alone_has_defaults():
     section = settings.check_section(settings.Search, {"picks": 3}, "search")
-    assert (section.picks, section.population) == (3, 70)
+    assert (section.picks, section.population) == (3, 0)
 
 
 @pytest.fixture(scope="module")

@@ -192,12 +192,17 @@ def _propose(
 
     Children, if something has been learned, in the first `max_tries` rounds: as many as the
     generation wants at first, then twice what it lacks, four times, and so on, to replace what
-    was known or out of bounds. Fresh draws after them, or alone.
+    was known or out of bounds. In every second round they are neighbours of the front: where
+    much is known, as in small spaces, what is near the best is left (ours: docs/evidence.md).
+    Fresh draws after them, or alone.
     """
     rng = np.random.default_rng([state.seed, state.generation, state.attempt, round_])
     target = _target(problem, state)
     if learned is not None and round_ < problem.max_tries:
-        return _vary(problem, state, rng, learned, min(target, lacking << min(round_, 30)))
+        count = min(target, lacking << min(round_, 30))
+        if round_ % 2:
+            return _neighbours_of_front(problem, state, rng, count)
+        return _vary(problem, state, rng, learned, count)
     drawn = sampling.sampler(problem)(rng, target)
     return drawn, np.full(target, ORIGINS.index("initial"), np.int8)
 
@@ -237,6 +242,17 @@ def _vary(
     )
     children[prior] = variation.prior_mutation(rng, children[prior], problem)
     return children, origin.astype(np.int8)
+
+
+def _neighbours_of_front(
+    problem: Problem, state: State, rng: np.random.Generator, count: int
+) -> tuple[Array, NDArray[np.int8]]:
+    """That many random mutants of what is not dominated of all that was evaluated."""
+    feasible = np.flatnonzero(problem.feasible(state.values))
+    is_best = nsga2.is_non_dominated(problem.to_minimise(state.values[feasible]))
+    parents = state.architectures[rng.choice(feasible[is_best], size=count)]
+    children = variation.random_mutation(rng, parents, problem.allowed)
+    return children, np.full(count, ORIGINS.index("random"), np.int8)
 
 
 def _new_rows(proposals: Array, known: set[bytes]) -> NDArray[np.int64]:

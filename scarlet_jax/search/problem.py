@@ -173,6 +173,9 @@ def make_problem(
     names = [field.name for field in fields(Problem) if field.name not in own]
     chosen = {name: getattr(section, name) for name in names}
     layer_choices = _layer_choices(depth, num_choices, allowed)
+    if not section.population:
+        counts = [len(own) for own in layer_choices] or [num_choices] * depth
+        chosen["population"] = max(2, min(settings.POPULATION, sum(counts) - depth))
     return Problem(depth, num_choices, tuple(objectives), layer_choices, **chosen)
 
 

@@ -1,0 +1,168 @@
+"""The benchmark's table, and what it makes of a search and of a supernet's scores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import search_peers
+from benchmarks.nas_bench_macro import ranking, search
+from benchmarks.nas_bench_macro import table as tables
+from benchmarks.search_tasks import Task
+from scarlet_jax import cost
+from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
+
+PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "nas-bench-macro_cifar10.json"
+
+
+def decoded(*encodings):
+    return np.array([list(map(int, encoding)) for encoding in encodings], np.int32)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A file in the published form: our counts, and accuracies that grow with the MACs."""
+    space = tables.macro_space()
+    every = tables.all_encodings(space)
+    own = tables.canonical(space, every)
+    counts = cost.costs(space, every, tables.SIZE)
+    noise = np.random.default_rng(0).normal(scale=0.2, size=(3, 3**8))
+    rows = {}
+    for network, encoding, (macs, params) in zip(own, every, counts, strict=True):
+        index = int("".join(map(str, network)), 3)
+        runs = (80 + macs / 1e7 + noise[:, index]).tolist()
+        name = "".join(map(str, encoding))
+        rows[name] = {"test_acc": runs, "flops": int(macs), "params": int(params)}
+    path = tmp_path_factory.mktemp("table") / "macro.json"
+    path.write_text(json.dumps(rows))
+    return path, rows
+
+
+@pytest.fixture(scope="module")
+def table(published):
+    return tables.load(published[0])
+
+
+def test_identities_go_to_the_end_of_a_stages_equal_layers():
+    """The first layer of a stage is of another shape: what stands there is another network."""
+    space = tables.macro_space()
+    found = tables.canonical(space, decoded("01001012", "00100001", "10212000"))
+    np.testing.assert_array_equal(found, decoded("01010012", "00100010", "10212000"))
+    assert len(tables.distinct_networks(space)) == 3969  # (3 * 3) * (3 * 7) * (3 * 7)
+
+
+def test_a_table_has_each_network_once(table, published):
+    _, rows = published
+    assert table.networks.shape == (3969, 8)
+    np.testing.assert_array_equal(table.index(table.networks), np.arange(3969))
+    one, other = table.index(decoded("00101000", "00110000"))
+    assert one == other
+    assert table.accuracies[one].tolist() == rows["00110000"]["test_acc"]
+    assert table.macs[one] == rows["00110000"]["flops"]
+    assert table.depth[one] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.pop("00000000"), "has 6,560 networks; allowed: NAS-Bench-Macro's 6,561"),
+        (
+            lambda rows: rows["00000001"].update(params=5),
+            "5 parameters for 00000001; allowed: NAS-",
+        ),
+        (lambda rows: rows["00000001"].pop("flops"), "is no table of NAS-Bench-Macro: 'flops'"),
+    ],
+)
+def test_another_table_is_refused(published, tmp_path, change, message):
+    rows = json.loads(published[0].read_text())
+    change(rows)
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=message):
+        tables.load(path)
+
+
+def test_a_file_that_is_absent_is_told(tmp_path):
+    with pytest.raises(InputError, match="no table of NAS-Bench-Macro"):
+        tables.load(tmp_path / "nothing.json")
+
+
+def test_a_search_that_sees_the_front_first_has_found_all(table):
+    front = table.networks[table.front]
+    measured = search.measure(table, np.concatenate([front, table.networks]))
+    assert measured.shape == (len(search.BUDGETS), len(search.MEASURES))
+    shares = measured[:, search.MEASURES.index("share of the front")]
+    np.testing.assert_allclose(shares, np.minimum(np.divide(search.BUDGETS, len(front)), 1))
+    np.testing.assert_allclose(measured[-1], [1, 1, 1, 0])
+
+
+def test_encodings_of_a_known_network_cost_nothing(table):
+    one, other = decoded("00101000", "00110000")
+    rest = table.networks[::40]
+    once, twice = ([one, *rest], [one, other, *rest])
+    np.testing.assert_array_equal(
+        search.measure(table, np.stack(once)), search.measure(table, np.stack(twice))
+    )
+
+
+@pytest.mark.parametrize(
+    "run", [search_peers.local_search, search_peers.aging_evolution, search_peers.engine]
+)
+def test_searches_find_more_of_the_front_than_chance(table, run):
+    task = search.make_task(table)
+    found = search.measure(table, run(task, 0, 600))
+    by_chance = search.measure(table, search_peers.random(task, 0, 600))
+    budget = search.BUDGETS.index(400)
+    share = search.MEASURES.index("share of the front")
+    assert found[budget, share] > by_chance[budget, share]
+    assert len(np.unique(run(task, 1, 60), axis=0)) > 40
+
+
+def test_local_search_evaluates_nothing_twice_and_goes_on_when_all_is_explored():
+    def score(architectures):
+        return np.abs(architectures - 1).sum(axis=1, keepdims=True).astype(float)
+
+    tiny = Task("tiny", 3, 3, score, (), np.zeros((1, 1)))
+    found = search_peers.local_search(tiny, 0, 27, start=2)
+    assert len(np.unique(found, axis=0)) == 27
+    best = int(np.argmin(score(found)))
+    assert best < 2 + 3 * 6  # three steps at most, of six neighbours each
+
+
+def test_ranks_are_those_of_hand():
+    accuracy = np.array([1.0, 2.0, 3.0, 4.0])
+    found = ranking.rank([1, 3, 2, 4], accuracy)
+    assert found.tau == pytest.approx((5 - 1) / 6)  # one pair of six the other way round
+    assert found.spearman == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert found.tau_top == 1  # 3 and 4
+    assert ranking.rank(-accuracy, accuracy).tau == -1
+
+
+def test_baselines_know_the_tables_own_order(table):
+    found = ranking.baselines(table)
+    assert found["MACs"].tau > 0.85  # accuracies grow with them here
+    ceiling = found["one published run by the mean of the others"]
+    assert found["layers that are no identity"].tau < found["MACs"].tau < 1
+    assert 0.8 < ceiling.tau < 1
+
+
+def test_intervals_are_students():
+    mean, width = ranking.interval([0.6, 0.7, 0.8])
+    assert mean == pytest.approx(0.7)
+    assert width == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
+    assert np.isnan(ranking.interval([0.5])[1])
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="needs ../shared/reference")
+def test_the_published_table():
+    """3,969 networks, and the ceiling that its authors' runs set."""
+    table = tables.load(PUBLISHED)
+    assert table.front.sum() == 35
+    found = ranking.baselines(table)
+    assert found["one published run by the mean of the others"].tau == pytest.approx(
+        0.895, abs=1e-3
+    )
+    assert found["layers that are no identity"].tau == pytest.approx(0.679, abs=1e-3)
+    assert spaces.to_names(table.space, table.networks[0])[0] == "identity"
