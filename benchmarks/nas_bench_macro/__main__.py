@@ -1,23 +1,31 @@
 """What the search and the supernet are worth on NAS-Bench-Macro.
 
 python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --search
+python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --train --score \
+    --data=DIR --only=base,none --seeds=3
+
+`--train` goes on where it was stopped, and may be stopped at any time.
 """
 
 import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from absl import app, flags
 
 from benchmarks.measure import machine
-from benchmarks.nas_bench_macro import ranking, search
+from benchmarks.nas_bench_macro import ranking, recipes, search
 from benchmarks.nas_bench_macro.table import Table, load
 from scarlet_jax.errors import InputError
 
 FLAGS = flags.FLAGS
 
 
-def say_search(table: Table, seeds: int) -> dict[str, list[object]]:
+def say_search(table: Table, seeds: int) -> dict[str, Any]:
     """Prints and returns what every search finds, by seed, budget and measure."""
     found = search.compare(table, seeds)
     for number, measure in enumerate(search.MEASURES):
@@ -28,29 +36,89 @@ def say_search(table: Table, seeds: int) -> dict[str, list[object]]:
             cells = [ranking.interval(column) for column in scale * values[:, :, number].T]
             row = " | ".join(f"{mean:.2f} ± {width:.2f}" for mean, width in cells)
             print(f"| {name} | {row} |")
-    return {name: values.round(5).tolist() for name, values in found.items()}
+    return {
+        "budgets": search.BUDGETS,
+        "measures": search.MEASURES,
+        "searches": {name: values.round(5).tolist() for name, values in found.items()},
+    }
+
+
+def say_ranking(table: Table, out: Path) -> dict[str, Any]:
+    """Prints and returns how well what has been scored ranks, beside what costs nothing."""
+    names = ranking.Ranking._fields
+    print(f"\n| ranked by | seeds | {' | '.join(names)} |")
+    print("| --- " * (len(names) + 2) + "|")
+    baselines = ranking.baselines(table)
+    for name, own in baselines.items():
+        print(f"| {name} | | {' | '.join(f'{value:.3f}' for value in own)} |")
+    found: dict[str, dict[int, ranking.Ranking]] = {}
+    for name, seed, directory in recipes.scored(out):
+        scores = np.load(directory / "scores.npy")
+        found.setdefault(name, {})[seed] = ranking.rank(scores, table.accuracy)
+    for name, seeds in found.items():
+        cells = [ranking.interval(column) for column in zip(*seeds.values(), strict=True)]
+        row = " | ".join(f"{mean:.3f} ± {width:.3f}" for mean, width in cells)
+        print(f"| {name} | {len(seeds)} | {row} |")
+    return {
+        "baselines": {name: own._asdict() for name, own in baselines.items()},
+        "base": recipes.BASE,
+        "recipes": {
+            name: {
+                "settings": recipes.RECIPES[name],
+                "seeds": {seed: own._asdict() for seed, own in seeds.items()},
+            }
+            for name, seeds in found.items()
+        },
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Where results come from."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    own = ["python", "-m", "benchmarks.nas_bench_macro", *sys.argv[1:]]
+    return {"command": shlex.join(own), "commit": commit.stdout.strip(), "machine": machine()}
 
 
 def main(argv: list[str]) -> None:
     if argv[1:]:
         sys.exit(f"unexpected argument {argv[1]!r}; flags start with --")
+    unknown = sorted(set(FLAGS.only) - set(recipes.RECIPES))
+    if unknown:
+        sys.exit(f"--only has {', '.join(unknown)}; allowed: {', '.join(recipes.RECIPES)}")
+    if FLAGS.train and not (Path(FLAGS.data) / "train").is_dir():
+        sys.exit(f"--data is {FLAGS.data!r}; allowed: a folder with train/CLASS/*.jpg, and test")
+    if not (FLAGS.search or FLAGS.train or FLAGS.score):
+        sys.exit("give --search, --train or --score")
     try:
         table = load(Path(FLAGS.table))
     except InputError as error:
         sys.exit(f"error: {error}")
-    about = ", ".join(value for name, value in machine().items() if name != "torch")
-    print(f"{about}; {len(table.networks):,} networks, {table.front.sum()} of them on the front")
-    results: dict[str, object] = {"machine": machine(), "budgets": search.BUDGETS}
-    if FLAGS.search:
-        results["search"] = say_search(table, FLAGS.seeds)
     out = Path(FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "nas_bench_macro.json").write_text(json.dumps(results))
+    about = ", ".join(value for name, value in machine().items() if name != "torch")
+    print(f"{about}; {len(table.networks):,} networks, {table.front.sum()} of them on the front")
+    if FLAGS.train:
+        recipes.train(FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out)
+    results = {}
+    if FLAGS.search:
+        results["search"] = say_search(table, FLAGS.seeds)
+    if FLAGS.score:
+        results["ranking"] = say_ranking(table, out)
+    for name, found in results.items():
+        path = out / f"nas_bench_macro_{name}.json"
+        path.write_text(json.dumps(origin() | found) + "\n")
+        print(f"\nwritten: {path}")
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("table", None, "The published nas-bench-macro_cifar10.json.", required=True)
     flags.DEFINE_bool("search", False, "Search on the published accuracies.")
-    flags.DEFINE_integer("seeds", 20, "Runs of every search.", lower_bound=2)
-    flags.DEFINE_string("out", "runs/nas_bench_macro", "Where results go.")
+    flags.DEFINE_bool("train", False, "Train supernets on CIFAR-10, and score all networks.")
+    flags.DEFINE_bool("score", False, "Rank correlations of what has been scored.")
+    flags.DEFINE_integer("seeds", 20, "Runs of every search, or of every recipe.", lower_bound=1)
+    flags.DEFINE_list("only", list(recipes.RECIPES), "Recipes to train.")
+    flags.DEFINE_string("data", "", "CIFAR-10 as class folders, to train on.")
+    flags.DEFINE_string("out", "runs/nas_bench_macro", "Where supernets and results go.")
     app.run(main)
