@@ -1,16 +1,20 @@
 """The benchmark's table, and what it makes of a search and of a supernet's scores."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import search_peers
-from benchmarks.nas_bench_macro import ranking, search
+from benchmarks.nas_bench_macro import ranking, recipes, search, unit
 from benchmarks.nas_bench_macro import table as tables
 from benchmarks.search_tasks import Task
-from scarlet_jax import cost
+from configs import nas_bench_macro
+from scarlet_jax import cost, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 
@@ -166,3 +170,80 @@ def test_the_published_table():
     )
     assert found["layers that are no identity"].tau == pytest.approx(0.679, abs=1e-3)
     assert spaces.to_names(table.space, table.networks[0])[0] == "identity"
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_is_a_configuration(name, tmp_path):
+    config = nas_bench_macro.get_config()
+    config.update_from_flattened_dict({**recipes.BASE, **recipes.RECIPES[name]})
+    settings.check(config)
+    command = recipes.command(name, 3, tmp_path, tmp_path / "run")
+    assert {"--config.seed=3", f"--config.data.path={tmp_path}"} < set(command)
+
+
+def test_all_seeds_are_run_and_a_failure_is_an_error(tmp_path, monkeypatch):
+    def command(name, seed, data, directory):
+        fails = "1 / 0" if name == "els" else "pass"
+        code = f"print({name!r}, {seed}); open('scores.npy', 'w').close(); {fails}"
+        return ["sh", "-c", f'cd "{directory}" && "{sys.executable}" -c "{code}"']
+
+    monkeypatch.setattr(recipes, "command", command)
+    recipes.train(["base", "none"], 2, tmp_path / "data", tmp_path)
+    done = [(name, seed) for name, seed, _ in recipes.scored(tmp_path)]
+    assert done == [("base", 0), ("base", 1), ("none", 0), ("none", 1)]
+    assert (tmp_path / "none" / "1" / "log.txt").read_text() == "none 1\n"
+    with pytest.raises(subprocess.CalledProcessError):
+        recipes.train(["els"], 1, tmp_path / "data", tmp_path)
+
+
+def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypatch):
+    space = tables.macro_space()
+    config = nas_bench_macro.get_config()
+    config.search.chunk = 1000
+    asked = []
+
+    def scorer(setup, network):
+        def score(architectures):
+            if len(asked) == 2:
+                raise KeyboardInterrupt
+            asked.append(len(architectures))
+            return architectures.sum(axis=1) / 16
+
+        return score
+
+    monkeypatch.setattr(
+        unit.common,
+        "prepare",
+        lambda: SimpleNamespace(workdir=tmp_path, space=space, config=config),
+    )
+    monkeypatch.setattr(unit, "train_supernet", lambda setup: None)
+    monkeypatch.setattr(unit, "path_scorer", scorer)
+    with pytest.raises(KeyboardInterrupt):
+        unit.main()
+    asked.clear()
+    unit.main()
+    assert asked == [1000, 969]  # the first two thousand were kept
+    scores = np.load(tmp_path / unit.SCORES)
+    np.testing.assert_array_equal(scores, tables.distinct_networks(space).sum(axis=1) / 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only=base,x", "--train"], "--only has x; allowed: base, els, none"),
+        (["--train", "--data=nowhere"], "--data is 'nowhere'; allowed: a folder with train/CLASS"),
+        ([], "give --search, --train or --score"),
+        (["--score"], "error: nothing.json is no table of NAS-Bench-Macro"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(arguments, message, tmp_path):
+    command = [sys.executable, "-m", "benchmarks.nas_bench_macro", "--table=nothing.json"]
+    done = subprocess.run(
+        [*command, *arguments, f"--out={tmp_path}"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
