@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.nas_bench_macro.ranking import interval
+from benchmarks.nas_bench_macro.ranking import interval, with_width
 from benchmarks.plot import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -147,10 +147,7 @@ def _ranking_table(found: Mapping[str, Any]) -> Iterator[str]:
     for name, recipe in found["recipes"].items():
         seeds = list(recipe["seeds"].values())
         cells = [interval([own[key] for own in seeds]) for key in names]
-        row = " | ".join(
-            f"{mean:.3f} ± {width:.3f}" if len(seeds) > 1 else f"{mean:.3f}"
-            for mean, width in cells
-        )
+        row = " | ".join(with_width(*cell) for cell in cells)
         changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
         yield f"| supernet, {name} | {changed} | {len(seeds)} | {row} |"
 

@@ -57,7 +57,7 @@ def say_ranking(table: Table, out: Path) -> dict[str, Any]:
         found.setdefault(name, {})[seed] = ranking.rank(scores, table.accuracy)
     for name, seeds in found.items():
         cells = [ranking.interval(column) for column in zip(*seeds.values(), strict=True)]
-        row = " | ".join(f"{mean:.3f} ± {width:.3f}" for mean, width in cells)
+        row = " | ".join(ranking.with_width(*cell) for cell in cells)
         print(f"| {name} | {len(seeds)} | {row} |")
     return {
         "baselines": {name: own._asdict() for name, own in baselines.items()},

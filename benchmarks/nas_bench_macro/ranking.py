@@ -59,3 +59,8 @@ def interval(values: ArrayLike) -> tuple[float, float]:
         return float(values.mean()), float("nan")
     error = values.std(ddof=1) / len(values) ** 0.5
     return float(values.mean()), float(error * stats.t.ppf(0.975, len(values) - 1))
+
+
+def with_width(mean: float, width: float) -> str:
+    """An `interval` as text; one seed has a mean alone."""
+    return f"{mean:.3f}" if np.isnan(width) else f"{mean:.3f} ± {width:.3f}"
