@@ -17,6 +17,7 @@ from configs import nas_bench_macro
 from scarlet_jax import cost, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.run import search as runs
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "nas-bench-macro_cifar10.json"
 
@@ -217,13 +218,14 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
         lambda: SimpleNamespace(workdir=tmp_path, space=space, config=config),
     )
     monkeypatch.setattr(unit, "train_supernet", lambda setup: None)
-    monkeypatch.setattr(unit, "path_scorer", scorer)
+    monkeypatch.setattr(runs, "path_scorer", scorer)
+    monkeypatch.setattr(unit, "score_context", lambda setup, network: {})
     with pytest.raises(KeyboardInterrupt):
         unit.main()
     asked.clear()
     unit.main()
     assert asked == [1000, 969]  # the first two thousand were kept
-    scores = np.load(tmp_path / unit.SCORES)
+    scores = np.load(tmp_path / recipes.SCORES)
     np.testing.assert_array_equal(scores, tables.distinct_networks(space).sum(axis=1) / 16)
 
 

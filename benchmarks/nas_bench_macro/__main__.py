@@ -53,7 +53,7 @@ def say_ranking(table: Table, out: Path) -> dict[str, Any]:
         print(f"| {name} | | {' | '.join(f'{value:.3f}' for value in own)} |")
     found: dict[str, dict[int, ranking.Ranking]] = {}
     for name, seed, directory in recipes.scored(out):
-        scores = np.load(directory / "scores.npy")
+        scores = np.load(directory / recipes.SCORES)
         found.setdefault(name, {})[seed] = ranking.rank(scores, table.accuracy)
     for name, seeds in found.items():
         cells = [ranking.interval(column) for column in zip(*seeds.values(), strict=True)]

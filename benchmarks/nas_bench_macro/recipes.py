@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from launch import heap
 
 Settings = Mapping[str, object]
+SCORES = "scores.npy"  # float64[networks], in the folder of a recipe and seed
 
 # All ours. 18 minutes of training on a core of an AMD EPYC, and 25 for the scores of all networks.
 BASE: Settings = {
@@ -79,5 +80,5 @@ def command(name: str, seed: int, data: Path, directory: Path) -> list[str]:
 def scored(out: Path) -> Iterator[tuple[str, int, Path]]:
     """Recipe, seed and folder of what has been scored."""
     for name in RECIPES:
-        for path in sorted((out / name).glob("*/scores.npy"), key=lambda path: int(path.parts[-2])):
+        for path in sorted((out / name).glob(f"*/{SCORES}"), key=lambda path: int(path.parts[-2])):
             yield name, int(path.parts[-2]), path.parent

@@ -8,23 +8,20 @@ import time
 
 import numpy as np
 
+from benchmarks.nas_bench_macro.recipes import SCORES
 from benchmarks.nas_bench_macro.table import distinct_networks
 from launch import common
-from scarlet_jax import search
 from scarlet_jax.progress import say
-from scarlet_jax.run.supernet import path_scorer, train_supernet
+from scarlet_jax.run.search import kept_scorer, score_context
+from scarlet_jax.run.supernet import train_supernet
 
 USAGE = __doc__.splitlines()[2] if __doc__ else ""
-SCORES = "scores.npy"  # float64[networks], in a work directory
 
 
 def main() -> None:
     setup = common.prepare()
     network = train_supernet(setup)
-    section = setup.config.search
-    context = {"statistics": section.statistics, "calibration": section.calibration_batches}
-    scorer = path_scorer(setup, network)
-    score = search.remember(scorer, setup.workdir / "scores", context, chunk=section.chunk)
+    score = kept_scorer(setup, network, score_context(setup, network))
     begin = time.monotonic()
     scores = score(distinct_networks(setup.space))
     say(f"{len(scores):,} networks scored in {time.monotonic() - begin:.0f} s")

@@ -1,7 +1,9 @@
 """The search of a work directory."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +17,14 @@ from scarlet_jax.progress import Progress, say
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.setup import Setup, data_settings
 from scarlet_jax.run.supernet import path_scorer
+from scarlet_jax.search.cache import Evaluate
 from scarlet_jax.space import Array
 
 
-@one_writer
-def search_supernet(
-    setup: Setup, network: functional.Network, source: Path | None = None
-) -> search.State:
-    """Searches with the supernet's weights and writes `front.json`.
-
-    What has been scored with the same weights, data and settings is not scored again, whichever
-    search asked for it: scores are kept beside the supernet, in the work directory `source`, or
-    the setup's own.
-    """
-    section, problem = setup.config.search, setup.problem
-    context = {
+def score_context(setup: Setup, network: functional.Network) -> dict[str, Any]:
+    """What a supernet's scores depend on, as JSON values."""
+    section = setup.config.search
+    return {
         "supernet": tensors.fingerprint((network.params, network.stats)),
         "space": setup.config.space.to_dict(),
         "data": data_settings(setup),
@@ -39,7 +34,19 @@ def search_supernet(
         "calibration_batches": section.calibration_batches,
         "batch_size": section.batch_size,
     }
-    save = processes.is_first()
+
+
+def kept_scorer(
+    setup: Setup,
+    network: functional.Network,
+    context: Mapping[str, Any],
+    source: Path | None = None,
+) -> Evaluate:
+    """`path_scorer`, but what was scored in the same `score_context` is looked up.
+
+    Whoever asked for it: scores are kept beside the supernet, in the work directory `source`, or
+    the setup's own, after every chunk.
+    """
     score = path_scorer(setup, network)
 
     def score_or_stop(architectures: Array) -> NDArray[np.float64]:
@@ -49,14 +56,28 @@ def search_supernet(
             )
         return score(architectures)
 
-    evaluate = search.remember(
+    return search.remember(
         score_or_stop,
         (source or setup.workdir) / "evaluations",
         context,
-        chunk=section.chunk,
-        save=save,
+        chunk=setup.config.search.chunk,
+        save=processes.is_first(),
         agree=lambda value: processes.gather(value)[0],
     )
+
+
+@one_writer
+def search_supernet(
+    setup: Setup, network: functional.Network, source: Path | None = None
+) -> search.State:
+    """Searches with the supernet's weights and writes `front.json`.
+
+    What has been scored before is not scored again, see `kept_scorer`; `source` is as there.
+    """
+    section, problem = setup.config.search, setup.problem
+    save = processes.is_first()
+    context = score_context(setup, network)
+    evaluate = kept_scorer(setup, network, context, source)
     with (
         interrupts.deferred(),
         Progress("search", section.generations + 1, "generation") as progress,

@@ -248,9 +248,7 @@ def _neighbours_of_front(
     problem: Problem, state: State, rng: np.random.Generator, count: int
 ) -> tuple[Array, NDArray[np.int8]]:
     """That many random mutants of what is not dominated of all that was evaluated."""
-    feasible = np.flatnonzero(problem.feasible(state.values))
-    is_best = nsga2.is_non_dominated(problem.to_minimise(state.values[feasible]))
-    parents = state.architectures[rng.choice(feasible[is_best], size=count)]
+    parents = state.architectures[rng.choice(problem.front(state.values), size=count)]
     children = variation.random_mutation(rng, parents, problem.allowed)
     return children, np.full(count, ORIGINS.index("random"), np.int8)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scarlet_jax import settings
 from scarlet_jax.errors import InputError
+from scarlet_jax.search import nsga2
 from scarlet_jax.search.objective import Objective, check_objectives
 from scarlet_jax.space import Array
 
@@ -141,6 +142,11 @@ class Problem:
     def feasible(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of `float64[E, objectives]` are scored and satisfy every constraint, `bool[E]`."""
         return self.scored(values) & self.within_bounds(values, computed_only=False)
+
+    def front(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The feasible ones of `float64[E, objectives]` that no other dominates, as indices."""
+        feasible = np.flatnonzero(self.feasible(values))
+        return feasible[nsga2.is_non_dominated(self.to_minimise(values[feasible]))]
 
     def to_minimise(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The objectives with a goal, `float64[P, K]`, less being better, NaN where unknown."""

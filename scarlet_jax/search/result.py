@@ -20,9 +20,7 @@ def front_indices(problem: Problem, state: State) -> Array:
     Returns:
       Indices `int32[F]` into the history.
     """
-    feasible = np.flatnonzero(problem.feasible(state.values))
-    values = problem.to_minimise(state.values[feasible])
-    front = feasible[nsga2.is_non_dominated(values)]
+    front = problem.front(state.values)
     own = problem.to_minimise(state.values[front])
     return front[np.lexsort((*own.T, _positions(problem, state)[front]))].astype(np.int32)
 

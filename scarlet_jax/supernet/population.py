@@ -44,7 +44,6 @@ def run_population(
     """
     first = jax.tree.map(lambda leaf: leaf[0], stats)
     x, stem = network.run_stem(plan, params, first, images, norm)
-
     shares = plan.selection == "branch"
 
     def add(i: jax.Array, carry: Any) -> Any:
@@ -62,7 +61,7 @@ def run_population(
     classes = params["head"]["classifier"]["bias"].shape[-1]
     logits = jnp.zeros((len(architectures), len(images), classes))
     nowhere = jnp.full(architectures.shape[1:], -1)
-    own = first["stages"] if norm else [None] * len(plan.stages)
+    own = [None] * len(plan.stages) if norm is None else first["stages"]
     nothing = [*zip(_empty_maps(plan, x), own, strict=True)] if shares else None
     until = count if shares else len(architectures)  # accelerators want loops of a known length
     logits, after, *_ = lax.fori_loop(0, until, add, (logits, stats, nowhere, nothing))
