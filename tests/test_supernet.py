@@ -9,6 +9,7 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import S2
+from scarlet_jax.supernet import network, population
 
 
 def covering_paths(space):
@@ -31,6 +32,28 @@ def test_every_choice_equals_its_extracted_network(tiny, tiny_supernet, forward,
         expected, _ = functional.apply(*alone, images)
         assert_close(logits, expected, 1e-5)
     assert forward._cache_size() == 1
+
+
+def test_maps_of_layers_are_those_of_the_extracted_network(tiny, tiny_plan, tiny_supernet, images):
+    """What one path may take over from the one before it."""
+    params, stats = tiny_supernet.params, tiny_supernet.stats
+    compute = jax.jit(maps_of_layers, static_argnums=0)
+    for path in covering_paths(tiny):
+        maps = compute(tiny_plan, params, stats, images, path)
+        alone = subnet.extract(tiny, tiny_supernet, path)
+        (_, expected), _ = functional.apply(*alone, images, features=True)
+        assert len(maps) == tiny.depth
+        for ours, theirs in zip(maps, expected, strict=True):
+            assert_close(ours, theirs, 1e-5)
+
+
+def maps_of_layers(plan, params, stats, images, path):
+    own, own_stats = (supernet.gather(plan.stages, tree, path) for tree in (params, stats))
+    x, _ = network.run_stem(plan, own, own_stats, images, None)
+    nothing = [(maps, None) for maps in population._empty_maps(plan, x)]
+    before = jnp.zeros(len(path), bool), nothing
+    outputs = network.run_from_stem(plan, own, own_stats, x, path, None, before)[2]
+    return [y for maps, _ in outputs for y in maps]
 
 
 def test_gradients_are_those_of_the_extracted_network(tiny, tiny_supernet, path_gradient, images):
