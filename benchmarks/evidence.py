@@ -72,11 +72,11 @@ def page(results: Path) -> str:
     found = json.loads((results / "nas_bench_macro_search.json").read_text())
     text = HEAD + SEARCH.format(seeds=len(found["searches"][OURS]))
     text += f"\n![Curves over evaluated networks]({PICTURE})\n\n{_source(found)}\n"
-    text += "".join(_search_tables(found))
+    text += "".join(search_tables(found))
     path = results / "nas_bench_macro_ranking.json"
     if path.exists():
         ranking = json.loads(path.read_text())
-        text += f"{RANKING}\n{_source(ranking)}\n\n" + "\n".join(_ranking_table(ranking)) + "\n"
+        text += f"{RANKING}\n{_source(ranking)}\n\n" + "\n".join(ranking_table(ranking)) + "\n"
     return text
 
 
@@ -114,7 +114,8 @@ def _values(found: Mapping[str, Any], name: str, measure: str) -> NDArray[np.flo
     return values if measure == "regret" else 100 * values
 
 
-def _search_tables(found: Mapping[str, Any]) -> Iterator[str]:
+def search_tables(found: Mapping[str, Any]) -> Iterator[str]:
+    """Of what `nas_bench_macro --search` has found, in pieces."""
     for measure in ("share of the front", "above the median", "hypervolume", "regret"):
         yield f"\n| {measure} | {' | '.join(map(str, found['budgets']))} |\n"
         yield "| --- " * (len(found["budgets"]) + 1) + "|\n"
@@ -138,7 +139,8 @@ def _leads(found: Mapping[str, Any], measure: str) -> Iterator[str]:
         yield f"**{mean:+.{digits}f} ± {width:.{digits}f}**"
 
 
-def _ranking_table(found: Mapping[str, Any]) -> Iterator[str]:
+def ranking_table(found: Mapping[str, Any]) -> Iterator[str]:
+    """Of what `nas_bench_macro --score` has found, by lines."""
     names = ("tau", "spearman", "tau_top", "spearman_top")
     yield "| ranked by | changed | seeds | tau | rho | tau, better half | rho, better half |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from benchmarks import evidence
 from benchmarks.measure import machine
 from benchmarks.nas_bench_macro import ranking, recipes, search
 from benchmarks.nas_bench_macro.table import Table, load
@@ -25,17 +26,9 @@ from scarlet_jax.errors import InputError
 FLAGS = flags.FLAGS
 
 
-def say_search(table: Table, seeds: int) -> dict[str, Any]:
-    """Prints and returns what every search finds, by seed, budget and measure."""
+def searched(table: Table, seeds: int) -> dict[str, Any]:
+    """What every search finds, by seed, budget and measure."""
     found = search.compare(table, seeds)
-    for number, measure in enumerate(search.MEASURES):
-        scale = 1 if measure == "regret" else 100
-        print(f"\n| {measure} | {' | '.join(map(str, search.BUDGETS))} |")
-        print("| --- " * (len(search.BUDGETS) + 1) + "|")
-        for name, values in found.items():
-            cells = [ranking.interval(column) for column in scale * values[:, :, number].T]
-            row = " | ".join(f"{mean:.2f} ± {width:.2f}" for mean, width in cells)
-            print(f"| {name} | {row} |")
     return {
         "budgets": search.BUDGETS,
         "measures": search.MEASURES,
@@ -43,30 +36,17 @@ def say_search(table: Table, seeds: int) -> dict[str, Any]:
     }
 
 
-def say_ranking(table: Table, out: Path) -> dict[str, Any]:
-    """Prints and returns how well what has been scored ranks, beside what costs nothing."""
-    names = ranking.Ranking._fields
-    print(f"\n| ranked by | seeds | {' | '.join(names)} |")
-    print("| --- " * (len(names) + 2) + "|")
-    baselines = ranking.baselines(table)
-    for name, own in baselines.items():
-        print(f"| {name} | | {' | '.join(f'{value:.3f}' for value in own)} |")
-    found: dict[str, dict[int, ranking.Ranking]] = {}
+def ranked(table: Table, out: Path) -> dict[str, Any]:
+    """How well what has been scored ranks, beside what costs nothing."""
+    found: dict[str, dict[int, Any]] = {}
     for name, seed, directory in recipes.scored(out):
         scores = np.load(directory / recipes.SCORES)
-        found.setdefault(name, {})[seed] = ranking.rank(scores, table.accuracy)
-    for name, seeds in found.items():
-        cells = [ranking.interval(column) for column in zip(*seeds.values(), strict=True)]
-        row = " | ".join(ranking.with_width(*cell) for cell in cells)
-        print(f"| {name} | {len(seeds)} | {row} |")
+        found.setdefault(name, {})[seed] = ranking.rank(scores, table.accuracy)._asdict()
     return {
-        "baselines": {name: own._asdict() for name, own in baselines.items()},
+        "baselines": {name: own._asdict() for name, own in ranking.baselines(table).items()},
         "base": recipes.BASE,
         "recipes": {
-            name: {
-                "settings": recipes.RECIPES[name],
-                "seeds": {seed: own._asdict() for seed, own in seeds.items()},
-            }
+            name: {"settings": recipes.RECIPES[name], "seeds": seeds}
             for name, seeds in found.items()
         },
     }
@@ -103,9 +83,11 @@ def main(argv: list[str]) -> None:
         recipes.train(FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out)
     results = {}
     if FLAGS.search:
-        results["search"] = say_search(table, FLAGS.seeds)
+        results["search"] = searched(table, FLAGS.seeds)
+        print("".join(evidence.search_tables(results["search"])))
     if FLAGS.score:
-        results["ranking"] = say_ranking(table, out)
+        results["ranking"] = ranked(table, out)
+        print("\n".join(["", *evidence.ranking_table(results["ranking"])]))
     for name, found in results.items():
         path = out / f"nas_bench_macro_{name}.json"
         path.write_text(json.dumps(origin() | found) + "\n")
