@@ -107,9 +107,8 @@ def _evaluator(work: Work, setup: Setup, network: functional.Network) -> Callabl
         config.data,
         mesh,
         statistics=config.search.statistics,
-        calibration=[_random_batch(work, setup, 1)],
         chunk=config.search.chunk,
     )
     params, stats = devices.replicate(mesh, (network.params, network.stats))
-    batches = [devices.replicate(mesh, _random_batch(work, setup, 0))]
-    return lambda architectures: evaluator(params, stats, architectures, lambda: batches)
+    one, other = (devices.replicate(mesh, _random_batch(work, setup, seed)) for seed in (0, 1))
+    return lambda paths: evaluator(params, stats, paths, [one], [other])

@@ -177,7 +177,6 @@ def check(
         config.data,
         mesh,
         statistics="running",
-        calibration=[],
         chunk=config.search.chunk,
     )
     arrays = abstract((network.params, network.stats), whole)

@@ -6,7 +6,6 @@ Every image counts once: padding and unreadable images carry weight 0.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import jax
@@ -89,12 +88,11 @@ class PopulationEvaluator:
       data: the data section of the configuration, for mean and deviation of pixels.
       mesh: the devices.
       statistics: what batch norm uses: "running" statistics of the training, those of the
-        evaluated "batch", or statistics "recalibrated" for each path on `calibration`.
-      calibration: whole batches of training images, for "recalibrated".
+        evaluated "batch", or statistics "recalibrated" for each path.
       chunk: architectures in a call, rounded up to a multiple of the devices.
 
     Raises:
-      InputError: for an unknown kind of statistics, none to recalibrate on, or an empty chunk.
+      InputError: for an unknown kind of statistics.
     """
 
     def __init__(
@@ -104,21 +102,12 @@ class PopulationEvaluator:
         mesh: Mesh,
         *,
         statistics: str,
-        calibration: Sequence[Batch],
         chunk: int,
     ):
-        check_statistics(statistics, len(calibration), chunk)
+        check_one_of("statistics", statistics, STATISTICS)
         platform = mesh.devices.flat[0].platform
         self.plan, self.data, self.mesh = supernet.for_platform(plan, platform), data, mesh
         self.chunk = -(-chunk // mesh.devices.size) * mesh.devices.size
-        self.calibration = (
-            [
-                replicate(mesh, {name: batch[name] for name in ("image", "label", "weight")})
-                for batch in calibration
-            ]
-            if statistics == "recalibrated"
-            else []
-        )
         on_mesh = partial(program, mesh, options=CPU_OPTIONS if platform == "cpu" else None)
         self.start = on_mesh(self._gather, (WHOLE, SPREAD), SPREAD)
         paths = SPREAD, WHOLE
@@ -132,22 +121,29 @@ class PopulationEvaluator:
         params: Any,
         stats: Any,
         architectures: NDArray[np.int32],
-        batches: Callable[[], Iterable[Batch]],
-    ) -> NDArray[np.float64]:
-        """The share of readable images that each architecture gets right.
+        batches: Sequence[Batch],
+        calibration: Sequence[Batch],
+    ) -> NDArray[np.bool_]:
+        """Which of the readable images each architecture gets right.
 
         Args:
           params, stats: of the supernet, replicated.
           architectures: `int32[P, L]`.
-          batches: called once a chunk; gives whole batches, the same in every process.
+          batches: whole ones, the same in every process, replicated.
+          calibration: batches of training images, replicated; none unless statistics are
+            recalibrated.
 
         Returns:
-          `float64[P]`.
+          `bool[P, images]`.
 
         Raises:
           InputError: if no image can be read.
         """
-        accuracies = np.zeros(len(architectures))
+        weights = [np.asarray(batch["weight"]) for batch in batches]
+        readable = np.concatenate(weights or [np.zeros(0)]) > 0
+        if not readable.any():
+            raise InputError("no image of this split can be read: nothing to score")
+        right = np.zeros((len(architectures), int(readable.sum())), np.bool_)
         order = np.lexsort(architectures.T[::-1])
         for start in range(0, len(order), self.chunk):
             chunk = order[start : start + self.chunk]
@@ -156,30 +152,29 @@ class PopulationEvaluator:
             part = np.array_split(padded, jax.process_count())[jax.process_index()]
             paths = (shard(self.mesh, part), replicate(self.mesh, np.int32(len(chunk))))
             own = self.start(stats, paths[0])
-            if self.calibration and not self.compiled:
-                for batch in islice(batches(), 1):  # there may be none
-                    self._compile_side_by_side(params, own, batch, paths)
-            for number, batch in enumerate(self.calibration):
+            if calibration and not self.compiled:
+                self._compile_side_by_side(params, own, batches[0], calibration[0], paths)
+            for number, batch in enumerate(calibration):
                 # Plain means of the batches' statistics.
                 rate = np.float32(1.0 / (number + 1.0))
                 own = self.recalibrate(params, own, batch, rate, *paths)
-            right, images = np.zeros(self.chunk), 0.0
-            for batch in batches():
-                right += np.asarray(self.score(params, own, batch, *paths), np.float64)
-                images += float(np.asarray(batch["weight"]).sum())
-            if not images:
-                raise InputError("no image of this split can be read: nothing to score")
-            accuracies[chunk] = right[: len(chunk)] / images
-        return accuracies
+            parts = [np.asarray(self.score(params, own, batch, *paths)) for batch in batches]
+            right[chunk] = np.concatenate(parts, axis=1)[: len(chunk), readable]
+        return right
 
     def _compile_side_by_side(
-        self, params: Params, own: Stats, batch: Batch, paths: tuple[jax.Array, jax.Array]
+        self,
+        params: Params,
+        own: Stats,
+        batch: Batch,
+        calibration: Batch,
+        paths: tuple[jax.Array, jax.Array],
     ) -> None:
         """Compiles both programs at once, whose calls find them compiled: one alone does not use
         all cores."""
         with ThreadPoolExecutor(1) as thread:
             # Compiling does not hold Python's lock: the second is traced meanwhile.
-            first = self.recalibrate.lower(params, own, self.calibration[0], np.float32(1), *paths)
+            first = self.recalibrate.lower(params, own, calibration, np.float32(1), *paths)
             waiting = thread.submit(first.compile)
             self.score.lower(params, own, batch, *paths).compile()
             waiting.result()
@@ -210,11 +205,11 @@ class PopulationEvaluator:
         paths: jax.Array,
         count: jax.Array,
     ) -> jax.Array:
-        """Images of a batch that each path gets right, `float32[chunk]`."""
+        """Which images of a batch each path gets right, `bool[chunk, B]`."""
         norm = _batch_statistics(batch, 0.0) if by_batch else None
         logits, _ = self._run(params, stats, batch, norm, paths, count)
-        right = losses.correct(logits, batch["label"])  # [P, B]
-        return lax.all_gather((right * batch["weight"]).sum(1), DATA, tiled=True)
+        right = losses.correct(logits, batch["label"]) > 0  # [P, B]
+        return lax.all_gather(right, DATA, tiled=True)
 
     def _run(
         self,
@@ -232,15 +227,3 @@ class PopulationEvaluator:
 
 def _batch_statistics(batch: Batch, rate: jax.Array | float) -> BatchStatistics:
     return BatchStatistics(rate, batch["weight"] / jnp.maximum(batch["weight"].sum(), 1.0))
-
-
-def check_statistics(statistics: str, calibration_batches: int, chunk: int) -> None:
-    """Raises `InputError` for evaluation settings that are not allowed."""
-    check_one_of("statistics", statistics, STATISTICS)
-    if statistics == "recalibrated" and calibration_batches < 1:
-        raise InputError(
-            f"calibration_batches is {calibration_batches}; allowed for statistics "
-            "'recalibrated': 1 or more"
-        )
-    if chunk < 1:
-        raise InputError(f"chunk is {chunk}; allowed: 1 or more architectures")

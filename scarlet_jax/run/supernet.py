@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +23,11 @@ def train_supernet(setup: Setup) -> functional.Network:
     """Trains the supernet to the end and returns it with the weights to search with."""
     config, section = setup.config, setup.config.supernet
     network = _new_supernet(setup)
-    score = _population_scorer(setup, network.graphdef)
     paths = spaces.sample(setup.space, np.random.default_rng(config.seed), section.eval_paths)
 
     def evaluate(state: steps.TrainState) -> dict[str, float]:
-        accuracy = score(*steps.inference_arrays(state), paths)
-        return {"validation_accuracy": float(accuracy.mean())}
+        trained = functional.Network(network.graphdef, *steps.inference_arrays(state))
+        return {"validation_accuracy": float(path_scorer(setup, trained)(paths).mean())}
 
     directory = setup.workdir / "supernet"
     state = training.train(setup, network, "supernet", "supernet", directory, {}, evaluate)
@@ -58,43 +56,68 @@ def path_scorer(
     setup: Setup, network: functional.Network
 ) -> Callable[[Array], NDArray[np.float64]]:
     """`architectures int32[P, L] -> float64[P]`, validation accuracy with a supernet's weights."""
-    score = _population_scorer(setup, network.graphdef)
-    arrays = devices.replicate(setup.mesh, (network.params, network.stats))
-    return lambda architectures: score(*arrays, architectures)
+    correct = right_images(setup, network)
+    return lambda architectures: correct(architectures).mean(axis=1)
+
+
+def right_images(
+    setup: Setup, network: functional.Network, calibration: int = 0
+) -> Callable[[Array], NDArray[np.bool_]]:
+    """`architectures int32[P, L] -> bool[P, images]`, which validation images each gets right.
+
+    Args:
+      setup: of the work directory.
+      network: the supernet.
+      calibration: which training images statistics are recalibrated on: every number stands for
+        others, 0 for those that a search scores with.
+    """
+    evaluate, validation = _evaluator(setup, network.graphdef)
+    batches = _calibration(setup, calibration)
+    params, stats = devices.replicate(setup.mesh, (network.params, network.stats))
+    return lambda architectures: evaluate(params, stats, architectures, validation, batches)
 
 
 @lru_cache(maxsize=1)  # training and search share one compiled program
-def _population_scorer(setup: Setup, plan: supernet.Plan) -> Callable[..., NDArray[np.float64]]:
-    """`(params, stats, architectures int32[P, L]) -> float64[P]`, validation accuracy.
-
-    The validation images stay on the devices.
-    """
+def _evaluator(
+    setup: Setup, plan: supernet.Plan
+) -> tuple[evaluation.PopulationEvaluator, list[data.Batch]]:
+    """It, and the validation images, which stay on the devices."""
     config, section = setup.config, setup.config.search
-
-    def replicated(batch: data.Batch) -> Any:
-        return devices.replicate(setup.mesh, loop.computed_part(batch))
-
-    reading = {"batch_size": section.batch_size, "unreadable": setup.unreadable}
-    validation = [
-        replicated(batch)
-        for batch in data.eval_batches(setup.splits.validation, config.data, **reading)
-    ]
-    calibration: list[data.Batch] = []
-    if section.statistics == "recalibrated":
-        source = data.train_batches(
-            setup.splits.train, config.data, seed=config.seed, start_step=0, **reading
-        )
-        calibration = [next(source) for _ in range(section.calibration_batches)]
-        source.close()
-    score = evaluation.PopulationEvaluator(
-        plan,
-        config.data,
-        setup.mesh,
-        statistics=section.statistics,
-        calibration=calibration,
-        chunk=section.chunk,
+    evaluator = evaluation.PopulationEvaluator(
+        plan, config.data, setup.mesh, statistics=section.statistics, chunk=section.chunk
     )
-    return lambda params, stats, paths: score(params, stats, paths, lambda: validation)
+    return evaluator, [
+        _replicated(setup, batch)
+        for batch in data.eval_batches(
+            setup.splits.validation,
+            config.data,
+            batch_size=section.batch_size,
+            unreadable=setup.unreadable,
+        )
+    ]
+
+
+@lru_cache(maxsize=1)
+def _calibration(setup: Setup, number: int) -> list[data.Batch]:
+    """Batches of training images, on the devices; none unless statistics are recalibrated."""
+    section = setup.config.search
+    if section.statistics != "recalibrated":
+        return []
+    source = data.train_batches(
+        setup.splits.train,
+        setup.config.data,
+        batch_size=section.batch_size,
+        seed=setup.config.seed,
+        start_step=number * section.calibration_batches,
+        unreadable=setup.unreadable,
+    )
+    batches = [_replicated(setup, next(source)) for _ in range(section.calibration_batches)]
+    source.close()
+    return batches
+
+
+def _replicated(setup: Setup, batch: data.Batch) -> data.Batch:
+    return devices.replicate(setup.mesh, loop.computed_part(batch))
 
 
 def _new_supernet(setup: Setup) -> functional.Network:
