@@ -51,4 +51,7 @@ def get_config() -> ConfigDict:
     config.search.objectives.macs.max = 1_500_000.0  # the space spans 0.15 to 2.99 million
     config.search.objectives.accuracy.min = 0.8
     config.search.picks = 4
+
+    config.rank.architectures = 12
+    config.rank.share = 0.5
     return config

@@ -33,7 +33,7 @@ def main() -> None:
     state = search_supernet(setup, network, source)
     seconds = {"search": time.monotonic() - begin}
     retrain = common.command("train_subnet", without=OWN_FLAGS)
-    write_report(setup, state, common.command("search"), seconds, retrain)
+    write_report(setup, network, state, common.command("search"), seconds, retrain)
     say_unreadable(setup)
 
 

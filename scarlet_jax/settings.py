@@ -334,6 +334,15 @@ class Search(Section):
         return self
 
 
+class Rank(Section):
+    """How far a supernet's order of networks can be trusted; all of it ours."""
+
+    # Trained alone, one from each of so many groups by MACs.
+    architectures: Annotated[int, Field(ge=2, le=10**4)] = 24
+    # Of subnet.steps, subnet.warmup_steps, and the steps that subnet.ema_decay averages over.
+    share: Factor = 0.1
+
+
 class Config(Section):
     # Every random draw of a run derives from it.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
@@ -343,6 +352,7 @@ class Config(Section):
     supernet: Supernet = Supernet()
     subnet: Subnet = Subnet()
     search: Search = Search()
+    rank: Rank = Rank()
 
 
 AnySection = TypeVar("AnySection", bound=Section)

@@ -116,6 +116,7 @@ def report() -> Report:
         supernet_curve=CURVE,
         search=SEARCH,
         models=models,
+        ranking=None,
         retrain=[],
         reproduction={"command": "python -m launch.pipeline", "seed": "17"},
         config="seed: 17\n",
@@ -125,7 +126,7 @@ def report() -> Report:
 
 @pytest.fixture
 def empty() -> Report:
-    return Report("Empty", SPACE, [], None, [], [], {}, "", [])
+    return Report("Empty", SPACE, [], None, [], None, [], {}, "", [])
 
 
 @pytest.fixture(scope="module")

@@ -160,7 +160,7 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
     assert not new & known
     assert new | known >= {tuple(row) for row in state.architectures.tolist()}
     assert set(source.rglob("*")) - before <= set((source / "evaluations").iterdir())
-    write_report(setup, state, "python -m launch.search", {})
+    write_report(setup, network, state, "python -m launch.search", {})
     page = (tmp_path / "report.html").read_text()
     assert "None of the picked models has been retrained yet." in page
     assert "python -m launch.train_subnet --arch=" in page

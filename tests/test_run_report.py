@@ -14,7 +14,8 @@ import small
 from scarlet_jax import cost, files, search
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.run.report import make_report, write_report
+from scarlet_jax.report.page import render
+from scarlet_jax.run.report import make_report
 from scarlet_jax.run.setup import prepare, training_settings
 from scarlet_jax.run.subnet import RESULT, evaluate_subnet, model_name, results
 from scarlet_jax.train import checkpoint
@@ -94,8 +95,7 @@ def test_a_longer_search_forgets_nothing_that_is_trained(setup):
         for model in picks
     ]
     assert report.retrain == [*lines, COMMAND]
-    write_report(setup, longer, COMMAND, {}, RETRAIN)
-    page = (setup.workdir / "report.html").read_text()
+    page = render(report)
     assert "<b>best</b> is the best of 4 trained models, chosen by validation accuracy" in page
     assert "\n".join(report.retrain) in page
     assert all(f"{model.name}</h3>" in page for model in report.models)
@@ -165,8 +165,7 @@ def test_a_search_by_latency_shows_latency(setup):
     setup = dataclasses.replace(setup, problem=problem)
     state = searched(setup, EARLY)
     write_result(setup, "outside", LATE[2])
-    write_report(setup, state, COMMAND, {})
-    page = (setup.workdir / "report.html").read_text()
+    page = render(report_of(setup, state))
     *inside, took = [
         f"{value:.3g}\u202fms" for value in table(np.array([*EARLY, LATE[2]], np.int32))
     ]

@@ -66,6 +66,23 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """N networks as the supernet scores them, and trained alone. Errors are standard errors."""
+
+    scores: NDArray[np.float64]  # [N] in [0, 1], as accuracies
+    accuracies: NDArray[np.float64]  # [N], trained alone, on the same images
+    images: int
+    steps: int  # of each training
+    sample: int  # networks that were to be trained
+    # With the accuracies, and the ends of a 95% interval; None where not defined.
+    kendall_tau: Mapping[str, Sequence[float | None]]
+    by_images: float  # error of a score
+    by_calibration: float  # error of a score
+    of_difference: float  # error of the difference of two
+    clear_pairs: float  # share of the pairs that are further apart than twice that
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything the page shows. None and empty sequences stand for what has not been run."""
 
@@ -74,6 +91,7 @@ class Report:
     supernet_curve: Curve
     search: Search | None
     models: Sequence[Model]
+    ranking: Ranking | None
     retrain: Sequence[str]  # commands that train the models which are not, and renew the page
     reproduction: Mapping[str, str]  # command, seed, versions, device, wall times
     config: str  # YAML

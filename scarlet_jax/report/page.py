@@ -14,7 +14,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from scarlet_jax import space as spaces
 from scarlet_jax.files import replace_text
-from scarlet_jax.report import contents, diagram, figures, search
+from scarlet_jax.report import contents, diagram, figures, ranking, search
 from scarlet_jax.report.contents import Curve, Model, Report
 from scarlet_jax.report.palette import MARKS, Mark, marks
 from scarlet_jax.report.quantities import counted, percent, quantity, scientific
@@ -82,6 +82,7 @@ def render(report: Report) -> str:
         report=report,
         architectures=scientific(space.num_architectures),
         search=search.summary(report),
+        ranked=ranking.summary(report.ranking),
         models=entries,
         trained=sum(model.is_trained for model in models),
         best=next((entry for entry in entries if entry.model is best), None),

@@ -28,4 +28,4 @@ def run_pipeline(setup: Setup, command: str) -> Path:
         "search": searched - trained,
         "subnets": time.monotonic() - searched,
     }
-    return write_report(setup, state, command, seconds)
+    return write_report(setup, network, state, command, seconds)

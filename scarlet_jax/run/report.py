@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ import yaml
 from scarlet_jax import cost, devices, processes, report, search
 from scarlet_jax import space as spaces
 from scarlet_jax.differences import differences
+from scarlet_jax.nn import functional
 from scarlet_jax.progress import say
 from scarlet_jax.report.contents import Curve
 from scarlet_jax.run import training
 from scarlet_jax.run.images import share_unreadable
 from scarlet_jax.run.one_writer import one_writer
+from scarlet_jax.run.rank import Record, load_record
+from scarlet_jax.run.search import undecided
 from scarlet_jax.run.setup import Setup, data_settings
 from scarlet_jax.run.subnet import Result, model_name, results
 
@@ -24,6 +27,7 @@ from scarlet_jax.run.subnet import Result, model_name, results
 @one_writer
 def write_report(
     setup: Setup,
+    network: functional.Network,
     state: search.State,
     command: str,
     seconds: Mapping[str, float],
@@ -33,24 +37,36 @@ def write_report(
 
     Args:
       setup: of the work directory.
+      network: the supernet that was searched.
       state: the search.
       command: what was run.
       seconds: what each job of it took.
       retrain: what trains a subnet in this work directory, but for `--arch` and `--name`.
     """
     path = setup.workdir / "report.html"
+    notes, ranking = undecided(setup, network, state), load_record(setup, network)
     share_unreadable(setup)
     if processes.is_first():
-        contents = make_report(setup, state, command, seconds, retrain)
+        contents = make_report(setup, state, command, seconds, retrain, notes, ranking)
         report.write_report(contents, path)
     say(f"report: {path}")
     return path
 
 
 def make_report(
-    setup: Setup, state: search.State, command: str, seconds: Mapping[str, float], retrain: str
+    setup: Setup,
+    state: search.State,
+    command: str,
+    seconds: Mapping[str, float],
+    retrain: str,
+    notes: Sequence[str] = (),
+    ranking: Record | None = None,
 ) -> report.Report:
-    """The report of a work directory; see `write_report` for the arguments."""
+    """The report of a work directory; see `write_report` for the arguments.
+
+    What is noted of the search, and the supernet's ranking, are as `undecided` and `load_record`
+    give them.
+    """
     reproduction = {
         "command": command,
         "seed": str(setup.config.seed),
@@ -62,7 +78,11 @@ def make_report(
     found = results(setup.workdir)
     trained = {name: result for name, result in found.items() if _is_of(setup, result)}
     foreign = ", ".join(name for name in found if name not in trained)
-    notes = [f"Subnets of another space or other data are not shown: {foreign}"] if foreign else []
+    notes = [note[0].upper() + note[1:] for note in notes]
+    if foreign:
+        notes.append(f"Subnets of another space or other data are not shown: {foreign}")
+    if len(setup.unreadable):
+        notes.append(str(setup.unreadable))
     models = _models(setup, state, trained)
     commands = [
         f"{retrain} --arch={spaces.to_text(model.architecture)} --name={model.name}"
@@ -75,10 +95,11 @@ def make_report(
         supernet_curve=_curve(setup.workdir / "supernet"),
         search=_searched(setup.problem, state),
         models=models,
+        ranking=_ranking(ranking),
         retrain=[*commands, command] if commands else [],
         reproduction=reproduction,
         config=yaml.safe_dump(json.loads(json.dumps(setup.config.to_dict()))),
-        notes=[*notes, str(setup.unreadable)] if len(setup.unreadable) else notes,
+        notes=notes,
     )
 
 
@@ -135,6 +156,18 @@ def _model(
         test_accuracy=result.get("test_accuracy"),
         test_images=result.get("test_images", 0),
         curve=_curve(setup.workdir / "subnets" / name) if "test_accuracy" in result else [],
+    )
+
+
+def _ranking(record: Record | None) -> report.Ranking | None:
+    if record is None:
+        return None
+    networks = record["networks"]
+    return report.Ranking(
+        scores=np.array([network["score"] for network in networks]),
+        accuracies=np.array([network["validation_accuracy"] for network in networks]),
+        **{name: record[name] for name in ("images", "steps", "sample", "kendall_tau")},
+        **record["precision"],
     )
 
 

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 from numpy.typing import NDArray
 
-from scarlet_jax import interrupts, processes, search, tensors
+from scarlet_jax import interrupts, processes, ranking, search, tensors
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
@@ -16,9 +18,12 @@ from scarlet_jax.nn import functional
 from scarlet_jax.progress import Progress, say
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.setup import Setup, data_settings
-from scarlet_jax.run.supernet import path_scorer
+from scarlet_jax.run.subnet import model_name
+from scarlet_jax.run.supernet import path_scorer, right_images
 from scarlet_jax.search.cache import Evaluate
 from scarlet_jax.space import Array
+
+DIRECTORY = "search"  # of its state, in the work directory
 
 
 def score_context(setup: Setup, network: functional.Network) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def search_supernet(
             problem,
             evaluate,
             seed=setup.config.seed,
-            directory=setup.workdir / "search",
+            directory=setup.workdir / DIRECTORY,
             context=context,
             save=save,
             on_generation=lambda state: progress.update(
@@ -100,6 +105,8 @@ def search_supernet(
     if save:
         replace_text(path, json.dumps({"space": setup.space.name, **front}, indent=1) + "\n")
     search.say_picks(problem, state)
+    for line in undecided(setup, network, state):
+        logging.warning("%s", line)
     say(
         f"search: {state.evaluations} evaluated, hypervolume {front['hypervolume']:.4f}, "
         f"{len(front['front'])} on the front, in {path}"
@@ -107,11 +114,46 @@ def search_supernet(
     return state
 
 
+def undecided(setup: Setup, network: functional.Network, state: search.State) -> list[str]:
+    """Says of which picks, next to each other by their scores, the order is not known.
+
+    Those are as close as one standard error of their difference, had other images been drawn.
+    """
+    picks = state.architectures[search.pick_indices(setup.problem, state)]
+    if len(picks) < 2:
+        return []
+    right = right_images(setup, network)(picks)
+    scores, errors = right.mean(axis=1), ranking.difference_errors(right)
+    names = [model_name(setup, number, pick) for number, pick in enumerate(picks)]
+    order = np.argsort(-scores, kind="stable").tolist()
+    return [
+        f"which of {names[a]} and {names[b]} is better is not known: on the supernet they get "
+        f"{scores[a]:.2%} and {scores[b]:.2%} of {right.shape[1]:,} images right, and the standard "
+        f"error of the difference is {errors[a, b]:.2%}"
+        for a, b in pairwise(order)
+        if scores[a] - scores[b] <= errors[a, b]
+    ]
+
+
 def check_searched(setup: Setup) -> None:
     """Raises `InputError` if the work directory holds no search to go on with."""
-    path = setup.workdir / "search" / search.FILE_NAME
+    path = setup.workdir / DIRECTORY / search.FILE_NAME
     if not path.exists():
         raise InputError(f"there is no search to resume: {path} does not exist")
+
+
+def saved_search(setup: Setup, network: functional.Network) -> search.State:
+    """The search of the work directory as far as it has come, if there is one.
+
+    Raises:
+      InputError: if it is another search, or of another supernet.
+    """
+    return search.load(
+        setup.problem,
+        seed=setup.config.seed,
+        directory=setup.workdir / DIRECTORY,
+        context=score_context(setup, network),
+    )
 
 
 def _search_detail(problem: search.Problem, state: search.State) -> str:

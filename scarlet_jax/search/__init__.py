@@ -1,7 +1,7 @@
 """Weighted, constrained NSGA-II with hierarchical mutation (SCARLET supplementary, algorithm 1)."""
 
 from scarlet_jax.search.cache import remember
-from scarlet_jax.search.engine import Batch, ask, init, is_finished, run, tell
+from scarlet_jax.search.engine import Batch, ask, init, is_finished, load, run, tell
 from scarlet_jax.search.objective import Objective, built_in
 from scarlet_jax.search.problem import Problem, make_problem
 from scarlet_jax.search.result import (
@@ -29,6 +29,7 @@ __all__ = [
     "hypervolume_curve",
     "init",
     "is_finished",
+    "load",
     "make_problem",
     "pick_indices",
     "remember",

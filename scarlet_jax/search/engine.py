@@ -160,7 +160,7 @@ def run(
         value seen (what was evaluated stays saved); or if the directory holds another search.
     """
     settings = _settings(problem, seed, context)
-    state = states.load(directory, problem.names, settings) or init(problem, seed)
+    state = load(problem, seed=seed, directory=directory, context=context)
     while not is_finished(problem, state):
         batch = ask(problem, state)
         empty = np.zeros((0, len(problem.evaluated)))
@@ -174,6 +174,18 @@ def run(
     if not len(state.survivors):
         raise InputError(f"no result: {feasibility.of_evaluated(problem, state.values)}")
     return state
+
+
+def load(
+    problem: Problem, *, seed: int, directory: str | os.PathLike[str], context: Mapping[str, Any]
+) -> State:
+    """Where `run` of the same arguments has come to, or `init` if there is nothing yet.
+
+    Raises:
+      InputError: if the directory holds another search.
+    """
+    settings = _settings(problem, seed, context)
+    return states.load(directory, problem.names, settings) or init(problem, seed)
 
 
 def _target(problem: Problem, state: State) -> int:

@@ -1,0 +1,48 @@
+"""How far a supernet's scores can be trusted: trains some networks alone, and compares.
+
+python -m launch.rank --config=configs/mnist.py --workdir=runs/mnist --minutes=10
+python -m launch.rank --config=configs/mnist.py --workdir=runs/fast --supernet=runs/mnist
+"""
+
+import math
+import time
+from pathlib import Path
+
+from absl import flags
+
+from launch import common
+from scarlet_jax.run.images import say_unreadable
+from scarlet_jax.run.rank import rank_supernet
+from scarlet_jax.run.report import write_report
+from scarlet_jax.run.search import saved_search
+from scarlet_jax.run.supernet import load_supernet
+
+FLAGS = flags.FLAGS
+USAGE = "python -m launch.rank --config=configs/mnist.py --workdir=runs/mnist --minutes=10"
+OWN_FLAGS = ("minutes", "supernet")
+
+
+def main() -> None:
+    setup = common.prepare()
+    network = load_supernet(setup, Path(FLAGS.supernet or FLAGS.workdir))
+    state = saved_search(setup, network)
+    begin = time.monotonic()
+    rank_supernet(setup, network, FLAGS.minutes)
+    seconds = {"ranking": time.monotonic() - begin}
+    retrain = common.command("train_subnet", without=OWN_FLAGS)
+    write_report(setup, network, state, common.command("rank"), seconds, retrain)
+    say_unreadable(setup)
+
+
+if __name__ == "__main__":
+    common.define_config()
+    flags.DEFINE_float(
+        "minutes",
+        math.inf,
+        "No training is begun that would end later; what is not trained by then is left out.",
+        lower_bound=0.0,
+    )
+    common.define_path(
+        "supernet", None, "The work directory whose supernet is meant, if not --workdir."
+    )
+    common.run(main, USAGE)
