@@ -4,12 +4,14 @@ python -m benchmarks.evidence
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,8 +21,9 @@ from benchmarks.plot import SETTINGS
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "evidence.md"
-PICTURE = "evidence_search.svg"  # beside the page
+PICTURES = ("evidence_search.svg", "evidence_stabilizers.svg")  # beside the page
 OURS = "ours"
+Values = NDArray[np.float64]
 DRAWN = ("share of the front", "above the median")
 # Okabe and Ito's colours, and a line for each: colour is never the only cue.
 STYLES: Mapping[str, Mapping[str, Any]] = {
@@ -61,26 +64,123 @@ less the best" pairs seeds with whichever peer has the best mean at that budget.
 RANKING = """
 ## Does the supernet rank networks?
 Supernets of this space at a quarter of its widths, a sixteenth of the MACs, trained on 45,000
-images of CIFAR-10 and scored, all 3,969 networks, on the 5,000 that were held out, statistics
-recalibrated on 2,000 training images. Kendall's tau-b and Spearman's rho with the published mean
-accuracy, of all networks and of the better half.
+images of CIFAR-10 and scored on the 5,000 that were held out, statistics recalibrated on 2,000
+training images. Kendall's tau-b and Spearman's rho with the published mean accuracy, of all 3,969
+networks and of the better half.
 """
+SAMPLED = """
+On a sample of 1,000 networks, the same for all, with one change at a time:
+"""
+STABILIZERS = """
+## Do stabilizers help?
+SCARLET's claim: a skip upsets the training of a supernet, as its feature maps are unlike those of
+the layer's other choices; a linear 1x1 convolution in its place (ELS) makes them alike, so that
+training is stable and scores are better. Recipes `els` and `none` differ in nothing else; seeds
+are paired.
+
+- *Similarity*: cosine of the angle between the feature maps after a layer by two of its choices,
+  in the mean over the layers, 8 random paths and 100 held-out images, with the statistics of the
+  batch.
+- *Loss*: in the mean over the last third of the training; its *spread*, the standard deviation of
+  the change from one record of 50 steps to the next, over the square root of two.
+- *Mean score* and tau are those of the sample of networks.
+"""
+PAIRED = ("els", "none")
+CHOICES = ("identity", "E3K3", "E6K5")
+PAIRS = tuple(combinations(CHOICES, 2))
 
 
 def page(results: Path) -> str:
     """The text, of what is in a folder of results."""
     found = json.loads((results / "nas_bench_macro_search.json").read_text())
     text = HEAD + SEARCH.format(seeds=len(found["searches"][OURS]))
-    text += f"\n![Curves over evaluated networks]({PICTURE})\n\n{_source(found)}\n"
+    text += f"\n![Curves over evaluated networks]({PICTURES[0]})\n\n{_source(found)}\n"
     text += "".join(search_tables(found))
-    path = results / "nas_bench_macro_ranking.json"
-    if path.exists():
-        ranking = json.loads(path.read_text())
-        text += f"{RANKING}\n{_source(ranking)}\n\n" + "\n".join(ranking_table(ranking)) + "\n"
+    ranking = json.loads((results / "nas_bench_macro_ranking.json").read_text())
+    text += f"{RANKING}\n{_source(ranking)}\n\n{_lines(ranking_table(ranking, 'all'))}"
+    text += f"{SAMPLED}\n{_lines(ranking_table(ranking, 'sample'))}"
+    if seeds := paired_seeds(ranking):
+        text += f"{STABILIZERS}\n![Similarity by layer, and loss]({PICTURES[1]})\n\n"
+        text += f"{len(seeds)} seeds.\n\n{_lines(stabilizer_table(ranking))}"
     return text
 
 
-def draw(results: Path) -> Figure:
+def draw_stabilizers(results: Path) -> Figure | None:
+    """Similarity of an identity to the other choices by layer, and loss; seeds as bands."""
+    found = json.loads((results / "nas_bench_macro_ranking.json").read_text())
+    seeds = paired_seeds(found)
+    if not seeds:
+        return None
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for name, color in zip(PAIRED, ("#0072b2", "#d55e00"), strict=True):
+            own = [found["recipes"][name]["seeds"][seed] for seed in seeds]
+            skips = [number for number, pair in enumerate(PAIRS) if CHOICES[0] in pair]
+            similarity = np.array([run["similarity"] for run in own])[:, :, skips].mean(axis=2)
+            layers = np.arange(1, similarity.shape[1] + 1)
+            _band(left, layers, similarity, name, color)
+            losses = np.array([run["loss"] for run in own])  # [seeds, records, 2]
+            _band(right, losses[0, :, 0], losses[:, :, 1], name, color)
+        left.set_xlabel("layer")
+        left.set_title("cosine similarity of identity and blocks", loc="left", fontsize=9.5)
+        right.set_xlabel("step")
+        right.set_title("training loss", loc="left", fontsize=9.5)
+        left.legend(frameon=False)
+    return figure
+
+
+def _band(axes: Axes, x: Values, values: Values, name: str, color: str) -> None:
+    """The mean over the first axis, and from its least to its most."""
+    style = {"els": "-", "none": "--"}[name]
+    axes.plot(x, values.mean(axis=0), style, color=color, label=name)
+    axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15)
+
+
+def paired_seeds(found: Mapping[str, Any]) -> list[str]:
+    """The seeds that both recipes of stabilizers have; none if there are not two."""
+    runs = [found["recipes"].get(name, {"seeds": {}})["seeds"] for name in PAIRED]
+    seeds = [seed for seed in runs[0] if seed in runs[1]]
+    return seeds if len(seeds) > 1 else []
+
+
+def stabilizer_table(found: Mapping[str, Any]) -> Iterator[str]:
+    """Means over the seeds with and without, and of their differences, by lines."""
+    seeds = paired_seeds(found)
+    measured = [
+        [_measures(found["recipes"][name]["seeds"][seed]) for seed in seeds] for name in PAIRED
+    ]
+    yield f"| | {' | '.join(PAIRED)} | difference |"
+    yield "| --- | --- | --- | --- |"
+    for measure in measured[0][0]:
+        own, other = (np.array([run[measure] for run in runs]) for runs in measured)
+        mean, width = interval(own - other)
+        cells = [with_width(*interval(values)) for values in (own, other)]
+        yield f"| {measure} | {' | '.join(cells)} | **{mean:+.3f} ± {width:.3f}** |"
+
+
+def _measures(run: Mapping[str, Any]) -> dict[str, float]:
+    """What is compared of one supernet."""
+    similarity, loss = np.array(run["similarity"]), np.array(run["loss"])[:, 1]
+    late = loss[-len(loss) // 3 :]
+    return {
+        **{
+            f"similarity of {one} and {other}": float(similarity[:, number].mean())
+            for number, (one, other) in enumerate(PAIRS)
+        },
+        "loss": float(late.mean()),
+        "spread of the loss": float(np.diff(late).std() / 2**0.5),
+        "mean score": run["mean score"],
+        "tau": run["sample"]["tau"],
+        "tau, better half": run["sample"]["tau_top"],
+    }
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def draw_search(results: Path) -> Figure:
     """Means over the seeds with their intervals, against networks evaluated."""
     found = json.loads((results / "nas_bench_macro_search.json").read_text())
     with matplotlib.rc_context(SETTINGS):
@@ -139,15 +239,17 @@ def _leads(found: Mapping[str, Any], measure: str) -> Iterator[str]:
         yield f"**{mean:+.{digits}f} ± {width:.{digits}f}**"
 
 
-def ranking_table(found: Mapping[str, Any]) -> Iterator[str]:
-    """Of what `nas_bench_macro --score` has found, by lines."""
+def ranking_table(found: Mapping[str, Any], networks: str) -> Iterator[str]:
+    """Of what `nas_bench_macro --score` has found of "all" networks or the "sample", by lines."""
     names = ("tau", "spearman", "tau_top", "spearman_top")
     yield "| ranked by | changed | seeds | tau | rho | tau, better half | rho, better half |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for name, own in found["baselines"].items():
+    for name, own in found["baselines"][networks].items():
         yield f"| {name} | | | {' | '.join(f'{own[key]:.3f}' for key in names)} |"
     for name, recipe in found["recipes"].items():
-        seeds = list(recipe["seeds"].values())
+        seeds = [run[networks] for run in recipe["seeds"].values() if networks in run]
+        if not seeds:
+            continue
         cells = [interval([own[key] for own in seeds]) for key in names]
         row = " | ".join(with_width(*cell) for cell in cells)
         changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
@@ -157,8 +259,10 @@ def ranking_table(found: Mapping[str, Any]) -> Iterator[str]:
 def main() -> None:
     PAGE.write_text(page(RESULTS))
     with matplotlib.rc_context({"svg.hashsalt": "scarlet"}):  # the same bytes every time
-        draw(RESULTS).savefig(PAGE.parent / PICTURE, metadata={"Date": None})
-    print(f"{PAGE} and {PAGE.parent / PICTURE}")
+        for name, draw in zip(PICTURES, (draw_search, draw_stabilizers), strict=True):
+            if (figure := draw(RESULTS)) is not None:
+                figure.savefig(PAGE.parent / name, metadata={"Date": None})
+    print(PAGE)
 
 
 if __name__ == "__main__":

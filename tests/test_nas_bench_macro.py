@@ -147,10 +147,13 @@ def test_ranks_are_those_of_hand():
 
 def test_baselines_know_the_tables_own_order(table):
     found = ranking.baselines(table)
-    assert found["MACs"].tau > 0.85  # accuracies grow with them here
-    ceiling = found["one published run by the mean of the others"]
-    assert found["layers that are no identity"].tau < found["MACs"].tau < 1
-    assert 0.8 < ceiling.tau < 1
+    macs = found["MACs"]["tau"]
+    assert macs > 0.85  # accuracies grow with them here
+    assert found["layers that are no identity"]["tau"] < macs < 1
+    assert 0.8 < found[ranking.CEILING]["tau"] < 1
+    some = tables.sample(len(table.networks))
+    assert len(np.unique(some)) == tables.SAMPLE
+    assert ranking.baselines(table.only(some))["MACs"]["tau"] == pytest.approx(macs, abs=0.02)
 
 
 def test_intervals_are_students():
@@ -166,10 +169,8 @@ def test_the_published_table():
     table = tables.load(PUBLISHED)
     assert table.front.sum() == 35
     found = ranking.baselines(table)
-    assert found["one published run by the mean of the others"].tau == pytest.approx(
-        0.895, abs=1e-3
-    )
-    assert found["layers that are no identity"].tau == pytest.approx(0.679, abs=1e-3)
+    assert found[ranking.CEILING]["tau"] == pytest.approx(0.895, abs=1e-3)
+    assert found["layers that are no identity"]["tau"] == pytest.approx(0.679, abs=1e-3)
     assert spaces.to_names(table.space, table.networks[0])[0] == "identity"
 
 
@@ -183,7 +184,7 @@ def test_every_recipe_is_a_configuration(name, tmp_path):
 
 
 def test_all_seeds_are_run_and_a_failure_is_an_error(tmp_path, monkeypatch):
-    def command(name, seed, data, directory):
+    def command(name, seed, data, directory, sample):
         fails = "1 / 0" if name == "els" else "pass"
         code = f"print({name!r}, {seed}); open('scores.npy', 'w').close(); {fails}"
         return ["sh", "-c", f'cd "{directory}" && "{sys.executable}" -c "{code}"']
@@ -220,6 +221,8 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
     monkeypatch.setattr(unit, "train_supernet", lambda setup: None)
     monkeypatch.setattr(runs, "path_scorer", scorer)
     monkeypatch.setattr(unit, "score_context", lambda setup, network: {})
+    monkeypatch.setattr(unit, "choice_similarity", lambda setup, network: np.zeros(2))
+    monkeypatch.setattr(unit, "FLAGS", SimpleNamespace(sample=False))
     with pytest.raises(KeyboardInterrupt):
         unit.main()
     asked.clear()
@@ -227,6 +230,13 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
     assert asked == [1000, 969]  # the first two thousand were kept
     scores = np.load(tmp_path / recipes.SCORES)
     np.testing.assert_array_equal(scores, tables.distinct_networks(space).sum(axis=1) / 16)
+    monkeypatch.setattr(unit, "FLAGS", SimpleNamespace(sample=True))
+    unit.main()
+    assert len(asked) == 2  # a sample is known with the whole
+    some = np.load(tmp_path / recipes.SCORES)
+    known = tables.sample(len(scores))
+    np.testing.assert_array_equal(some[known], scores[known])
+    assert np.isnan(np.delete(some, known)).all()
 
 
 @pytest.mark.parametrize(

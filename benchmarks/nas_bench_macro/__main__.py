@@ -20,7 +20,7 @@ from absl import app, flags
 from benchmarks import evidence
 from benchmarks.measure import machine
 from benchmarks.nas_bench_macro import ranking, recipes, search
-from benchmarks.nas_bench_macro.table import Table, load
+from benchmarks.nas_bench_macro.table import Table, load, sample
 from scarlet_jax.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -39,11 +39,22 @@ def searched(table: Table, seeds: int) -> dict[str, Any]:
 def ranked(table: Table, out: Path) -> dict[str, Any]:
     """How well what has been scored ranks, beside what costs nothing."""
     found: dict[str, dict[int, Any]] = {}
+    chosen = sample(len(table.networks))
     for name, seed, directory in recipes.scored(out):
-        scores = np.load(directory / recipes.SCORES)
-        found.setdefault(name, {})[seed] = ranking.rank(scores, table.accuracy)._asdict()
+        scores, own = np.load(directory / recipes.SCORES), found.setdefault(name, {})
+        own[seed] = {
+            "sample": ranking.rank(scores[chosen], table.accuracy[chosen])._asdict(),
+            "mean score": float(scores[chosen].mean()),
+            "similarity": np.load(directory / recipes.SIMILARITY).round(4).tolist(),
+            "loss": recipes.losses(directory),
+        }
+        if not np.isnan(scores).any():
+            own[seed]["all"] = ranking.rank(scores, table.accuracy)._asdict()
     return {
-        "baselines": {name: own._asdict() for name, own in ranking.baselines(table).items()},
+        "baselines": {
+            "all": ranking.baselines(table),
+            "sample": ranking.baselines(table.only(chosen)),
+        },
         "base": recipes.BASE,
         "recipes": {
             name: {"settings": recipes.RECIPES[name], "seeds": seeds}
@@ -80,14 +91,15 @@ def main(argv: list[str]) -> None:
     about = ", ".join(value for name, value in machine().items() if name != "torch")
     print(f"{about}; {len(table.networks):,} networks, {table.front.sum()} of them on the front")
     if FLAGS.train:
-        recipes.train(FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out)
+        recipes.train(FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out, FLAGS.sample)
     results = {}
     if FLAGS.search:
         results["search"] = searched(table, FLAGS.seeds)
         print("".join(evidence.search_tables(results["search"])))
     if FLAGS.score:
         results["ranking"] = ranked(table, out)
-        print("\n".join(["", *evidence.ranking_table(results["ranking"])]))
+        for networks in ("all", "sample"):
+            print("\n".join(["", *evidence.ranking_table(results["ranking"], networks)]))
     for name, found in results.items():
         path = out / f"nas_bench_macro_{name}.json"
         path.write_text(json.dumps(origin() | found) + "\n")
@@ -100,6 +112,7 @@ if __name__ == "__main__":
     flags.DEFINE_bool("train", False, "Train supernets on CIFAR-10, and score all networks.")
     flags.DEFINE_bool("score", False, "Rank correlations of what has been scored.")
     flags.DEFINE_integer("seeds", 20, "Runs of every search, or of every recipe.", lower_bound=1)
+    flags.DEFINE_bool("sample", False, "Score a sample of 1,000 networks instead of all.")
     flags.DEFINE_list("only", list(recipes.RECIPES), "Recipes to train.")
     flags.DEFINE_string("data", "", "CIFAR-10 as class folders, to train on.")
     flags.DEFINE_string("out", "runs/nas_bench_macro", "Where supernets and results go.")

@@ -1,17 +1,21 @@
 """Supernets of the benchmark: one recipe for a CPU core, and one change of it at a time."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 
 from launch import heap
+from scarlet_jax.train import metrics
 
 Settings = Mapping[str, object]
-SCORES = "scores.npy"  # float64[networks], in the folder of a recipe and seed
+# In the folder of a recipe and seed:
+SCORES = "scores.npy"  # float64[networks], NaN of what is not scored
+SIMILARITY = "similarity.npy"  # of the choices of each layer, see similarity.py
 
 # All ours. 18 minutes of training on a core of an AMD EPYC, and 25 for the scores of all networks.
 BASE: Settings = {
@@ -32,7 +36,7 @@ RECIPES: Mapping[str, Settings] = {
 }
 
 
-def train(names: list[str], seeds: int, data: Path, out: Path) -> None:
+def train(names: list[str], seeds: int, data: Path, out: Path, sample: bool = False) -> None:
     """Trains and scores every seed of the recipes named, one on each core, side by side.
 
     What is finished is passed over, what was stopped goes on. A log lies beside each.
@@ -49,9 +53,10 @@ def train(names: list[str], seeds: int, data: Path, out: Path) -> None:
         try:
             directory = out / name / str(seed)
             directory.mkdir(parents=True, exist_ok=True)
+            unit = command(name, seed, data, directory, sample)
             with open(directory / "log.txt", "a") as log:
                 subprocess.run(
-                    ["taskset", "--cpu-list", str(core), *command(name, seed, data, directory)],
+                    ["taskset", "--cpu-list", str(core), *unit],
                     env={**os.environ, **heap.ENVIRONMENT},
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -63,18 +68,30 @@ def train(names: list[str], seeds: int, data: Path, out: Path) -> None:
     with ThreadPoolExecutor(cores.qsize()) as pool:
         # Seed by seed, so that all recipes have one before any has two.
         units = [(name, seed) for seed in range(seeds) for name in names]
-        for done in [pool.submit(run, *unit) for unit in units]:
-            done.result()
+        runs = [pool.submit(run, *unit) for unit in units]
+        try:
+            for done in as_completed(runs):
+                done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what would fail likewise
+            raise
 
 
-def command(name: str, seed: int, data: Path, directory: Path) -> list[str]:
-    """That trains and scores one supernet."""
+def command(name: str, seed: int, data: Path, directory: Path, sample: bool = False) -> list[str]:
+    """That trains one supernet, and scores all networks or a sample."""
     settings = {"data.path": data, **BASE, **RECIPES[name], "seed": seed}
     return [
         *(sys.executable, "-m", "benchmarks.nas_bench_macro.unit"),
         *("--config=configs/nas_bench_macro.py", f"--workdir={directory}"),
         *(f"--config.{key}={value}" for key, value in settings.items()),
+        *(["--sample"] if sample else []),
     ]
+
+
+def losses(directory: Path) -> list[tuple[int, float]]:
+    """Steps and losses of a supernet's training."""
+    lines = (directory / "supernet" / metrics.FILE_NAME).read_text().splitlines()
+    return [(record["step"], round(record["loss"], 4)) for record in map(json.loads, lines)]
 
 
 def scored(out: Path) -> Iterator[tuple[str, int, Path]]:

@@ -20,6 +20,7 @@ from scarlet_jax.space import Array, Space
 
 SIZE = NetworkSize(image_size=32, num_classes=10, channels=3)
 RUNS = 3  # of each network
+SAMPLE = 1000  # ours: networks that recipes are compared on
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,16 @@ class Table:
         identity = spaces.choice_names(self.space).index("identity")
         return (self.networks != identity).sum(axis=1)
 
+    def only(self, rows: NDArray[np.int64]) -> "Table":
+        """The table of some networks."""
+        return Table(
+            self.space,
+            self.networks[rows],
+            self.accuracies[rows],
+            self.macs[rows],
+            self.params[rows],
+        )
+
     def index(self, encodings: Array) -> NDArray[np.int64]:
         """Which network each of `int32[P, 8]` is, `int64[P]`."""
         return self._index_of[tuple(encodings.T)]
@@ -72,6 +83,11 @@ def all_encodings(space: Space) -> Array:
 def distinct_networks(space: Space) -> Array:
     """`int32[3969, 8]`, in ascending order: the rows of a `Table`."""
     return np.unique(canonical(space, all_encodings(space)), axis=0)
+
+
+def sample(networks: int) -> NDArray[np.int64]:
+    """`SAMPLE` rows of a table, the same for all that are compared on them."""
+    return np.random.default_rng(0).permutation(networks)[:SAMPLE]
 
 
 def canonical(space: Space, encodings: Array) -> Array:

@@ -7,9 +7,11 @@ python -m benchmarks.nas_bench_macro.unit --config=configs/nas_bench_macro.py --
 import time
 
 import numpy as np
+from absl import flags
 
-from benchmarks.nas_bench_macro.recipes import SCORES
-from benchmarks.nas_bench_macro.table import distinct_networks
+from benchmarks.nas_bench_macro.recipes import SCORES, SIMILARITY
+from benchmarks.nas_bench_macro.similarity import choice_similarity
+from benchmarks.nas_bench_macro.table import distinct_networks, sample
 from launch import common
 from scarlet_jax.progress import say
 from scarlet_jax.run.search import kept_scorer, score_context
@@ -18,16 +20,24 @@ from scarlet_jax.run.supernet import train_supernet
 USAGE = __doc__.splitlines()[2] if __doc__ else ""
 
 
+FLAGS = flags.FLAGS
+
+
 def main() -> None:
     setup = common.prepare()
     network = train_supernet(setup)
     score = kept_scorer(setup, network, score_context(setup, network))
+    networks = distinct_networks(setup.space)
+    chosen = sample(len(networks)) if FLAGS.sample else np.arange(len(networks))
     begin = time.monotonic()
-    scores = score(distinct_networks(setup.space))
-    say(f"{len(scores):,} networks scored in {time.monotonic() - begin:.0f} s")
+    scores = np.full(len(networks), np.nan)
+    scores[chosen] = score(networks[chosen])
+    say(f"{len(chosen):,} networks scored in {time.monotonic() - begin:.0f} s")
+    np.save(setup.workdir / SIMILARITY, choice_similarity(setup, network))
     np.save(setup.workdir / SCORES, scores)
 
 
 if __name__ == "__main__":
     common.define_config()
+    flags.DEFINE_bool("sample", False, "Score a sample of the networks instead of all.")
     common.run(main, USAGE)
