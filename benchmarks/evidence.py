@@ -85,6 +85,13 @@ are paired.
   the change from one record of 50 steps to the next, over the square root of two.
 - *Mean score* and tau are those of the sample of networks.
 """
+PRECISION = """
+## How many images does a score take?
+Tau of {networks} networks of the sample by what their scores rest on: so many held-out images, and
+statistics of batch norm that are the training's running ones, those of the scored batch (of 500),
+or recalibrated for each network on so many batches of 500 training images. Recipe `base`,
+{seeds} seeds.
+"""
 PAIRED = ("els", "none")
 CHOICES = ("identity", "E3K3", "E6K5")
 PAIRS = tuple(combinations(CHOICES, 2))
@@ -99,10 +106,29 @@ def page(results: Path) -> str:
     ranking = json.loads((results / "nas_bench_macro_ranking.json").read_text())
     text += f"{RANKING}\n{_source(ranking)}\n\n{_lines(ranking_table(ranking, 'all'))}"
     text += f"{SAMPLED}\n{_lines(ranking_table(ranking, 'sample'))}"
+    if runs := _measured(ranking):
+        about = PRECISION.format(networks=ranking["precision"]["networks"], seeds=len(runs))
+        text += f"{about}\n{_lines(precision_table(ranking))}"
     if seeds := paired_seeds(ranking):
         text += f"{STABILIZERS}\n![Similarity by layer, and loss]({PICTURES[1]})\n\n"
         text += f"{len(seeds)} seeds.\n\n{_lines(stabilizer_table(ranking))}"
     return text
+
+
+def _measured(found: Mapping[str, Any]) -> list[Values]:
+    """Tau by statistics and images, `[statistics, counts]` of each seed that has it."""
+    runs = found["recipes"]["base"]["seeds"].values()
+    return [np.array(run["precision"]) for run in runs if "precision" in run]
+
+
+def precision_table(found: Mapping[str, Any]) -> Iterator[str]:
+    """Means over the seeds, by lines."""
+    about, values = found["precision"], np.array(_measured(found))
+    yield f"| statistics | {' | '.join(f'{count:,} images' for count in about['images'])} |"
+    yield "| --- " * (len(about["images"]) + 1) + "|"
+    for (kind, batches), rows in zip(about["statistics"], values.swapaxes(0, 1), strict=True):
+        name = f"recalibrated on {batches}" if kind == "recalibrated" else kind
+        yield f"| {name} | {' | '.join(with_width(*interval(column)) for column in rows.T)} |"
 
 
 def draw_stabilizers(results: Path) -> Figure | None:

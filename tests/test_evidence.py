@@ -79,6 +79,21 @@ def test_recipes_have_their_change_and_seeds(results):
     assert "| supernet, two | `a.b=3` | 2 | 0.700 ± 1.271 |" in sample  # 12.706 * 0.1
 
 
+def test_precision_is_the_mean_over_the_seeds_that_have_it(results):
+    assert "How many images" not in evidence.page(results)
+    path = results / "nas_bench_macro_ranking.json"
+    statistics = [["running", 1], ["recalibrated", 4]]
+    about = {"networks": 7, "images": [10, 2000], "statistics": statistics}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": about}))
+    seeds = [run(0.7) | {"precision": [[0.1, 0.2], [0.3, tau]]} for tau in (0.4, 0.6)]
+    text = with_recipes(results, base=recipe({"0": seeds[0], "1": seeds[1], "2": run(0.7)}))
+    assert "Tau of 7 networks" in text
+    assert "Recipe `base`,\n2 seeds." in text
+    assert "| statistics | 10 images | 2,000 images |" in text
+    assert "| running | 0.100 ± 0.000 | 0.200 ± 0.000 |" in text
+    assert "| recalibrated on 4 | 0.300 ± 0.000 | 0.500 ± 1.271 |" in text
+
+
 def test_stabilizers_are_compared_seed_by_seed(results):
     one = recipe({"0": run(0.5), "1": run(0.6)})
     assert "Do stabilizers help?" not in with_recipes(results, els=one)

@@ -1,5 +1,6 @@
 """The benchmark's table, and what it makes of a search and of a supernet's scores."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import search_peers
-from benchmarks.nas_bench_macro import ranking, recipes, search, unit
+from benchmarks.nas_bench_macro import precision, ranking, recipes, search, unit
 from benchmarks.nas_bench_macro import table as tables
 from benchmarks.search_tasks import Task
 from configs import nas_bench_macro
@@ -18,6 +19,7 @@ from scarlet_jax import cost, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.run import search as runs
+from scarlet_jax.run.setup import Setup
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "nas-bench-macro_cifar10.json"
 
@@ -237,6 +239,32 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
     known = tables.sample(len(scores))
     np.testing.assert_array_equal(some[known], scores[known])
     assert np.isnan(np.delete(some, known)).all()
+
+
+def test_scores_rest_on_more_and_more_of_the_same_images(tmp_path, monkeypatch):
+    config = nas_bench_macro.get_config()
+    setup = Setup(config, tmp_path, tables.macro_space(), *[None] * 5)
+    images = precision.IMAGES[-1]
+    setup = dataclasses.replace(setup, splits=SimpleNamespace(validation=range(images)))
+    hits = np.arange(images) % 7 < 3  # an order that says nothing of the classes
+    asked = []
+
+    def right_images(setup, network):
+        section = setup.config.search
+        asked.append((section.statistics, section.calibration_batches))
+        return lambda networks: np.tile(hits, (len(networks), 1))
+
+    monkeypatch.setattr(precision.common, "prepare", lambda: setup)
+    monkeypatch.setattr(precision, "load_supernet", lambda setup: None)
+    monkeypatch.setattr(precision, "right_images", right_images)
+    precision.main()
+    assert tuple(asked) == precision.STATISTICS
+    scores = np.load(tmp_path / recipes.PRECISION)
+    assert scores.shape == (len(asked), len(precision.IMAGES), precision.NETWORKS)
+    np.testing.assert_allclose(scores[:, -1], hits.mean())
+    right = np.round(scores[0, :, 0] * precision.IMAGES)
+    assert (np.diff(right) >= 0).all()
+    assert (np.diff(right) <= np.diff(precision.IMAGES)).all()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.measure import machine
-from benchmarks.nas_bench_macro import ranking, recipes, search
+from benchmarks.nas_bench_macro import precision, ranking, recipes, search
 from benchmarks.nas_bench_macro.table import Table, load, sample
 from scarlet_jax.errors import InputError
 
@@ -40,6 +40,7 @@ def ranked(table: Table, out: Path) -> dict[str, Any]:
     """How well what has been scored ranks, beside what costs nothing."""
     found: dict[str, dict[int, Any]] = {}
     chosen = sample(len(table.networks))
+    few = table.accuracy[chosen[: precision.NETWORKS]]
     for name, seed, directory in recipes.scored(out):
         scores, own = np.load(directory / recipes.SCORES), found.setdefault(name, {})
         own[seed] = {
@@ -50,10 +51,19 @@ def ranked(table: Table, out: Path) -> dict[str, Any]:
         }
         if not np.isnan(scores).any():
             own[seed]["all"] = ranking.rank(scores, table.accuracy)._asdict()
+        if (directory / recipes.PRECISION).exists():
+            scores = np.load(directory / recipes.PRECISION)
+            taus = [[ranking.rank(row, few).tau for row in rows] for rows in scores]
+            own[seed]["precision"] = np.round(taus, 4).tolist()
     return {
         "baselines": {
             "all": ranking.baselines(table),
             "sample": ranking.baselines(table.only(chosen)),
+        },
+        "precision": {
+            "networks": precision.NETWORKS,
+            "images": precision.IMAGES,
+            "statistics": precision.STATISTICS,
         },
         "base": recipes.BASE,
         "recipes": {
