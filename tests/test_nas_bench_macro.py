@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import search_peers
-from benchmarks.nas_bench_macro import precision, ranking, recipes, search, unit
+from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, search, unit
 from benchmarks.nas_bench_macro import table as tables
 from benchmarks.search_tasks import Task
 from configs import nas_bench_macro
@@ -156,6 +156,24 @@ def test_baselines_know_the_tables_own_order(table):
     some = tables.sample(len(table.networks))
     assert len(np.unique(some)) == tables.SAMPLE
     assert ranking.baselines(table.only(some))["MACs"]["tau"] == pytest.approx(macs, abs=0.02)
+
+
+def test_a_search_by_the_truth_finds_the_front(table):
+    found, front = picks.searched(table, table.accuracy / 100, seed=0)
+    assert len(found) == 5
+    assert set(found.tolist()) <= set(front.tolist())
+    assert (np.diff(table.macs[found]) > 0).all()
+    hypervolume = search.MEASURES.index("hypervolume")
+    assert search.reached(table, front)[hypervolume] > 0.97
+    _, front = picks.searched(table, np.random.default_rng(0).random(len(table.macs)), 0)
+    assert search.reached(table, front)[hypervolume] < 0.9
+    row = int(found[2])
+    beside = picks.beside_equals(table, row)
+    near = (table.macs >= 0.95 * table.macs[row]) & (table.macs <= 1.05 * table.macs[row])
+    assert beside["equals"] == near.sum() > 1
+    assert beside["mean"] == pytest.approx(table.accuracy[near].mean())
+    worse = (table.accuracy[near] < table.accuracy[row]).sum()
+    assert beside["beaten"] == pytest.approx(worse / (near.sum() - 1))
 
 
 def test_intervals_are_students():

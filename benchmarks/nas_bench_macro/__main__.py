@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from benchmarks import evidence
+from benchmarks.evidence import tables
 from benchmarks.measure import machine
-from benchmarks.nas_bench_macro import precision, ranking, recipes, search
+from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, search
 from benchmarks.nas_bench_macro.table import Table, load, sample
 from scarlet_jax.errors import InputError
 
@@ -51,6 +51,7 @@ def ranked(table: Table, out: Path) -> dict[str, Any]:
         }
         if not np.isnan(scores).any():
             own[seed]["all"] = ranking.rank(scores, table.accuracy)._asdict()
+            own[seed]["found"] = picks.found(table, scores, seed)
         if (directory / recipes.PRECISION).exists():
             scores = np.load(directory / recipes.PRECISION)
             taus = [[ranking.rank(row, few).tau for row in rows] for rows in scores]
@@ -65,6 +66,11 @@ def ranked(table: Table, out: Path) -> dict[str, Any]:
             "images": precision.IMAGES,
             "statistics": precision.STATISTICS,
         },
+        "found by depth": {
+            seed: picks.found(table, table.depth / table.space.depth, seed)
+            for seed in found.get("base", {})
+        },
+        "largest": picks.beside_equals(table, int(table.macs.argmax())),
         "base": recipes.BASE,
         "recipes": {
             name: {"settings": recipes.RECIPES[name], "seeds": seeds}
@@ -105,11 +111,11 @@ def main(argv: list[str]) -> None:
     results = {}
     if FLAGS.search:
         results["search"] = searched(table, FLAGS.seeds)
-        print("".join(evidence.search_tables(results["search"])))
+        print("".join(tables.search_tables(results["search"])))
     if FLAGS.score:
         results["ranking"] = ranked(table, out)
         for networks in ("all", "sample"):
-            print("\n".join(["", *evidence.ranking_table(results["ranking"], networks)]))
+            print("\n".join(["", *tables.ranking_table(results["ranking"], networks)]))
     for name, found in results.items():
         path = out / f"nas_bench_macro_{name}.json"
         path.write_text(json.dumps(origin() | found) + "\n")

@@ -63,6 +63,7 @@ def interval(values: ArrayLike) -> tuple[float, float]:
     return float(values.mean()), float(error * stats.t.ppf(0.975, len(values) - 1))
 
 
-def with_width(mean: float, width: float) -> str:
+def with_width(mean: float, width: float, digits: int = 3) -> str:
     """An `interval` as text; one seed has a mean alone."""
-    return f"{mean:.3f}" if np.isnan(width) else f"{mean:.3f} ± {width:.3f}"
+    text = f"{mean:.{digits}f}"
+    return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"

@@ -60,13 +60,18 @@ def measure(table: Table, encodings: Array) -> NDArray[np.float64]:
     networks = table.index(encodings)
     _, first = np.unique(networks, return_index=True)
     order = networks[np.sort(first)]
+    return np.array([reached(table, order[:budget]) for budget in BUDGETS])
+
+
+def reached(table: Table, networks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The `MEASURES` of some networks, as `measure` has them."""
     error = _error(table)
     values = np.stack([error, table.macs], axis=1)
     ideal = values[table.front].min(axis=0)
     worst = values.max(axis=0)
     median = np.array([np.median(error), worst[1]])
 
-    def reached(found: NDArray[np.int64]) -> list[float]:
+    def of(found: NDArray[np.int64]) -> list[float]:
         own = values[found]
         return [
             nsga2.hypervolume(own, ideal, worst),
@@ -75,8 +80,8 @@ def measure(table: Table, encodings: Array) -> NDArray[np.float64]:
             float(error[found].min() - error.min()),
         ]
 
-    best = np.array([*reached(np.flatnonzero(table.front))[:3], 1.0])
-    return np.array([reached(order[:budget]) for budget in BUDGETS]) / best
+    best = np.array([*of(np.flatnonzero(table.front))[:3], 1.0])
+    return np.array(of(networks)) / best
 
 
 def compare(table: Table, seeds: int) -> dict[str, Measured]:

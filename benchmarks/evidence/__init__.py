@@ -1,0 +1,1 @@
+"""The page of evidence, docs/evidence.md, out of `benchmarks/results/`."""
