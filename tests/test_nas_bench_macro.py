@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import search_peers
-from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, search, unit
+from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, retrained, search, unit
 from benchmarks.nas_bench_macro import table as tables
 from benchmarks.search_tasks import Task
 from configs import nas_bench_macro
@@ -176,6 +176,34 @@ def test_a_search_by_the_truth_finds_the_front(table):
     assert beside["beaten"] == pytest.approx(worse / (near.sum() - 1))
 
 
+def test_what_is_retrained_is_a_network_and_its_equal(table, tmp_path, monkeypatch):
+    chosen = retrained.chosen(table, table.accuracy / 100, seed=0)
+    assert chosen["largest"] == table.macs.argmax()
+    pairs = [name for name in chosen if name.startswith("picked")]
+    assert len(chosen) == 2 * len(pairs) + 1 >= 9
+    for name in pairs:
+        row, other = chosen[name], chosen[name.replace("picked", "random")]
+        assert row != other
+        assert abs(table.macs[row] - table.macs[other]) <= 0.05 * table.macs[row]
+    commands = {}
+    monkeypatch.setattr(retrained, "side_by_side", commands.update)
+    retrained.train(table, chosen, 2, tmp_path / "data", tmp_path)
+    assert len(commands) == 2 * len(chosen)
+    own = commands[tmp_path / "retrained" / "largest" / "1"]
+    architecture = ",".join(map(str, table.networks[chosen["largest"]].tolist()))
+    assert {f"--arch={architecture}", "--name=largest", "--config.seed=1"} < set(own)
+    config = nas_bench_macro.get_config()
+    config.update_from_flattened_dict(dict(retrained.RECIPE))
+    settings.check(config)
+    result = {"name": "largest", "settings": {"seed": 1}, "macs": 5, "test_accuracy": 0.5}
+    folder = tmp_path / "retrained" / "largest" / "1" / "subnets" / "largest"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+    assert list(retrained.results(tmp_path)) == [
+        {"name": "largest", "seed": 1, "macs": 5, "accuracy": 0.5}
+    ]
+
+
 def test_intervals_are_students():
     mean, width = ranking.interval([0.6, 0.7, 0.8])
     assert mean == pytest.approx(0.7)
@@ -199,12 +227,12 @@ def test_every_recipe_is_a_configuration(name, tmp_path):
     config = nas_bench_macro.get_config()
     config.update_from_flattened_dict({**recipes.BASE, **recipes.RECIPES[name]})
     settings.check(config)
-    command = recipes.command(name, 3, tmp_path, tmp_path / "run")
+    command = recipes.command(name, 3, tmp_path / "run", tmp_path)
     assert {"--config.seed=3", f"--config.data.path={tmp_path}"} < set(command)
 
 
 def test_all_seeds_are_run_and_a_failure_is_an_error(tmp_path, monkeypatch):
-    def command(name, seed, data, directory, sample):
+    def command(name, seed, directory, data, sample):
         fails = "1 / 0" if name == "els" else "pass"
         code = f"print({name!r}, {seed}); open('scores.npy', 'w').close(); {fails}"
         return ["sh", "-c", f'cd "{directory}" && "{sys.executable}" -c "{code}"']
@@ -290,7 +318,7 @@ def test_scores_rest_on_more_and_more_of_the_same_images(tmp_path, monkeypatch):
     [
         (["--only=base,x", "--train"], "--only has x; allowed: base, els, none"),
         (["--train", "--data=nowhere"], "--data is 'nowhere'; allowed: a folder with train/CLASS"),
-        ([], "give --search, --train or --score"),
+        ([], "give --search, --train, --score or --retrain"),
         (["--score"], "error: nothing.json is no table of NAS-Bench-Macro"),
     ],
 )

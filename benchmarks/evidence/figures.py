@@ -15,6 +15,7 @@ from benchmarks.evidence.tables import (
     PAIRS,
     Found,
     Values,
+    accuracies,
     paired_seeds,
     picks_with_equals,
     search_values,
@@ -81,6 +82,33 @@ def draw_picks(found: Found) -> Figure:
             loc="left",
             fontsize=9.5,
         )
+        axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def draw_retrained(found: Found) -> Figure:
+    """Test accuracy against MACs of what was trained here, with intervals over the seeds."""
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(7.0, 3.8), layout="constrained")
+        axes = figure.subplots()
+        for kind, color, marker in (
+            ("picked", "#0072b2", "o"),
+            ("random", "#d55e00", "s"),
+            ("largest", "#1d2127", "*"),
+        ):
+            names = {run["name"]: run["macs"] for run in found["runs"] if kind in run["name"]}
+            mean, width = np.array([interval(accuracies(found, name)) for name in names]).T
+            axes.errorbar(
+                np.array(list(names.values())) / 1e6,
+                mean,
+                None if np.isnan(width).any() else width,
+                fmt=marker,
+                color=color,
+                capsize=3,
+                label={"random": "random, of equal MACs"}.get(kind, kind),
+            )
+        axes.set_xlabel("million MACs")
+        axes.set_title("test accuracy, trained alone here, %", loc="left", fontsize=9.5)
         axes.legend(frameon=False, loc="lower right")
     return figure
 

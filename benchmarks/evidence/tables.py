@@ -116,6 +116,33 @@ def picks_with_equals(run: Found) -> list[Found]:
     return [pick for pick in run["picks"] if pick["equals"] > 1]
 
 
+def retrained_table(found: Found) -> Iterator[str]:
+    """Of what `nas_bench_macro --retrain` has trained, by lines; seeds are paired."""
+    macs = {run["name"]: run["macs"] for run in found["runs"]}
+    yield "| | million MACs | test accuracy | random, million MACs | test accuracy | difference |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    gaps = []
+    for name in sorted(name for name in macs if name.startswith("picked")):
+        other = name.replace("picked", "random")
+        own, theirs = (accuracies(found, each) for each in (name, other))
+        gaps.append(own - theirs)
+        cells = [
+            *(f"{macs[name] / 1e6:.2f}", with_width(*interval(own), 2)),
+            *(f"{macs[other] / 1e6:.2f}", with_width(*interval(theirs), 2)),
+            with_width(*interval(own - theirs), 2),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield f"| mean | | | | | {with_width(*interval(np.mean(gaps, axis=0)), 2)} |"
+    largest = with_width(*interval(accuracies(found, "largest")), 2)
+    yield f"| largest | {macs['largest'] / 1e6:.2f} | {largest} | | | |"
+
+
+def accuracies(found: Found, name: str) -> Values:
+    """Of a network in every seed, in percent."""
+    runs = [run for run in found["runs"] if run["name"] == name]
+    return np.array([100 * r["accuracy"] for r in sorted(runs, key=lambda run: run["seed"])])
+
+
 def stabilizer_table(found: Found) -> Iterator[str]:
     """Means over the seeds with and without, and of their differences, by lines."""
     seeds = paired_seeds(found)

@@ -3,8 +3,11 @@
 python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --search
 python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --train --score \
     --data=DIR --only=base,none --seeds=3
+python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --retrain \
+    --data=DIR --seeds=3
 
-`--train` goes on where it was stopped, and may be stopped at any time.
+`--train` and `--retrain` go on where they were stopped, and may be stopped at any time. The latter
+takes what a search by the first supernet `base` picks.
 """
 
 import json
@@ -19,7 +22,7 @@ from absl import app, flags
 
 from benchmarks.evidence import tables
 from benchmarks.measure import machine
-from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, search
+from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, retrained, search
 from benchmarks.nas_bench_macro.table import Table, load, sample
 from scarlet_jax.errors import InputError
 
@@ -94,10 +97,10 @@ def main(argv: list[str]) -> None:
     unknown = sorted(set(FLAGS.only) - set(recipes.RECIPES))
     if unknown:
         sys.exit(f"--only has {', '.join(unknown)}; allowed: {', '.join(recipes.RECIPES)}")
-    if FLAGS.train and not (Path(FLAGS.data) / "train").is_dir():
+    if (FLAGS.train or FLAGS.retrain) and not (Path(FLAGS.data) / "train").is_dir():
         sys.exit(f"--data is {FLAGS.data!r}; allowed: a folder with train/CLASS/*.jpg, and test")
-    if not (FLAGS.search or FLAGS.train or FLAGS.score):
-        sys.exit("give --search, --train or --score")
+    if not (FLAGS.search or FLAGS.train or FLAGS.score or FLAGS.retrain):
+        sys.exit("give --search, --train, --score or --retrain")
     try:
         table = load(Path(FLAGS.table))
     except InputError as error:
@@ -108,7 +111,12 @@ def main(argv: list[str]) -> None:
     print(f"{about}; {len(table.networks):,} networks, {table.front.sum()} of them on the front")
     if FLAGS.train:
         recipes.train(FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out, FLAGS.sample)
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
+    if FLAGS.retrain:
+        scores = np.load(out / "base" / "0" / recipes.SCORES)
+        chosen = retrained.chosen(table, scores, seed=0)
+        retrained.train(table, chosen, FLAGS.seeds, Path(FLAGS.data), out)
+        results["retrained"] = {"recipe": retrained.RECIPE, "runs": list(retrained.results(out))}
     if FLAGS.search:
         results["search"] = searched(table, FLAGS.seeds)
         print("".join(tables.search_tables(results["search"])))
@@ -116,6 +124,8 @@ def main(argv: list[str]) -> None:
         results["ranking"] = ranked(table, out)
         for networks in ("all", "sample"):
             print("\n".join(["", *tables.ranking_table(results["ranking"], networks)]))
+    if FLAGS.retrain:
+        print("\n".join(["", *tables.retrained_table(results["retrained"])]))
     for name, found in results.items():
         path = out / f"nas_bench_macro_{name}.json"
         path.write_text(json.dumps(origin() | found) + "\n")
@@ -127,6 +137,7 @@ if __name__ == "__main__":
     flags.DEFINE_bool("search", False, "Search on the published accuracies.")
     flags.DEFINE_bool("train", False, "Train supernets on CIFAR-10, and score all networks.")
     flags.DEFINE_bool("score", False, "Rank correlations of what has been scored.")
+    flags.DEFINE_bool("retrain", False, "Train what a search picks alone, and others.")
     flags.DEFINE_integer("seeds", 20, "Runs of every search, or of every recipe.", lower_bound=1)
     flags.DEFINE_bool("sample", False, "Score a sample of 1,000 networks instead of all.")
     flags.DEFINE_list("only", list(recipes.RECIPES), "Recipes to train.")

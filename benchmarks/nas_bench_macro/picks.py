@@ -41,17 +41,21 @@ def searched(
 
 def beside_equals(table: Table, row: int) -> dict[str, Any]:
     """A network's published accuracy, and that of all networks of about its MACs."""
-    near = np.abs(table.macs - table.macs[row]) <= EQUAL * table.macs[row]
-    equals = table.accuracy[near]
+    near = table.accuracy[equals(table, row)]
     return {
         "network": "".join(map(str, table.networks[row].tolist())),
         "macs": int(table.macs[row]),
         "accuracy": float(table.accuracy[row]),
-        "equals": len(equals),
-        "mean": float(equals.mean()),  # what drawing one of them at random gives
-        "best": float(equals.max()),
-        "beaten": float((equals < table.accuracy[row]).sum() / max(len(equals) - 1, 1)),
+        "equals": len(near),
+        "mean": float(near.mean()),  # what drawing one of them at random gives
+        "best": float(near.max()),
+        "beaten": float((near < table.accuracy[row]).sum() / max(len(near) - 1, 1)),
     }
+
+
+def equals(table: Table, row: int) -> NDArray[np.int64]:
+    """Networks of about the MACs of one, itself among them, as rows of the table."""
+    return np.flatnonzero(np.abs(table.macs - table.macs[row]) <= EQUAL * table.macs[row])
 
 
 def found(table: Table, scores: NDArray[np.float64], seed: int) -> dict[str, Any]:

@@ -1,15 +1,11 @@
 """Supernets of the benchmark: one recipe for a CPU core, and one change of it at a time."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from queue import SimpleQueue
 
-from launch import heap
+from benchmarks.nas_bench_macro.units import side_by_side
 from scarlet_jax.train import metrics
 
 Settings = Mapping[str, object]
@@ -38,47 +34,13 @@ RECIPES: Mapping[str, Settings] = {
 
 
 def train(names: list[str], seeds: int, data: Path, out: Path, sample: bool = False) -> None:
-    """Trains and scores every seed of the recipes named, one on each core, side by side.
-
-    What is finished is passed over, what was stopped goes on. A log lies beside each.
-
-    Raises:
-      subprocess.CalledProcessError: where one ends with an error.
-    """
-    cores: SimpleQueue[int] = SimpleQueue()
-    for core in sorted(os.sched_getaffinity(0)):
-        cores.put(core)
-
-    def run(name: str, seed: int) -> None:
-        core = cores.get()
-        try:
-            directory = out / name / str(seed)
-            directory.mkdir(parents=True, exist_ok=True)
-            unit = command(name, seed, data, directory, sample)
-            with open(directory / "log.txt", "a") as log:
-                subprocess.run(
-                    ["taskset", "--cpu-list", str(core), *unit],
-                    env={**os.environ, **heap.ENVIRONMENT},
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    check=True,
-                )
-        finally:
-            cores.put(core)
-
-    with ThreadPoolExecutor(cores.qsize()) as pool:
-        # Seed by seed, so that all recipes have one before any has two.
-        units = [(name, seed) for seed in range(seeds) for name in names]
-        runs = [pool.submit(run, *unit) for unit in units]
-        try:
-            for done in as_completed(runs):
-                done.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # what would fail likewise
-            raise
+    """Trains and scores every seed of the recipes named; see `side_by_side`."""
+    # Seed by seed, so that all recipes have one before any has two.
+    units = [(name, seed, out / name / str(seed)) for seed in range(seeds) for name in names]
+    side_by_side({unit[2]: command(*unit, data, sample) for unit in units})
 
 
-def command(name: str, seed: int, data: Path, directory: Path, sample: bool = False) -> list[str]:
+def command(name: str, seed: int, directory: Path, data: Path, sample: bool = False) -> list[str]:
     """That trains one supernet, and scores all networks or a sample."""
     settings = {"data.path": data, **BASE, **RECIPES[name], "seed": seed}
     return [

@@ -1,0 +1,73 @@
+"""Picks of a supernet, networks of equal MACs drawn at random, and the largest, trained alone."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.nas_bench_macro import picks
+from benchmarks.nas_bench_macro.recipes import BASE, Settings
+from benchmarks.nas_bench_macro.table import Table
+from benchmarks.nas_bench_macro.units import side_by_side
+from scarlet_jax.run.subnet import RESULT
+from scarlet_jax.space import Array
+
+# All ours: at the supernet's width, and as long.
+RECIPE: Settings = {
+    **{name: value for name, value in BASE.items() if name.startswith("space.")},
+    "subnet.steps": 3000,
+    "subnet.warmup_steps": 300,
+    "subnet.eval_every": 3000,
+}
+DIRECTORY = "retrained"
+
+
+def chosen(table: Table, scores: NDArray[np.float64], seed: int) -> dict[str, int]:
+    """What is trained, by name: rows of the table.
+
+    Every pick that has equals, one of those drawn at random, and the largest network.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, int] = {}
+    for number, row in enumerate(picks.searched(table, scores, seed)[0].tolist()):
+        others = np.setdiff1d(picks.equals(table, row), row)
+        if len(others):
+            found |= {f"picked-{number}": row, f"random-{number}": int(rng.choice(others))}
+    return found | {"largest": int(table.macs.argmax())}
+
+
+def train(table: Table, networks: Mapping[str, int], seeds: int, data: Path, out: Path) -> None:
+    """Trains every network by `RECIPE`; see `side_by_side`."""
+    units = {
+        out / DIRECTORY / name / str(seed): command(name, table.networks[row], seed, data, out)
+        for seed in range(seeds)
+        for name, row in networks.items()
+    }
+    side_by_side(units)
+
+
+def command(name: str, architecture: Array, seed: int, data: Path, out: Path) -> list[str]:
+    """That trains one network."""
+    settings = {"data.path": data, **RECIPE, "seed": seed}
+    return [
+        *(sys.executable, "-m", "launch.train_subnet", "--config=configs/nas_bench_macro.py"),
+        *(f"--workdir={out / DIRECTORY / name / str(seed)}", f"--name={name}"),
+        f"--arch={','.join(map(str, architecture.tolist()))}",
+        *(f"--config.{key}={value}" for key, value in settings.items()),
+    ]
+
+
+def results(out: Path) -> Iterator[dict[str, Any]]:
+    """Name, seed, MACs and test accuracy of every network that has been trained."""
+    for path in sorted((out / DIRECTORY).glob(f"*/*/subnets/*/{RESULT}")):
+        found = json.loads(path.read_text())
+        yield {
+            "name": found["name"],
+            "seed": found["settings"]["seed"],
+            "macs": found["macs"],
+            "accuracy": found["test_accuracy"],
+        }
