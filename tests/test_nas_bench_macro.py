@@ -227,23 +227,23 @@ def test_every_recipe_is_a_configuration(name, tmp_path):
     config = nas_bench_macro.get_config()
     config.update_from_flattened_dict({**recipes.BASE, **recipes.RECIPES[name]})
     settings.check(config)
-    command = recipes.command(name, 3, tmp_path / "run", tmp_path)
+    command = recipes.command("unit", name, 3, tmp_path / "run", tmp_path)
     assert {"--config.seed=3", f"--config.data.path={tmp_path}"} < set(command)
 
 
 def test_all_seeds_are_run_and_a_failure_is_an_error(tmp_path, monkeypatch):
-    def command(name, seed, directory, data, sample):
+    def command(job, name, seed, directory, data, sample):
         fails = "1 / 0" if name == "els" else "pass"
         code = f"print({name!r}, {seed}); open('scores.npy', 'w').close(); {fails}"
         return ["sh", "-c", f'cd "{directory}" && "{sys.executable}" -c "{code}"']
 
     monkeypatch.setattr(recipes, "command", command)
-    recipes.train(["base", "none"], 2, tmp_path / "data", tmp_path)
+    recipes.run("unit", ["base", "none"], 2, tmp_path / "data", tmp_path)
     done = [(name, seed) for name, seed, _ in recipes.scored(tmp_path)]
     assert done == [("base", 0), ("base", 1), ("none", 0), ("none", 1)]
     assert (tmp_path / "none" / "1" / "log.txt").read_text() == "none 1\n"
     with pytest.raises(subprocess.CalledProcessError):
-        recipes.train(["els"], 1, tmp_path / "data", tmp_path)
+        recipes.run("unit", ["els"], 1, tmp_path / "data", tmp_path)
 
 
 def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypatch):
@@ -318,7 +318,7 @@ def test_scores_rest_on_more_and_more_of_the_same_images(tmp_path, monkeypatch):
     [
         (["--only=base,x", "--train"], "--only has x; allowed: base, els, none"),
         (["--train", "--data=nowhere"], "--data is 'nowhere'; allowed: a folder with train/CLASS"),
-        ([], "give --search, --train, --score or --retrain"),
+        ([], "give one or more of --search, --train, --precision, --score, --retrain"),
         (["--score"], "error: nothing.json is no table of NAS-Bench-Macro"),
     ],
 )

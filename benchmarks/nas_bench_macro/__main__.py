@@ -27,6 +27,7 @@ from benchmarks.nas_bench_macro.table import Table, load, sample
 from scarlet_jax.errors import InputError
 
 FLAGS = flags.FLAGS
+JOBS = ("search", "train", "precision", "score", "retrain")
 
 
 def searched(table: Table, seeds: int) -> dict[str, Any]:
@@ -97,10 +98,11 @@ def main(argv: list[str]) -> None:
     unknown = sorted(set(FLAGS.only) - set(recipes.RECIPES))
     if unknown:
         sys.exit(f"--only has {', '.join(unknown)}; allowed: {', '.join(recipes.RECIPES)}")
-    if (FLAGS.train or FLAGS.retrain) and not (Path(FLAGS.data) / "train").is_dir():
+    on_images = FLAGS.train or FLAGS.precision or FLAGS.retrain
+    if on_images and not (Path(FLAGS.data) / "train").is_dir():
         sys.exit(f"--data is {FLAGS.data!r}; allowed: a folder with train/CLASS/*.jpg, and test")
-    if not (FLAGS.search or FLAGS.train or FLAGS.score or FLAGS.retrain):
-        sys.exit("give --search, --train, --score or --retrain")
+    if not any(FLAGS[job].value for job in JOBS):
+        sys.exit(f"give one or more of --{', --'.join(JOBS)}")
     try:
         table = load(Path(FLAGS.table))
     except InputError as error:
@@ -110,7 +112,9 @@ def main(argv: list[str]) -> None:
     about = ", ".join(value for name, value in machine().items() if name != "torch")
     print(f"{about}; {len(table.networks):,} networks, {table.front.sum()} of them on the front")
     if FLAGS.train:
-        recipes.train(FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out, FLAGS.sample)
+        recipes.run("unit", FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out, FLAGS.sample)
+    if FLAGS.precision:
+        recipes.run("precision", FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out)
     results: dict[str, dict[str, Any]] = {}
     if FLAGS.retrain:
         scores = np.load(out / "base" / "0" / recipes.SCORES)
@@ -136,6 +140,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("table", None, "The published nas-bench-macro_cifar10.json.", required=True)
     flags.DEFINE_bool("search", False, "Search on the published accuracies.")
     flags.DEFINE_bool("train", False, "Train supernets on CIFAR-10, and score all networks.")
+    flags.DEFINE_bool("precision", False, "Score some networks of trained supernets in many ways.")
     flags.DEFINE_bool("score", False, "Rank correlations of what has been scored.")
     flags.DEFINE_bool("retrain", False, "Train what a search picks alone, and others.")
     flags.DEFINE_integer("seeds", 20, "Runs of every search, or of every recipe.", lower_bound=1)

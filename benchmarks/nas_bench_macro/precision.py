@@ -2,6 +2,8 @@
 
 python -m benchmarks.nas_bench_macro.precision --config=configs/nas_bench_macro.py --workdir=DIR \
     --config.data.path=DIR
+
+The settings are those that its supernet was trained with: `--precision` of the package gives them.
 """
 
 import dataclasses

@@ -33,18 +33,32 @@ RECIPES: Mapping[str, Settings] = {
 }
 
 
-def train(names: list[str], seeds: int, data: Path, out: Path, sample: bool = False) -> None:
-    """Trains and scores every seed of the recipes named; see `side_by_side`."""
+def run(
+    job: str, names: list[str], seeds: int, data: Path, out: Path, sample: bool = False
+) -> None:
+    """Every seed of the recipes named, see `side_by_side`.
+
+    Args:
+      job: "unit", which trains and scores, or "precision", of what is trained: a module beside
+        this.
+      names: of the recipes.
+      seeds: of each.
+      data: CIFAR-10 as class folders.
+      out: where a recipe has its folder, and in it every seed.
+      sample: whether a sample of the networks is scored instead of all.
+    """
     # Seed by seed, so that all recipes have one before any has two.
     units = [(name, seed, out / name / str(seed)) for seed in range(seeds) for name in names]
-    side_by_side({unit[2]: command(*unit, data, sample) for unit in units})
+    side_by_side({unit[2]: command(job, *unit, data, sample) for unit in units})
 
 
-def command(name: str, seed: int, directory: Path, data: Path, sample: bool = False) -> list[str]:
-    """That trains one supernet, and scores all networks or a sample."""
+def command(
+    job: str, name: str, seed: int, directory: Path, data: Path, sample: bool = False
+) -> list[str]:
+    """What does one job of one supernet."""
     settings = {"data.path": data, **BASE, **RECIPES[name], "seed": seed}
     return [
-        *(sys.executable, "-m", "benchmarks.nas_bench_macro.unit"),
+        *(sys.executable, "-m", f"benchmarks.nas_bench_macro.{job}"),
         *("--config=configs/nas_bench_macro.py", f"--workdir={directory}"),
         *(f"--config.{key}={value}" for key, value in settings.items()),
         *(["--sample"] if sample else []),
