@@ -45,7 +45,7 @@ def define_config() -> None:
         "Settings, such as configs/mnist.py; one is changed by --config.section.field=value.",
     )
     define_path("workdir", None, "Where results go; a stopped run goes on from there.")
-    _show_in_help("config", "workdir")
+    _show_in_help("config")
 
 
 class PathParser(flags.ArgumentParser[str]):
@@ -63,6 +63,7 @@ class PathParser(flags.ArgumentParser[str]):
 def define_path(name: str, default: str | None, help_: str) -> None:
     """Defines a flag that names a file or folder."""
     flags.DEFINE(PathParser(), name, default, help_, serializer=flags.ArgumentSerializer())
+    _show_in_help(name)
 
 
 def prepare() -> setup.Setup:
@@ -196,7 +197,7 @@ def _define_start() -> None:
     flags.DEFINE_integer(
         "start_seconds", 120, "How long the processes wait for each other.", lower_bound=1
     )
-    _show_in_help("keep_heap", "cpu_devices", "compilation_cache", "compile_effort")
+    _show_in_help("keep_heap", "cpu_devices", "compile_effort")
     _show_in_help("grace_seconds", "coordinator", "num_processes", "process_id", "start_seconds")
 
 

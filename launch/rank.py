@@ -24,10 +24,11 @@ OWN_FLAGS = ("minutes", "supernet")
 
 def main() -> None:
     setup = common.prepare()
-    network = load_supernet(setup, Path(FLAGS.supernet or FLAGS.workdir))
+    source = Path(FLAGS.supernet or FLAGS.workdir)
+    network = load_supernet(setup, source)
     state = saved_search(setup, network)
     begin = time.monotonic()
-    rank_supernet(setup, network, FLAGS.minutes)
+    rank_supernet(setup, network, FLAGS.minutes, source)
     seconds = {"ranking": time.monotonic() - begin}
     retrain = common.command("train_subnet", without=OWN_FLAGS)
     write_report(setup, network, state, common.command("rank"), seconds, retrain)
@@ -39,9 +40,11 @@ if __name__ == "__main__":
     flags.DEFINE_float(
         "minutes",
         math.inf,
-        "No training is begun that would end later; what is not trained by then is left out.",
+        "No training is begun that would end later, by the time of those before; what is not "
+        "trained by then is left out.",
         lower_bound=0.0,
     )
+    flags.register_validator("minutes", lambda value: value == value, "allowed: 0 or more minutes")
     common.define_path(
         "supernet", None, "The work directory whose supernet is meant, if not --workdir."
     )

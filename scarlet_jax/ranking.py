@@ -11,35 +11,52 @@ Values = NDArray[np.float64]
 
 # Ours.
 RESAMPLES = 2000  # of the networks, for an interval
+FEWEST = 8  # networks: of fewer, intervals hold the truth too seldom
 LEVEL = 95.0  # percent of what resamples give lie in an interval
 CLEAR = 2.0  # so many standard errors apart, the order of two networks counts as known
 
 
 class Interval(NamedTuple):
-    """An estimate, and what 95% of the resamples lie between; NaN where it is not defined."""
+    """An estimate, and what 95% of the resamples lie between; NaN where that is not defined."""
 
     value: float
     low: float
     high: float
 
 
-def kendall_tau(orders: Mapping[str, ArrayLike], accuracies: ArrayLike) -> dict[str, Interval]:
+class Order(NamedTuple):
+    """How well something orders networks."""
+
+    tau: Interval  # Kendall's tau-b with their accuracies
+    behind: Interval  # how much greater the first order's tau is; NaN of the first
+
+
+def kendall_tau(orders: Mapping[str, ArrayLike], accuracies: ArrayLike) -> dict[str, Order]:
     """Kendall's tau-b of each order of N networks with their accuracies.
 
     Intervals are percentiles of bootstrap resamples of the networks (Efron and Tibshirani, 1993,
-    chapter 13), the same for all orders.
+    chapter 13), the same for all orders; there are none of fewer than `FEWEST` networks.
 
     Args:
       orders: by name, what the networks are ordered by, `[N]` each.
       accuracies: of the trained networks, `[N]`.
     """
     truth = np.asarray(accuracies, np.float64)
+    every = {name: np.asarray(order, np.float64) for name, order in orders.items()}
     rows = np.random.default_rng(0).integers(len(truth), size=(RESAMPLES, len(truth)))
+    if len(truth) < FEWEST:
+        rows = rows[:0]
+    taus = {name: _tau(order, truth) for name, order in every.items()}
+    resampled = {
+        name: np.array([_tau(order[row], truth[row]) for row in rows])
+        for name, order in every.items()
+    }
+    first = next(iter(orders))
     found = {}
-    for name, order in orders.items():
-        values = np.asarray(order, np.float64)
-        resampled = np.array([_tau(values[row], truth[row]) for row in rows])
-        found[name] = Interval(_tau(values, truth), *_middle(resampled))
+    for name in orders:
+        lead, leads = taus[first] - taus[name], resampled[first] - resampled[name]
+        behind = Interval(lead, *_middle(leads)) if name != first else Interval(*[np.nan] * 3)
+        found[name] = Order(Interval(taus[name], *_middle(resampled[name])), behind)
     return found
 
 
@@ -61,7 +78,7 @@ def difference_errors(right: NDArray[np.bool_]) -> Values:
 
 
 class Precision(NamedTuple):
-    """How well P scores are known: standard errors, in the mean over networks or pairs of them."""
+    """How well P scores are known: standard errors, typical of the networks or of pairs of them."""
 
     by_images: float  # of a score, had other images been drawn
     by_calibration: float  # of a score, had statistics been recalibrated on other images
@@ -86,7 +103,7 @@ def precision(right: NDArray[np.bool_]) -> Precision:
     pairs = np.triu_indices(networks, 1)
     return Precision(
         by_images=float(by_images.mean()),
-        by_calibration=float(np.sqrt(spread).mean()),
+        by_calibration=float(np.sqrt(spread.mean())),
         of_difference=float(errors[pairs].mean()),
         clear_pairs=float((np.abs(gaps[0]) > CLEAR * errors)[pairs].mean()),
     )

@@ -337,7 +337,7 @@ class Search(Section):
 class Rank(Section):
     """How far a supernet's order of networks can be trusted; all of it ours."""
 
-    # Trained alone, one from each of so many groups by MACs.
+    # Trained alone, of all sizes; intervals of tau need 8.
     architectures: Annotated[int, Field(ge=2, le=10**4)] = 24
     # Of subnet.steps, subnet.warmup_steps, and the steps that subnet.ema_decay averages over.
     share: Factor = 0.1

@@ -73,13 +73,15 @@ class Ranking:
     accuracies: NDArray[np.float64]  # [N], trained alone, on the same images
     images: int
     steps: int  # of each training
-    sample: int  # networks that were to be trained
-    # With the accuracies, and the ends of a 95% interval; None where not defined.
-    kendall_tau: Mapping[str, Sequence[float | None]]
+    macs: tuple[int, int]  # the least and the most
+    # By what networks are ordered by, tau with the accuracies, and how much greater the score's
+    # is; each with the ends of a 95% interval. None where not defined.
+    kendall_tau: Mapping[str, Mapping[str, Sequence[float | None]]]
     by_images: float  # error of a score
     by_calibration: float  # error of a score
     of_difference: float  # error of the difference of two
     clear_pairs: float  # share of the pairs that are further apart than twice that
+    differing: str  # settings it was made with that are not the page's, if any
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """What the page says of a supernet's order of networks: a scatter plot, and rank correlations."""
 
-import math
-
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,6 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scarlet_jax.report import figures
 from scarlet_jax.report.contents import Ranking
 from scarlet_jax.report.palette import MARKS, THEME
+from scarlet_jax.report.quantities import short
 
 
 def summary(ranking: Ranking | None) -> dict[str, object] | None:
@@ -20,20 +19,26 @@ def summary(ranking: Ranking | None) -> dict[str, object] | None:
         "networks": len(ranking.scores),
         "ranking": ranking,
         "figure": scatter_figure(ranking),
-        "taus": [(name, *map(_number, tau)) for name, tau in ranking.kendall_tau.items()],
+        "macs": [short(count) for count in ranking.macs],
+        "taus": [
+            (name, _interval(*found["tau"]), _interval(*found["behind"]))
+            for name, found in ranking.kendall_tau.items()
+        ],
     }
 
 
 def scatter_figure(ranking: Ranking) -> str:
-    """The SVG of accuracies alone against scores, with bars of one standard error."""
-    errors = np.sqrt(ranking.scores * (1 - ranking.scores) / ranking.images)
+    """The SVG of accuracies alone against scores, with bars of one standard error by images."""
+    both = (ranking.scores, ranking.accuracies)
+    errors = [np.sqrt(values * (1 - values) / ranking.images) for values in both]
     with matplotlib.rc_context(figures.SETTINGS):
-        figure = Figure(figsize=(4.9, 3.4), layout="constrained")
+        figure = Figure(figsize=(6.0, 3.2), layout="constrained")
         axes = figure.subplots()
         axes.errorbar(
             ranking.scores,
             ranking.accuracies,
-            xerr=errors,
+            xerr=errors[0],
+            yerr=errors[1],
             fmt=MARKS[0].marker,
             color=MARKS[0].color,
             ecolor=THEME["faint"],
@@ -48,11 +53,13 @@ def scatter_figure(ranking: Ranking) -> str:
             axis.set_major_locator(MaxNLocator(6))
             axis.set_major_formatter(FuncFormatter(figures.percent_tick))
         label = (
-            f"Scatter plot of {len(errors)} networks: accuracy trained alone against accuracy on "
-            "the supernet"
+            f"Scatter plot of {len(ranking.scores)} networks: accuracy trained alone against "
+            "accuracy on the supernet"
         )
         return figures.to_svg(figure, "ranking", label)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}"
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if low is None else f"{value:.2f} ({low:.2f} to {high:.2f})"

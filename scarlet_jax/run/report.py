@@ -166,7 +166,8 @@ def _ranking(record: Record | None) -> report.Ranking | None:
     return report.Ranking(
         scores=np.array([network["score"] for network in networks]),
         accuracies=np.array([network["validation_accuracy"] for network in networks]),
-        **{name: record[name] for name in ("images", "steps", "sample", "kendall_tau")},
+        macs=(min(n["macs"] for n in networks), max(n["macs"] for n in networks)),
+        **{name: record[name] for name in ("images", "steps", "kendall_tau", "differing")},
         **record["precision"],
     )
 

@@ -117,7 +117,8 @@ def search_supernet(
 def undecided(setup: Setup, network: functional.Network, state: search.State) -> list[str]:
     """Says of which picks, next to each other by their scores, the order is not known.
 
-    Those are as close as one standard error of their difference, had other images been drawn.
+    Those are within `ranking.CLEAR` standard errors of their difference, had other images been
+    drawn.
     """
     picks = state.architectures[search.pick_indices(setup.problem, state)]
     if len(picks) < 2:
@@ -128,10 +129,10 @@ def undecided(setup: Setup, network: functional.Network, state: search.State) ->
     order = np.argsort(-scores, kind="stable").tolist()
     return [
         f"which of {names[a]} and {names[b]} is better is not known: on the supernet they get "
-        f"{scores[a]:.2%} and {scores[b]:.2%} of {right.shape[1]:,} images right, and the standard "
-        f"error of the difference is {errors[a, b]:.2%}"
+        f"{scores[a]:.2%} and {scores[b]:.2%} of {right.shape[1]:,} images right, within "
+        f"{ranking.CLEAR:g} standard errors of the difference, {errors[a, b]:.2%} each"
         for a, b in pairwise(order)
-        if scores[a] - scores[b] <= errors[a, b]
+        if scores[a] - scores[b] <= ranking.CLEAR * errors[a, b]
     ]
 
 

@@ -1,6 +1,6 @@
 """Weighted, constrained NSGA-II with hierarchical mutation (SCARLET supplementary, algorithm 1)."""
 
-from scarlet_jax.search.cache import remember
+from scarlet_jax.search.cache import Evaluate, remember
 from scarlet_jax.search.engine import Batch, ask, init, is_finished, load, run, tell
 from scarlet_jax.search.objective import Objective, built_in
 from scarlet_jax.search.problem import Problem, make_problem
@@ -18,6 +18,7 @@ __all__ = [
     "FILE_NAME",
     "ORIGINS",
     "Batch",
+    "Evaluate",
     "Objective",
     "Problem",
     "State",
