@@ -37,6 +37,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def make_report(searched: Search | None, **fields: object) -> Report:
     values = {
         "models": [],
+        "ranking": None,
         "supernet_curve": [],
         "retrain": [],
         "reproduction": {},
