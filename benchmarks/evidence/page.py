@@ -82,7 +82,7 @@ PRECISION = """
 Tau of {networks} networks of the sample by what their scores rest on: so many held-out images, and
 statistics of batch norm that are the training's running ones, those of the scored batch (of 500),
 or recalibrated for each network on so many batches of 500 training images. Recipe `base`,
-{seeds} seeds.
+{seeds}.
 """
 
 
@@ -94,7 +94,8 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
     text += f"{RANKING}\n{_source(ranking)}\n\n{_lines(tables.ranking_table(ranking, 'all'))}"
     text += f"{SAMPLED}\n{_lines(tables.ranking_table(ranking, 'sample'))}"
     if runs := tables.measured_precision(ranking):
-        about = PRECISION.format(networks=ranking["precision"]["networks"], seeds=len(runs))
+        seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
+        about = PRECISION.format(networks=ranking["precision"]["networks"], seeds=seeds)
         text += f"{about}\n{_lines(tables.precision_table(ranking))}"
     text += f"{FOUND}\n![Picks and their equals]({PICTURES[1]})\n\n"
     text += _lines(tables.picks_table(ranking))
@@ -105,9 +106,9 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         )
         text += f"{about}\n![Accuracy and MACs]({PICTURES[2]})\n\n{_source(retrained)}\n\n"
         text += _lines(tables.retrained_table(retrained))
-    if seeds := tables.paired_seeds(ranking):
+    if paired := tables.paired_seeds(ranking):
         text += f"{STABILIZERS}\n![Similarity by layer, and loss]({PICTURES[3]})\n\n"
-        text += f"{len(seeds)} seeds.\n\n{_lines(tables.stabilizer_table(ranking))}"
+        text += f"{len(paired)} seeds.\n\n{_lines(tables.stabilizer_table(ranking))}"
     return text
 
 
