@@ -45,10 +45,9 @@ def tables(space: Space, size: NetworkSize = IMAGENET) -> Tables:
     for source, width in enumerate(space.widths):
         cost = ends.head_cost(space, width, size.num_classes, side)
         head[:, source] = cost.macs, cost.params
-    is_skip = np.array([choice.is_skip for choice in space.choices])
     return Tables(
-        PathTable(stem.macs, layers[0], head[0], is_skip, space.allowed),
-        PathTable(stem.params, layers[1], head[1], is_skip, space.allowed),
+        PathTable(stem.macs, layers[0], head[0], space.is_skip, space.allowed),
+        PathTable(stem.params, layers[1], head[1], space.is_skip, space.allowed),
     )
 
 

@@ -234,10 +234,9 @@ def load(
 def _input_widths(space: Space) -> list[dict[int, int]]:
     """Channels that a layer, and last the head, may read: by source, which it may have."""
     widths = space.widths
-    is_skip = np.array([choice.is_skip for choice in space.choices])
     return [
         {source: widths[source] for source in np.flatnonzero(possible).tolist()}
-        for possible in possible_sources(space.allowed, is_skip)
+        for possible in possible_sources(space.allowed, space.is_skip)
     ]
 
 
@@ -424,8 +423,7 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
             f"{where} has {len(record['layers'])} layers; allowed: {space.depth}, as many as space "
             f"{space.name!r} has"
         )
-    is_skip = np.array([choice.is_skip for choice in space.choices])
-    return PathTable(time_of("stem"), layers, head, is_skip, space.allowed)
+    return PathTable(time_of("stem"), layers, head, space.is_skip, space.allowed)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

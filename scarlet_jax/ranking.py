@@ -111,9 +111,7 @@ def precision(right: NDArray[np.bool_]) -> Precision:
 
 def _tau(one: Values, other: Values) -> float:
     """NaN where one of the two is constant, or there is one network."""
-    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(stats.kendalltau(one, other).statistic)
+    return float(stats.kendalltau(one, other).statistic) if len(one) > 1 else float("nan")
 
 
 def _middle(values: Values) -> tuple[float, float]:

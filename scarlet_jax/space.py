@@ -97,6 +97,11 @@ class Space:
     def num_choices(self) -> int:
         return len(self.choices)
 
+    @property
+    def is_skip(self) -> NDArray[np.bool_]:
+        """Which choices are skips, `bool[N]`."""
+        return np.array([choice.is_skip for choice in self.choices])
+
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:
         """Which choices each layer may take, `bool[L, N]`."""

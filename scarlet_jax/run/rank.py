@@ -177,8 +177,7 @@ def _compared(
     )
     scores = right[0].mean(axis=1)
     macs, params = cost.costs(setup.space, architectures, setup.size).T
-    is_skip = np.array([choice.is_skip for choice in setup.space.choices])
-    depth = (~is_skip[architectures]).sum(axis=1)
+    depth = (~setup.space.is_skip[architectures]).sum(axis=1)
     baselines = {"MACs": macs, "parameters": params, LAYERS: depth}
     rows = zip(architectures.tolist(), scores, accuracies, macs, params, depth, strict=True)
     return {
