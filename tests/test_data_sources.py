@@ -288,6 +288,13 @@ def test_stratified_split_is_a_partition_with_every_class_on_both_sides(labels, 
     np.testing.assert_array_equal(held, again[1])
 
 
+def test_a_batch_of_held_out_images_has_all_classes():
+    labels = np.repeat(np.arange(4, dtype=np.int32), 100)
+    _, held = stratified_split(labels, 0.5, seed=0)
+    for batch in np.split(labels[held], 5):  # of 40 images
+        assert np.unique(batch).tolist() == [0, 1, 2, 3]
+
+
 def test_stratified_split_depends_on_the_seed():
     labels = np.zeros(100, np.int32)
     held = [tuple(stratified_split(labels, 0.1, seed)[1]) for seed in range(5)]

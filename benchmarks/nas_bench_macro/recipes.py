@@ -30,6 +30,14 @@ RECIPES: Mapping[str, Settings] = {
     "uniform": {"supernet.sampler": "uniform", "supernet.steps": 9000},  # as many paths
     "long": {"supernet.steps": 9000},
     "averaged": {"supernet.ema_decay": 0.999},
+    "full": {  # for a GPU: 14 epochs at full width
+        "space.width_multiplier": 1.0,
+        "model.dtype": "bfloat16",
+        "supernet.batch_size": 256,
+        "supernet.steps": 2500,
+        "supernet.warmup_steps": 250,
+        "data.workers": 12,
+    },
 }
 
 

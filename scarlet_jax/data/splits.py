@@ -88,9 +88,10 @@ def _digest(source: Source) -> str:
 def stratified_split(
     labels: NDArray[np.int32], share: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Splits `int32[N]` labels into sorted indices to train on and held out, class by class.
+    """Splits `int32[N]` labels into indices to train on and held out, class by class.
 
-    A class gives its share, rounded, but at least one image and never its last one.
+    A class gives its share, rounded, but at least one image and never its last one. What is held
+    out is shuffled: a batch has all classes, as batch norm's statistics of it need.
     """
     rng = np.random.default_rng(seed)
     is_held = np.zeros(len(labels), bool)
@@ -98,4 +99,4 @@ def stratified_split(
         members = np.flatnonzero(labels == label)
         count = min(max(1, round(share * len(members))), len(members) - 1)
         is_held[rng.permutation(members)[:count]] = True
-    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+    return np.flatnonzero(~is_held), rng.permutation(np.flatnonzero(is_held))
