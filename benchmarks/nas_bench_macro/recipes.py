@@ -30,6 +30,12 @@ RECIPES: Mapping[str, Settings] = {
     "uniform": {"supernet.sampler": "uniform", "supernet.steps": 9000},  # as many paths
     "long": {"supernet.steps": 9000},
     "averaged": {"supernet.ema_decay": 0.999},
+    "rate-0.05": {"supernet.learning_rate": 0.05},
+    "rate-0.2": {"supernet.learning_rate": 0.2},
+    "step": {"supernet.schedule": "step"},
+    "decay-4e-5": {"supernet.weight_decay": 4e-5},
+    "24-pixels": {"data.image_size": 24},
+    "eighth": {"space.width_multiplier": 0.125},
     "full": {  # for a GPU: 14 epochs at full width
         "space.width_multiplier": 1.0,
         "model.dtype": "bfloat16",
