@@ -9,8 +9,8 @@ published parameters and MACs, 0.39 to 2.93 and 7.7 to 105.7 million.
 Measured: at a quarter of the widths and with 3,000 steps (benchmarks/nas_bench_macro/recipes.py) a
 supernet takes 18 minutes on a core of an AMD EPYC, its scores of all networks 25 more, and orders
 them with a Kendall's tau of 0.760 (docs/evidence.md). At full width, in bfloat16, a step of 3 paths
-and 256 images takes 36 ms on an H100, which 12 reader processes can feed (data.workers): 5.3 minutes
-for 50 epochs. A whole run: not measured.
+and 256 images takes 36 ms on an H100, which 12 reader processes can feed (data.workers): 50 epochs
+are 5.3 minutes. A whole run: not measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,5 @@
 """The benchmark's table, and what it makes of a search and of a supernet's scores."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -185,22 +184,29 @@ def test_what_is_retrained_is_a_network_and_its_equal(table, tmp_path, monkeypat
         row, other = chosen[name], chosen[name.replace("picked", "random")]
         assert row != other
         assert abs(table.macs[row] - table.macs[other]) <= 0.05 * table.macs[row]
+
+
+def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monkeypatch):
     commands = {}
     monkeypatch.setattr(retrained, "side_by_side", commands.update)
-    retrained.train(table, chosen, 2, tmp_path / "data", tmp_path)
-    assert len(commands) == 2 * len(chosen)
-    own = commands[tmp_path / "retrained" / "largest" / "1"]
-    architecture = ",".join(map(str, table.networks[chosen["largest"]].tolist()))
-    assert {f"--arch={architecture}", "--name=largest", "--config.seed=1"} < set(own)
+    seeds = [{"largest": 5, "picked-1": 6}, {"largest": 5, "picked-1": 7}]
+    retrained.train(table, seeds, tmp_path / "data", tmp_path)
+    assert len(commands) == 4
+    own = commands[tmp_path / "retrained" / "picked-1" / "1"]
+    architecture = ",".join(map(str, table.networks[7].tolist()))
+    assert {f"--arch={architecture}", "--name=picked-1", "--config.seed=1"} < set(own)
     config = nas_bench_macro.get_config()
     config.update_from_flattened_dict(dict(retrained.RECIPE))
     settings.check(config)
-    result = {"name": "largest", "settings": {"seed": 1}, "macs": 5, "test_accuracy": 0.5}
-    folder = tmp_path / "retrained" / "largest" / "1" / "subnets" / "largest"
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(result))
-    assert list(retrained.results(tmp_path)) == [
-        {"name": "largest", "seed": 1, "macs": 5, "accuracy": 0.5}
+    for directory in (*commands, tmp_path / "retrained" / "earlier" / "0"):
+        folder = directory / "subnets" / directory.parent.name
+        folder.mkdir(parents=True)
+        result = {"macs": 10 + int(directory.name), "test_accuracy": 0.5}
+        (folder / "result.json").write_text(json.dumps(result))
+    assert list(retrained.results(seeds, tmp_path)) == [
+        {"name": name, "seed": seed, "macs": 10 + seed, "accuracy": 0.5}
+        for seed in (0, 1)
+        for name in ("largest", "picked-1")
     ]
 
 
@@ -287,30 +293,28 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
     assert np.isnan(np.delete(some, known)).all()
 
 
-def test_scores_rest_on_more_and_more_of_the_same_images(tmp_path, monkeypatch):
-    config = nas_bench_macro.get_config()
-    setup = Setup(config, tmp_path, tables.macro_space(), *[None] * 5)
-    images = precision.IMAGES[-1]
-    setup = dataclasses.replace(setup, splits=SimpleNamespace(validation=range(images)))
-    hits = np.arange(images) % 7 < 3  # an order that says nothing of the classes
+def test_precision_is_tau_in_the_mean_of_disjoint_sets_of_images(tmp_path, monkeypatch):
+    """The last thousand of 5,000 images turn the order round."""
+    setup = Setup(nas_bench_macro.get_config(), tmp_path, tables.macro_space(), *[None] * 5)
+    images = np.arange(precision.IMAGES[-1])
+    accuracy = np.random.default_rng(0).permutation(precision.NETWORKS) % 20
     asked = []
 
     def right_images(setup, network):
         section = setup.config.search
         asked.append((section.statistics, section.calibration_batches))
-        return lambda networks: np.tile(hits, (len(networks), 1))
+        hits = images % 20 < accuracy[:, None]
+        return lambda networks: hits ^ (images >= 4000)
 
     monkeypatch.setattr(precision.common, "prepare", lambda: setup)
     monkeypatch.setattr(precision, "load_supernet", lambda setup: None)
     monkeypatch.setattr(precision, "right_images", right_images)
     precision.main()
     assert tuple(asked) == precision.STATISTICS
-    scores = np.load(tmp_path / recipes.PRECISION)
-    assert scores.shape == (len(asked), len(precision.IMAGES), precision.NETWORKS)
-    np.testing.assert_allclose(scores[:, -1], hits.mean())
-    right = np.round(scores[0, :, 0] * precision.IMAGES)
-    assert (np.diff(right) >= 0).all()
-    assert (np.diff(right) <= np.diff(precision.IMAGES)).all()
+    found = precision.taus(np.load(tmp_path / recipes.PRECISION), accuracy.astype(float))
+    expected = {250: 0.6, 500: 0.6, 1000: 0.6, 2500: 1, 5000: 1}  # of 20, 10, 5, 2 and 1 set
+    assert tuple(expected) == precision.IMAGES
+    np.testing.assert_allclose(found, [list(expected.values())] * len(asked))
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,8 @@ def ranked(table: Table, out: Path) -> dict[str, Any]:
             own[seed]["all"] = ranking.rank(scores, table.accuracy)._asdict()
             own[seed]["found"] = picks.found(table, scores, seed)
         if (directory / recipes.PRECISION).exists():
-            scores = np.load(directory / recipes.PRECISION)
-            taus = [[ranking.rank(row, few).tau for row in rows] for rows in scores]
-            own[seed]["precision"] = np.round(taus, 4).tolist()
+            right = np.load(directory / recipes.PRECISION)
+            own[seed]["precision"] = precision.taus(right, few).round(4).tolist()
     return {
         "baselines": {
             "all": ranking.baselines(table),
@@ -117,10 +116,13 @@ def main(argv: list[str]) -> None:
         recipes.run("precision", FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out)
     results: dict[str, dict[str, Any]] = {}
     if FLAGS.retrain:
-        scores = np.load(out / "base" / "0" / recipes.SCORES)
-        chosen = retrained.chosen(table, scores, seed=0)
-        retrained.train(table, chosen, FLAGS.seeds, Path(FLAGS.data), out)
-        results["retrained"] = {"recipe": retrained.RECIPE, "runs": list(retrained.results(out))}
+        chosen = [
+            retrained.chosen(table, np.load(out / "base" / str(seed) / recipes.SCORES), seed)
+            for seed in range(FLAGS.seeds)
+        ]
+        retrained.train(table, chosen, Path(FLAGS.data), out)
+        runs = list(retrained.results(chosen, out))
+        results["retrained"] = {"recipe": retrained.RECIPE, "runs": runs}
     if FLAGS.search:
         results["search"] = searched(table, FLAGS.seeds)
         print("".join(tables.search_tables(results["search"])))

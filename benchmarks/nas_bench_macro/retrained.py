@@ -1,8 +1,8 @@
-"""Picks of a supernet, networks of equal MACs drawn at random, and the largest, trained alone."""
+"""Picks of supernets, networks of equal MACs drawn at random, and the largest, trained alone."""
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +24,28 @@ RECIPE: Settings = {
     "subnet.eval_every": 3000,
 }
 DIRECTORY = "retrained"
+Networks = Mapping[str, int]  # rows of the table by name
 
 
-def chosen(table: Table, scores: NDArray[np.float64], seed: int) -> dict[str, int]:
-    """What is trained, by name: rows of the table.
+def chosen(table: Table, scores: NDArray[np.float64], seed: int) -> Networks:
+    """What is trained of one supernet's scores `float64[networks]`.
 
     Every pick that has equals, one of those drawn at random, and the largest network.
     """
     rng = np.random.default_rng(seed)
-    found: dict[str, int] = {}
+    found = {"largest": int(table.macs.argmax())}
     for number, row in enumerate(picks.searched(table, scores, seed)[0].tolist()):
         others = np.setdiff1d(picks.equals(table, row), row)
         if len(others):
             found |= {f"picked-{number}": row, f"random-{number}": int(rng.choice(others))}
-    return found | {"largest": int(table.macs.argmax())}
+    return found
 
 
-def train(table: Table, networks: Mapping[str, int], seeds: int, data: Path, out: Path) -> None:
-    """Trains every network by `RECIPE`; see `side_by_side`."""
+def train(table: Table, seeds: Sequence[Networks], data: Path, out: Path) -> None:
+    """Trains every network by `RECIPE`, with the seed of its supernet; see `side_by_side`."""
     units = {
         out / DIRECTORY / name / str(seed): command(name, table.networks[row], seed, data, out)
-        for seed in range(seeds)
+        for seed, networks in enumerate(seeds)
         for name, row in networks.items()
     }
     side_by_side(units)
@@ -61,13 +62,11 @@ def command(name: str, architecture: Array, seed: int, data: Path, out: Path) ->
     ]
 
 
-def results(out: Path) -> Iterator[dict[str, Any]]:
-    """Name, seed, MACs and test accuracy of every network that has been trained."""
-    for path in sorted((out / DIRECTORY).glob(f"*/*/subnets/*/{RESULT}")):
-        found = json.loads(path.read_text())
-        yield {
-            "name": found["name"],
-            "seed": found["settings"]["seed"],
-            "macs": found["macs"],
-            "accuracy": found["test_accuracy"],
-        }
+def results(seeds: Sequence[Networks], out: Path) -> Iterator[dict[str, Any]]:
+    """Name, seed, MACs and test accuracy of every network that `train` has trained."""
+    for seed, networks in enumerate(seeds):
+        for name in networks:
+            path = out / DIRECTORY / name / str(seed) / "subnets" / name / RESULT
+            found = json.loads(path.read_text())
+            own = {"macs": found["macs"], "accuracy": found["test_accuracy"]}
+            yield {"name": name, "seed": seed, **own}
