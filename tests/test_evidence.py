@@ -3,8 +3,9 @@
 import numpy as np
 
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import figures
-from benchmarks.evidence.page import page
+from benchmarks.evidence import figures, tables
+from benchmarks.evidence.page import answers, page
+from benchmarks.nas_bench_macro.ranking import PUBLISHED
 
 ORIGIN = {
     "command": "run",
@@ -26,24 +27,26 @@ def ranked(tau):
     return dict.fromkeys(("tau", "spearman", "tau_top", "spearman_top"), tau)
 
 
-def pick(accuracy, mean, equals=3, beaten=0.5):
-    values = {"macs": 10**7, "best": accuracy + 1, "equals": equals, "beaten": beaten}
-    return {"accuracy": accuracy, "mean": mean, **values}
+def found(*front, share=0.8):
+    reached = {"hypervolume": share, "above the median": share / 2}
+    return {"front": front, "evaluated": 7, "reached": reached}
 
 
-def found(*picks, share=0.8):
-    return {"picks": picks, "front": {"hypervolume": share, "above the median": share / 2}}
+FRONT = ([10e6, 0.5, 85.0], [20e6, 0.7, 92.0], [50e6, 0.8, 91.0])  # MACs, score, accuracy
 
 
-def run(tau, similarity=0.5, loss=1.0, **more):
-    """A supernet of two layers, whose loss has fallen in steps, then goes up and down."""
+def run(tau, similarity=(0.5, 0.5), loss=1.0, **more):
+    """A supernet of two layers, whose loss has fallen in steps, then goes up and down.
+
+    Similarities of an identity to both blocks, by layer.
+    """
     losses = [9.0] * 8 + [loss - 0.1, loss + 0.1] * 2
     return {
         "sample": ranked(tau),
         "mean score": 0.6,
-        "similarity": [[similarity, similarity, 0.9]] * 2,
+        "similarity": [[own + 0.1, own - 0.1, 0.9] for own in similarity],
         "loss": list(enumerate(losses)),
-        "found": found(pick(92.0, 90.0)),
+        "found": found(*FRONT),
         **more,
     }
 
@@ -52,12 +55,19 @@ BASE = {"settings": {}, "seeds": {"0": run(0.7, all=ranked(0.6))}}
 
 
 def ranking(base=BASE, others=(), **more):
+    baselines = {"MACs": ranked(0.5), PUBLISHED: ranked(0.9)}
     return {
         **ORIGIN,
-        "baselines": {"all": {"MACs": ranked(0.5)}, "sample": {"MACs": ranked(0.4)}},
+        "networks": {"all": 3969, "sample": 40},
+        "choices": ["identity", "E3K3", "E6K5"],
+        "reshapes": [True, False],
+        "baselines": {"all": baselines, "sample": {"MACs": ranked(0.4)}},
+        "front": [[10e6, 90.0], [45e6, 95.0]],
+        "budgets": [15, 20, 60],
+        "drawn": [80.0, 81.0, 82.0],
+        "found by": {"layers": found([10e6, 0.5, 85.0])},
+        "base": {"search.batch_size": 500, "space.width_multiplier": 0.25, "supernet.steps": 3000},
         "recipes": {"base": base, **dict(others)},
-        "found by depth": {"0": found(pick(90.0, 90.0)), "1": found(pick(90.0, 90.0))},
-        "largest": pick(93.0, 92.0),
         **more,
     }
 
@@ -74,8 +84,16 @@ def test_the_page_is_what_the_results_say():
     assert evidence.PAGE.read_text() == page(*evidence.load())
 
 
+def test_readme_quotes_what_the_results_say():
+    told = answers(*evidence.load())
+    readme = " ".join((evidence.ROOT / "README.md").read_text().split())
+    for question in ("search", "ranking", "found", "stabilizers"):
+        assert told[question] in readme
+
+
 def test_ours_is_held_against_the_best_peer_at_each_budget():
     text = written(ranking())
+    assert "50% after 50 (50%) and 90% after 100 (96%)." in " ".join(text.split())
     assert "| random | 40.0 ± 0.0 | 96.0 ± 0.0 |" in text
     assert "| **ours less the best of the others** | **+0.0 ± 0.0** | **-6.0 ± 0.0** |" in text
     assert "`run`, P, 2, 3, jax 0, commit abc." in text
@@ -84,7 +102,7 @@ def test_ours_is_held_against_the_best_peer_at_each_budget():
 
 def test_recipes_have_their_change_and_seeds():
     two = seeds(run(0.6), run(0.8), **{"a.b": 3})
-    every, sample = written(ranking(others={"two": two})).split("On a sample")
+    every, sample = written(ranking(others={"two": two})).split("On a sample of 40 networks")
     assert "| MACs | | | 0.500 | 0.500 | 0.500 | 0.500 |" in every
     assert "| supernet, base |  | 1 | 0.600 | 0.600 | 0.600 | 0.600 |" in every
     assert "supernet, two" not in every  # has not scored all
@@ -95,25 +113,31 @@ def test_recipes_have_their_change_and_seeds():
 
 def test_precision_is_the_mean_over_the_seeds_that_have_it():
     about = {"networks": 7, "images": [10, 2000], "statistics": [["batch", 1], ["recalibrated", 4]]}
-    runs = [run(0.7, precision=[[0.1, 0.2], [0.3, tau]]) for tau in (0.4, 0.6)]
+    runs = [run(0.7, all=ranked(0.6), precision=[[0.1, 0.2], [0.3, tau]]) for tau in (0.4, 0.6)]
     text = written(ranking(seeds(*runs, run(0.7)), precision=about))
     assert "Tau of 7 networks" in text
-    assert "Recipe `base`,\n2 seeds." in text
+    assert "Recipe `base`, 2 seeds;" in text
     assert "| statistics | 10 images | 2,000 images |" in text
     assert "| batch | 0.100 ± 0.000 | 0.200 ± 0.000 |" in text
     assert "| recalibrated on 4 | 0.300 ± 0.000 | 0.500 ± 1.271 |" in text
     assert "How many images" not in written(ranking())
 
 
-def test_picks_are_held_against_their_equals():
-    one = run(0.7, found=found(pick(45.0, 45.0, equals=1), pick(92.0, 90.0), pick(93.0, 92.0)))
-    other = run(0.7, found=found(pick(91.0, 90.5, beaten=1.0), share=0.9))
-    results = ranking(seeds(one, other))
+def test_what_is_found_is_the_best_by_its_score_within_a_budget():
+    front = found([10e6, 0.5, 87.0], [20e6, 0.9, 90.0], [50e6, 0.8, 99.0])
+    runs = [run(0.7, all=ranked(0.6), found=own) for own in (found(*FRONT), front)]
+    results = ranking(seeds(*runs))
     text = written(results)
-    # (2 + 1) / 2 and 0.5, with a deviation of 0.707; 12.706 * 0.5.
-    assert "| supernet's score | 2 | 1.0 ± 6.4 | 75.0 ± 317.7 | 85.0 ± 63.5 | 42.5 ± 31.8 |" in text
-    assert "| layers that are no identity | 2 | 0.0 ± 0.0 | 50.0 ± 0.0 | 80.0 ± 0.0 |" in text
-    assert len(figures.draw_picks(results).axes) == 1
+    row = "| supernet's score | 2 | 86.0 ± 12.7 | 91.0 ± 12.7 | 90.5 ± 6.4 | 80.0 ± 0.0 | 40.0 ±"
+    assert row in text
+    assert "| layers | 1 | 85.0 | 85.0 | 85.0 | 80.0 | 40.0 |" in text
+    assert "| mean of the networks there | | 80.0 | 81.0 | 82.0 | | |" in text
+    assert "| the best there | | 90.0 | 90.0 | 95.0 | 100.0 | 100.0 |" in text
+    assert "some 7 networks are scored" in text
+    assert "86.0 and 90.5% by the supernet's score; 85.0 and 85.0% by the layers" in " ".join(
+        text.split()
+    )
+    assert len(figures.draw_found(results).axes) == 1
 
 
 def test_retrained_networks_are_compared_seed_by_seed():
@@ -126,24 +150,27 @@ def test_retrained_networks_are_compared_seed_by_seed():
     found = {**ORIGIN, "recipe": {"subnet.steps": 3000}, "runs": runs}
     text = written(ranking(), found)
     assert "3,000 steps" in text
-    assert "2 seeds, paired" in text
+    assert "2 seeds, each with its supernet" in " ".join(text.split())
+    assert "by +9.0 ± 12.7 percent of test accuracy" in " ".join(text.split())
     # 10 and 8 percent apart, with a deviation of 1.414 and an error of 1; largest: no deviation.
-    row = "| picked-1 | 2.00 | 81.00 ± 12.71 | 2.00 | 72.00 ± 25.41 | 9.00 ± 12.71 |"
+    row = "| picked-1 | 2.00 | 81.00 ± 12.71 | 2.00 | 72.00 ± 25.41 | +9.00 ± 12.71 |"
     assert row in text
-    assert "| mean | | | | | 9.00 ± 12.71 |" in text
+    assert "| mean | | | | | +9.00 ± 12.71 |" in text
     assert "| largest | 2.00 | 90.00 ± 0.00 | | | |" in text
     assert len(figures.draw_retrained(found).axes) == 1
     assert "And trained here?" not in written(ranking())
 
 
 def test_stabilizers_are_compared_seed_by_seed():
-    one = seeds(run(0.5), run(0.6))
-    other = seeds(run(0.4, 0.2, 1.5), run(0.5, 0.3, 1.5), run(0.9))
+    one = seeds(run(0.5, (0.5, 0.5)), run(0.6, (0.5, 0.5)))
+    other = seeds(run(0.4, (0.2, 0.5), 1.5), run(0.5, (0.3, 0.6), 1.5), run(0.9))
     results = ranking(others={"els": one, "none": other})
     text = written(results)
-    assert "2 seeds." in text  # the third has no partner
+    assert "most of 2 seeds." in text  # the third has no partner
     assert "| tau | 0.550 ± 0.635 | 0.450 ± 0.635 | **+0.100 ± 0.000** |" in text
-    assert "| similarity of identity and E3K3 | 0.500 ± 0.000 | 0.250 ± 0.635 |" in text
+    assert f"| {tables.RESHAPED} | 0.500 ± 0.000 | 0.250 ± 0.635 |" in text
+    assert "| similarity elsewhere | 0.500 ± 0.000 | 0.550 ± 0.635 |" in text
+    assert "In 2 pairs of supernets, stabilizers change the similarity of" in " ".join(text.split())
     assert "| loss | 1.000 ± 0.000 | 1.500 ± 0.000 | **-0.500 ± 0.000** |" in text
     spread = np.std([0.2, -0.2, 0.2]) / 2**0.5
     assert f"| spread of the loss | {spread:.3f} ± 0.000 |" in text

@@ -8,9 +8,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks import search_peers
-from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, retrained, search, unit
+from benchmarks.intervals import difference, interval, with_width
+from benchmarks.nas_bench_macro import (
+    picks,
+    precision,
+    ranking,
+    recipes,
+    retrained,
+    search,
+    summary,
+    supernet,
+)
 from benchmarks.nas_bench_macro import table as tables
 from benchmarks.search_tasks import Task
 from configs import nas_bench_macro
@@ -151,28 +162,26 @@ def test_baselines_know_the_tables_own_order(table):
     macs = found["MACs"]["tau"]
     assert macs > 0.85  # accuracies grow with them here
     assert found["layers that are no identity"]["tau"] < macs < 1
-    assert 0.8 < found[ranking.CEILING]["tau"] < 1
+    assert 0.8 < found[ranking.PUBLISHED]["tau"] < 1
     some = tables.sample(len(table.networks))
     assert len(np.unique(some)) == tables.SAMPLE
     assert ranking.baselines(table.only(some))["MACs"]["tau"] == pytest.approx(macs, abs=0.02)
 
 
 def test_a_search_by_the_truth_finds_the_front(table):
-    found, front = picks.searched(table, table.accuracy / 100, seed=0)
-    assert len(found) == 5
-    assert set(found.tolist()) <= set(front.tolist())
-    assert (np.diff(table.macs[found]) > 0).all()
+    own = picks.searched(table, table.accuracy / 100, seed=0)
+    assert len(own.picks) == 5
+    assert set(own.picks.tolist()) <= set(own.front.tolist()) <= set(own.evaluated.tolist())
+    assert (np.diff(table.macs[own.picks]) > 0).all()
     hypervolume = search.MEASURES.index("hypervolume")
-    assert search.reached(table, front)[hypervolume] > 0.97
-    _, front = picks.searched(table, np.random.default_rng(0).random(len(table.macs)), 0)
-    assert search.reached(table, front)[hypervolume] < 0.9
-    row = int(found[2])
-    beside = picks.beside_equals(table, row)
-    near = (table.macs >= 0.95 * table.macs[row]) & (table.macs <= 1.05 * table.macs[row])
-    assert beside["equals"] == near.sum() > 1
-    assert beside["mean"] == pytest.approx(table.accuracy[near].mean())
-    worse = (table.accuracy[near] < table.accuracy[row]).sum()
-    assert beside["beaten"] == pytest.approx(worse / (near.sum() - 1))
+    assert search.reached(table, own.front)[hypervolume] > 0.97
+    found = picks.found(table, table.accuracy / 100, seed=0)
+    assert found["evaluated"] == len(own.evaluated) > len(own.front) == len(found["front"])
+    macs, scores, accuracy = np.array(found["front"]).T
+    assert macs.tolist() == sorted(table.macs[own.front].tolist())
+    np.testing.assert_allclose(scores, accuracy / 100, atol=1e-4)
+    by_chance = picks.found(table, np.random.default_rng(0).random(len(table.macs)), 0)
+    assert by_chance["reached"]["hypervolume"] < 0.9 < found["reached"]["hypervolume"]
 
 
 def test_what_is_retrained_is_a_network_and_its_equal(table, tmp_path, monkeypatch):
@@ -211,10 +220,22 @@ def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monk
 
 
 def test_intervals_are_students():
-    mean, width = ranking.interval([0.6, 0.7, 0.8])
+    mean, width = interval([0.6, 0.7, 0.8])
     assert mean == pytest.approx(0.7)
     assert width == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
-    assert np.isnan(ranking.interval([0.5])[1])
+    assert np.isnan(interval([0.5])[1])
+    assert with_width(interval([0.5])) == "0.500"
+    assert with_width((0.71, 0.19), 1, "+") == "+0.7 ± 0.2"
+
+
+def test_differences_are_welchs():
+    values, others = np.random.default_rng(0).normal(size=9), np.arange(4.0)
+    bounds = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
+    mean, width = difference(values, others)
+    assert (mean - width, mean + width) == pytest.approx((bounds.low, bounds.high))
+    # The one's mean has an error of 1, with one degree of freedom; the other's has none.
+    assert difference([1.0, 3.0], [5.0, 5.0, 5.0]) == pytest.approx((-3, 12.706), rel=1e-4)
+    assert difference([1.0, 1.0], [2.0, 2.0]) == (-1.0, 0.0)
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="needs ../shared/reference")
@@ -223,7 +244,7 @@ def test_the_published_table():
     table = tables.load(PUBLISHED)
     assert table.front.sum() == 35
     found = ranking.baselines(table)
-    assert found[ranking.CEILING]["tau"] == pytest.approx(0.895, abs=1e-3)
+    assert found[ranking.PUBLISHED]["tau"] == pytest.approx(0.895, abs=1e-3)
     assert found["layers that are no identity"]["tau"] == pytest.approx(0.679, abs=1e-3)
     assert spaces.to_names(table.space, table.networks[0])[0] == "identity"
 
@@ -233,7 +254,7 @@ def test_every_recipe_is_a_configuration(name, tmp_path):
     config = nas_bench_macro.get_config()
     config.update_from_flattened_dict({**recipes.BASE, **recipes.RECIPES[name]})
     settings.check(config)
-    command = recipes.command("unit", name, 3, tmp_path / "run", tmp_path)
+    command = recipes.command("supernet", name, 3, tmp_path / "run", tmp_path)
     assert {"--config.seed=3", f"--config.data.path={tmp_path}"} < set(command)
 
 
@@ -244,12 +265,12 @@ def test_all_seeds_are_run_and_a_failure_is_an_error(tmp_path, monkeypatch):
         return ["sh", "-c", f'cd "{directory}" && "{sys.executable}" -c "{code}"']
 
     monkeypatch.setattr(recipes, "command", command)
-    recipes.run("unit", ["base", "none"], 2, tmp_path / "data", tmp_path)
+    recipes.run("supernet", ["base", "none"], 2, tmp_path / "data", tmp_path)
     done = [(name, seed) for name, seed, _ in recipes.scored(tmp_path)]
     assert done == [("base", 0), ("base", 1), ("none", 0), ("none", 1)]
     assert (tmp_path / "none" / "1" / "log.txt").read_text() == "none 1\n"
-    with pytest.raises(subprocess.CalledProcessError):
-        recipes.run("unit", ["els"], 1, tmp_path / "data", tmp_path)
+    with pytest.raises(InputError, match=r"ended with code 1; .*els/0/log.txt says why"):
+        recipes.run("supernet", ["els"], 1, tmp_path / "data", tmp_path)
 
 
 def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypatch):
@@ -268,24 +289,24 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
         return score
 
     monkeypatch.setattr(
-        unit.common,
+        supernet.common,
         "prepare",
         lambda: SimpleNamespace(workdir=tmp_path, space=space, config=config),
     )
-    monkeypatch.setattr(unit, "train_supernet", lambda setup: None)
+    monkeypatch.setattr(supernet, "train_supernet", lambda setup: None)
     monkeypatch.setattr(runs, "path_scorer", scorer)
-    monkeypatch.setattr(unit, "score_context", lambda setup, network: {})
-    monkeypatch.setattr(unit, "choice_similarity", lambda setup, network: np.zeros(2))
-    monkeypatch.setattr(unit, "FLAGS", SimpleNamespace(sample=False))
+    monkeypatch.setattr(supernet, "score_context", lambda setup, network: {})
+    monkeypatch.setattr(supernet, "choice_similarity", lambda setup, network: np.zeros(2))
+    monkeypatch.setattr(supernet, "FLAGS", SimpleNamespace(sample=False))
     with pytest.raises(KeyboardInterrupt):
-        unit.main()
+        supernet.main()
     asked.clear()
-    unit.main()
+    supernet.main()
     assert asked == [1000, 969]  # the first two thousand were kept
     scores = np.load(tmp_path / recipes.SCORES)
     np.testing.assert_array_equal(scores, tables.distinct_networks(space).sum(axis=1) / 16)
-    monkeypatch.setattr(unit, "FLAGS", SimpleNamespace(sample=True))
-    unit.main()
+    monkeypatch.setattr(supernet, "FLAGS", SimpleNamespace(sample=True))
+    supernet.main()
     assert len(asked) == 2  # a sample is known with the whole
     some = np.load(tmp_path / recipes.SCORES)
     known = tables.sample(len(scores))
@@ -317,6 +338,38 @@ def test_precision_is_tau_in_the_mean_of_disjoint_sets_of_images(tmp_path, monke
     np.testing.assert_allclose(found, [list(expected.values())] * len(asked))
 
 
+def test_what_is_known_of_supernets_is_read_from_their_folders(table, tmp_path):
+    with pytest.raises(InputError, match=r"no supernet base has scored all networks in "):
+        summary.ranked(table, tmp_path)
+    scores = table.accuracy / 100
+    some = np.full(len(scores), np.nan)
+    chosen = tables.sample(len(scores))
+    some[chosen] = scores[chosen]
+    for name, own in (("base", scores), ("els", some)):
+        directory = tmp_path / name / "0"
+        (directory / "supernet").mkdir(parents=True)
+        np.save(directory / recipes.SCORES, own)
+        np.save(directory / recipes.SIMILARITY, np.full((8, 3), 0.5))
+        record = {"step": 50, "loss": 1.5}
+        (directory / "supernet" / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    packed = np.zeros((len(precision.STATISTICS), precision.NETWORKS, precision.IMAGES[-1] // 8))
+    packed[:, :, 0] = np.arange(precision.NETWORKS) % 2  # an image that every other one gets right
+    np.save(tmp_path / "base" / "0" / recipes.PRECISION, packed.astype(np.uint8))
+    found = json.loads(json.dumps(summary.ranked(table, tmp_path)))
+    base, els = (found["recipes"][name]["seeds"]["0"] for name in ("base", "els"))
+    assert base["all"]["tau"] == base["sample"]["tau"] == els["sample"]["tau"] == 1
+    assert base["loss"] == [[50, 1.5]]
+    assert np.shape(base["precision"]) == (len(precision.STATISTICS), len(precision.IMAGES))
+    assert not {"all", "found", "precision"} & set(els)
+    assert found["choices"] == ["identity", "E3K3", "E6K5"]
+    assert found["reshapes"] == [True, False, True, False, False, True, False, False]
+    assert len(found["front"]) == table.front.sum()
+    assert set(found["found by"]) == {*ranking.known(table)} - {"MACs"}
+    macs, accuracy = np.array(found["front"]).T
+    assert (np.diff(macs) > 0).all()
+    assert (np.diff(accuracy) >= 0).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -324,6 +377,7 @@ def test_precision_is_tau_in_the_mean_of_disjoint_sets_of_images(tmp_path, monke
         (["--train", "--data=nowhere"], "--data is 'nowhere'; allowed: a folder with train/CLASS"),
         ([], "give one or more of --search, --train, --precision, --score, --retrain"),
         (["--score"], "error: nothing.json is no table of NAS-Bench-Macro"),
+        (["--train", "--only="], "--only has no recipe; allowed: base, els"),
     ],
 )
 def test_bad_arguments_end_in_one_line(arguments, message, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 
-from benchmarks.evidence.figures import draw_picks, draw_retrained, draw_search, draw_stabilizers
+from benchmarks.evidence.figures import draw_found, draw_retrained, draw_search, draw_stabilizers
 from benchmarks.evidence.page import PICTURES, page
 from benchmarks.evidence.tables import Found
 
@@ -35,7 +35,7 @@ def main() -> None:
     with matplotlib.rc_context({"svg.hashsalt": "scarlet"}):  # the same bytes every time
         figures = (
             draw_search(search),
-            draw_picks(ranking),
+            draw_found(ranking),
             draw_retrained(retrained) if retrained else None,
             draw_stabilizers(ranking),
         )

@@ -9,19 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.evidence.tables import (
-    CHOICES,
     OURS,
     PAIRED,
-    PAIRS,
+    SUPERNET,
     Found,
     Values,
-    accuracies,
     paired_seeds,
-    picks_with_equals,
+    picked,
     search_values,
     searches,
+    similarity_to_skip,
+    values,
 )
-from benchmarks.nas_bench_macro.ranking import interval
+from benchmarks.intervals import interval
 from benchmarks.plot import SETTINGS
 
 DRAWN = ("share of the front", "above the median")
@@ -34,6 +34,12 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "aging evolution, 20, samples of 5": {"color": "#cc79a7", "linestyle": "--"},
     "random": {"color": "#636b76", "linestyle": ":"},
 }
+FOUND = (  # of what is searched by, the first
+    (SUPERNET, "#0072b2", "o"),
+    ("parameters", "#cc79a7", "^"),
+    ("layers that are no identity", "#d55e00", "s"),
+    ("sum of choices", "#009e73", "D"),
+)
 
 
 def draw_search(found: Found) -> Figure:
@@ -52,61 +58,48 @@ def draw_search(found: Found) -> Figure:
             axes.set_xticks(found["budgets"], map(str, found["budgets"]))
             axes.minorticks_off()
             axes.set_xlabel("networks evaluated")
-            axes.set_title(f"{measure}, %", loc="left", fontsize=9.5)
+            title = {"above the median": "hypervolume above the median"}.get(measure, measure)
+            axes.set_title(f"{title}, %", loc="left", fontsize=9.5)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def draw_picks(found: Found) -> Figure:
-    """Published accuracy of the picks against MACs, with the mean and the best of their equals."""
+def draw_found(found: Found) -> Figure:
+    """Published accuracy of every search's front against MACs, beside the true one."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(7.0, 3.8), layout="constrained")
         axes = figure.subplots()
-        for (name, runs), color, marker in zip(
-            searches(found).items(), ("#0072b2", "#d55e00"), "os", strict=True
-        ):
-            every = [pick for run in runs for pick in picks_with_equals(run)]
-            macs, accuracy, mean, best = (
-                np.array([pick[key] for pick in every])
-                for key in ("macs", "accuracy", "mean", "best")
-            )
-            axes.vlines(macs / 1e6, mean, best, color=color, alpha=0.35, linewidth=1.2)
-            axes.plot(macs / 1e6, mean, "_", color=color, alpha=0.6)
-            axes.plot(macs / 1e6, accuracy, marker, color=color, label=f"picked by {name}")
-        largest = found["largest"]
-        axes.plot(largest["macs"] / 1e6, largest["accuracy"], "k*", label="the largest network")
+        macs, accuracy = np.array(found["front"]).T
+        axes.plot(macs / 1e6, accuracy, color="#1d2127", label="the true front")
+        for (name, color, marker), runs in zip(FOUND, searches(found).values(), strict=False):
+            macs, _, accuracy = np.concatenate([run["front"] for run in runs]).T
+            axes.plot(macs / 1e6, accuracy, marker, color=color, markersize=4, label=f"by {name}")
+        axes.set_ylim(bottom=84)
         axes.set_xlabel("million MACs")
-        axes.set_title(
-            "published accuracy, %; lines: from the mean to the best of their equals",
-            loc="left",
-            fontsize=9.5,
-        )
+        axes.set_title("published accuracy of what searches find, %", loc="left", fontsize=9.5)
         axes.legend(frameon=False, loc="lower right")
     return figure
 
 
 def draw_retrained(found: Found) -> Figure:
-    """Test accuracy against MACs of what was trained here, with intervals over the seeds."""
+    """Test accuracy against MACs of what was trained here, every seed."""
+    kinds = {
+        "picked": picked(found),
+        "random, of equal MACs": [name.replace("picked", "random") for name in picked(found)],
+        "largest": ["largest"],
+    }
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(7.0, 3.8), layout="constrained")
         axes = figure.subplots()
-        for kind, color, marker in (
-            ("picked", "#0072b2", "o"),
-            ("random", "#d55e00", "s"),
-            ("largest", "#1d2127", "*"),
+        for (kind, names), color, marker in zip(
+            kinds.items(), ("#0072b2", "#d55e00", "#1d2127"), "os*", strict=True
         ):
-            names = {run["name"]: run["macs"] for run in found["runs"] if kind in run["name"]}
-            mean, width = np.array([interval(accuracies(found, name)) for name in names]).T
-            axes.errorbar(
-                np.array(list(names.values())) / 1e6,
-                mean,
-                None if np.isnan(width).any() else width,
-                fmt=marker,
-                color=color,
-                capsize=3,
-                label={"random": "random, of equal MACs"}.get(kind, kind),
+            macs, accuracy = (
+                np.concatenate([values(found, name, what) for name in names])
+                for what in ("macs", "accuracy")
             )
+            axes.plot(macs / 1e6, accuracy, marker, color=color, label=kind, alpha=0.8)
         axes.set_xlabel("million MACs")
         axes.set_title("test accuracy, trained alone here, %", loc="left", fontsize=9.5)
         axes.legend(frameon=False, loc="lower right")
@@ -123,17 +116,19 @@ def draw_stabilizers(found: Found) -> Figure | None:
         left, right = figure.subplots(1, 2)
         for name, color in zip(PAIRED, ("#0072b2", "#d55e00"), strict=True):
             own = [found["recipes"][name]["seeds"][seed] for seed in seeds]
-            skips = [number for number, pair in enumerate(PAIRS) if CHOICES[0] in pair]
-            similarity = np.array([run["similarity"] for run in own])[:, :, skips].mean(axis=2)
+            similarity = np.array([similarity_to_skip(found, run) for run in own])
             layers = np.arange(1, similarity.shape[1] + 1)
             _band(left, layers, similarity, name, color)
             losses = np.array([run["loss"] for run in own])  # [seeds, records, 2]
             _band(right, losses[0, :, 0], losses[:, :, 1], name, color)
-        left.set_xlabel("layer")
+        for layer in np.flatnonzero(found["reshapes"]) + 1:
+            left.axvspan(layer - 0.3, layer + 0.3, color="#e4e7eb", zorder=0)
+        left.set_xlabel("layer; grey: width or stride change")
         left.set_title("cosine similarity of identity and blocks", loc="left", fontsize=9.5)
         right.set_xlabel("step")
         right.set_title("training loss", loc="left", fontsize=9.5)
-        left.legend(frameon=False)
+        for axes in (left, right):
+            axes.legend(frameon=False)
     return figure
 
 

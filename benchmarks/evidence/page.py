@@ -1,115 +1,286 @@
 """What the page of evidence says."""
 
+import textwrap
 from collections.abc import Iterable
 
+import numpy as np
+
 from benchmarks.evidence import tables
-from benchmarks.evidence.tables import OURS, Found
+from benchmarks.evidence.tables import OURS, SUPERNET, Found
+from benchmarks.intervals import interval, with_width
+from benchmarks.nas_bench_macro import similarity
+from benchmarks.nas_bench_macro.ranking import PUBLISHED
+from benchmarks.nas_bench_macro.retrained import EQUAL
+from configs import nas_bench_macro
 
 # Beside the page.
 PICTURES = (
-    *("evidence_search.svg", "evidence_picks.svg"),
+    *("evidence_search.svg", "evidence_found.svg"),
     *("evidence_retrained.svg", "evidence_stabilizers.svg"),
 )
 HEAD = """# Evidence
 Written by `python -m benchmarks.evidence` from the JSON in `benchmarks/results/`, which has every
 number, with the command, machine and commit that gave it. ± is half of a 95% interval of the mean
-by Student's t, over seeds.
+over seeds, by Student's t; of differences between searches, whose seeds have nothing in common, by
+Welch's.
 
-NAS-Bench-Macro (Su et al., CVPR 2021, arXiv 2103.11922) has 8 layers of three choices: identity,
-E3K3 and E6K5, on CIFAR-10. Its authors published three test accuracies of each of its 3,969
-distinct networks, trained alone; their table is not part of this repository. Encodings that differ
-only in where an identity stands among a stage's equal layers are one network.
+NAS-Bench-Macro (Su et al., CVPR 2021, arXiv 2103.11922) has 8 layers of three choices: 0 is an
+identity (a 1x1 convolution where width or stride change), 1 and 2 are inverted bottlenecks of
+expansion 3 and kernel 3 (E3K3) or expansion 6 and kernel 5 (E6K5). Its authors published three test
+accuracies on CIFAR-10 of each of its {networks:,} distinct networks, trained alone; their table is
+not part of this repository. Encodings that differ only in where an identity stands among a stage's
+equal layers are one network.
 """
 SEARCH = """
 ## Does the search find the best networks?
+{answer}
+
 The published mean accuracy stands for the supernet's score, so that only the search is judged: MACs
 against accuracy, {seeds} seeds, with the settings that every space has by default. A network costs
 one evaluation, however many encodings of it a search asks for. pymoo's NSGA-II has uniform
 crossover and mutation over unordered choices ("choices") or rounded SBX and polynomials
 ("integers"), with populations of 20 and 70; local search explores all neighbours of what is on its
-front, from 10 random networks; aging evolution takes the best of 5 out of 20 as parent.
+front, from 10 random networks; aging evolution takes the best of 5 out of 20 as parent. The sizes
+are the best of a few that were tried for pymoo and local search.
 
-- *Share of the front*: so many percent of the true Pareto front's 35 networks were evaluated.
+**Not independent**: how many a population has in so small a space, and how often neighbours of the
+front are evaluated, was settled on this table. And ours begins with networks spread evenly over the
+MACs, as it always does, the others with whatever is drawn.
+
+- *Share of the front*: so many percent of the true Pareto front's {front} networks were evaluated.
 - *Hypervolume*: in percent of the true front's, in the box from the front's best values to the
   worst of all networks; *above the median*: to the median accuracy.
 - *Regret*: percent of accuracy that the best network found lacks.
 
-"Ours, no ..." is the search without a kind of variation; the others keep their proportions. "Ours
-less the best" pairs seeds with whichever peer has the best mean at that budget.
+"Ours, no ..." is the search without one of its kinds of variation, which SCARLET's table 1 names;
+the others keep their proportions. "Ours less the best" is the difference to whichever peer has the
+best mean at that budget.
 """
 RANKING = """
 ## Does the supernet rank networks?
-Supernets of this space at a quarter of its widths, a sixteenth of the MACs, trained on 45,000
-images of CIFAR-10 and scored on the 5,000 that were held out, statistics recalibrated on 2,000
-training images. Kendall's tau-b and Spearman's rho with the published mean accuracy, of all 3,969
-networks and of the better half.
+{answer}
+
+Supernets of this space are trained on 90% of CIFAR-10's training images, and scored on the rest,
+which a seed draws, with statistics of batch norm recalibrated for each network on {calibration:,}
+training images. Recipe `base`, for a CPU core, has {width:g} of the widths, {steps:,} steps of
+{batch} images with every choice of every layer once (strict fairness), and skips that are the
+published identities: 18 minutes of training, and 25 to score all networks. Kendall's tau-b and
+Spearman's rho with the published mean accuracy, of all {networks:,} networks and of the better
+half.
+
+Trained by `--train --data=DIR --only=RECIPE`, on a core each, and then
 """
 SAMPLED = """
-On a sample of 1,000 networks, the same for all, with one change at a time:
-"""
-FOUND = """
-## Are the networks good that it finds?
-A search by the scores of each supernet `base`, with the settings that every space has by default,
-and its five picks from the smallest network to the largest of the front; and the same search with
-the number of layers that are no identity in place of the score. Accuracies are the published ones,
-of the networks trained alone at full width. *Equals* are all networks within 5% of a pick's MACs:
-their mean is what drawing one of them gives. The all-identity network has no equals and is left
-out. Hypervolumes are as above, of the search's whole front by its published accuracies. All in
-percent.
-"""
-RETRAINED = """
-## And trained here?
-What a search by the first supernet `base` picks, for each pick a network within 5% of its MACs
-drawn at random, and the largest network, each trained alone at a quarter of the widths by one
-recipe, for {steps:,} steps of 128 images; percent of the 10,000 test images, {seeds} seeds, paired.
-"""
-STABILIZERS = """
-## Do stabilizers help?
-SCARLET's claim: a skip upsets the training of a supernet, as its feature maps are unlike those of
-the layer's other choices; a linear 1x1 convolution in its place (ELS) makes them alike, so that
-training is stable and scores are better. Recipes `els` and `none` differ in nothing else; seeds
-are paired.
-
-- *Similarity*: cosine of the angle between the feature maps after a layer by two of its choices,
-  in the mean over the layers, 8 random paths and 100 held-out images, with the statistics of the
-  batch.
-- *Loss*: in the mean over the last third of the training; its *spread*, the standard deviation of
-  the change from one record of 50 steps to the next, over the square root of two.
-- *Mean score* and tau are those of the sample of networks.
+On a sample of {sample:,} networks, the same for all, with one change at a time:
 """
 PRECISION = """
 ## How many images does a score take?
-Tau of {networks} networks of the sample by what their scores rest on: so many held-out images, and
-statistics of batch norm that are the training's running ones, those of the scored batch (of 500),
-or recalibrated for each network on so many batches of 500 training images. Recipe `base`,
-{seeds}.
+{answer}
+
+Tau of {networks} networks of the sample by what their scores rest on: so many held-out images (in
+the mean of as many disjoint sets as there are), and statistics of batch norm that are the
+training's running ones, those of the scored batch (of {batch}), or recalibrated for each network on
+so many batches of {batch} training images. Recipe `base`, {seeds}; by `--precision --only=base`.
 """
+FOUND = """
+## Are the networks good that it finds?
+{answer}
+
+Searches by the scores of each supernet `base`, with the settings that every space has by default:
+some {evaluated} networks are scored. Of the front that a search ends with, the network with the
+best score within a budget of MACs is what its user would take; the table has its published
+accuracy, that of the network trained alone at full width. Beside it are searches by what costs
+nothing: the numbers of parameters and of layers that are no identity, and the sum of the choices,
+0 to 2. *The networks there* are those within 5% under the budget. Hypervolumes are as above, of the
+whole front.
+"""
+RETRAINED = """
+## And trained here?
+{answer}
+
+What a search by each supernet `base` picks, for each pick a network within {equal:.0%} of its MACs
+drawn at random, and the largest network, each trained alone at {width:g} of the widths by one
+recipe, for {steps:,} steps of {batch} images, which is short: percent of the 10,000 test images.
+{seeds} seeds, each with its supernet, its search and its draw: intervals have all of that.
+"""
+STABILIZERS = """
+## Do stabilizers help?
+{answer}
+
+SCARLET's claim: a skip upsets the training of a supernet, as its feature maps are unlike those of
+the layer's other choices; a linear 1x1 convolution in its place (ELS) makes them alike, so that
+training is stable and scores are better. Recipes `els` and `none` differ in nothing else; seeds
+are paired. Where a layer changes width or stride, `none` skips by taking every other pixel and
+filling up channels with zeros, and `els` by its convolution, without batch norm. The published
+identity is a convolution there, too, as in `base`: a better tau of `els` would in part be that.
+
+- *Similarity*: cosine of the angle between the feature maps after a layer by its identity and by
+  its other choices, in the mean of these, {paths} random paths and {images} held-out images, with
+  the statistics of the batch.
+- *Loss*: in the mean over the last third of the training; its *spread*, the standard deviation of
+  the change from one record of 50 steps to the next, over the square root of two.
+- *Mean score* and tau are those of the sample of networks.
+
+Lines in the picture are means, bands go from the least to the most of {seeds} seeds.
+"""
+# Of what is compared with stabilizers and without.
+TOLD = (tables.RESHAPED, tables.UNCHANGED, "loss", "mean score", "tau")
 
 
 def page(search: Found, ranking: Found, retrained: Found | None) -> str:
     """The text, of what `nas_bench_macro` has written of each job; the last may not have run."""
-    text = HEAD + SEARCH.format(seeds=len(search["searches"][OURS]))
+    told = {
+        name: textwrap.fill(f"**{answer}**", 100)
+        for name, answer in answers(search, ranking, retrained).items()
+    }
+    networks = ranking["networks"]["all"]
+    text = HEAD.format(networks=networks)
+    text += SEARCH.format(
+        answer=told["search"], seeds=len(search["searches"][OURS]), front=len(ranking["front"])
+    )
     text += f"\n![Curves over evaluated networks]({PICTURES[0]})\n\n{_source(search)}\n"
     text += "".join(tables.search_tables(search))
-    text += f"{RANKING}\n{_source(ranking)}\n\n{_lines(tables.ranking_table(ranking, 'all'))}"
-    text += f"{SAMPLED}\n{_lines(tables.ranking_table(ranking, 'sample'))}"
+    base, section = ranking["base"], nas_bench_macro.get_config()
+    batch = base["search.batch_size"]
+    size = {"width": base["space.width_multiplier"], "batch": section.supernet.batch_size}
+    text += RANKING.format(
+        answer=told["ranking"],
+        calibration=batch * section.search.calibration_batches,
+        steps=base["supernet.steps"],
+        networks=networks,
+        **size,
+    )
+    text += f"{_source(ranking)}\n\n{_lines(tables.ranking_table(ranking, 'all'))}"
+    text += SAMPLED.format(sample=ranking["networks"]["sample"])
+    text += f"\n{_lines(tables.ranking_table(ranking, 'sample'))}"
     if runs := tables.measured_precision(ranking):
-        seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
-        about = PRECISION.format(networks=ranking["precision"]["networks"], seeds=seeds)
-        text += f"{about}\n{_lines(tables.precision_table(ranking))}"
-    text += f"{FOUND}\n![Picks and their equals]({PICTURES[1]})\n\n"
-    text += _lines(tables.picks_table(ranking))
-    if retrained:
-        about = RETRAINED.format(
-            steps=retrained["recipe"]["subnet.steps"],
-            seeds=len({run["seed"] for run in retrained["runs"]}),
+        text += PRECISION.format(
+            answer=told["precision"],
+            networks=ranking["precision"]["networks"],
+            batch=batch,
+            seeds=_seeds(len(runs)),
         )
-        text += f"{about}\n![Accuracy and MACs]({PICTURES[2]})\n\n{_source(retrained)}\n\n"
+        text += f"\n{_lines(tables.precision_table(ranking))}"
+    found = tables.searches(ranking)[SUPERNET]
+    evaluated = round(np.mean([run["evaluated"] for run in found]))
+    text += FOUND.format(answer=told["found"], evaluated=evaluated)
+    text += f"\n![Accuracy and MACs of what is found]({PICTURES[1]})\n\n"
+    text += _lines(tables.found_table(ranking))
+    if retrained:
+        seeds = len({run["seed"] for run in retrained["runs"]})
+        steps = retrained["recipe"]["subnet.steps"]
+        text += RETRAINED.format(
+            answer=told["retrained"], equal=EQUAL, steps=steps, seeds=seeds, **size
+        )
+        text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{_source(retrained)}\n\n"
         text += _lines(tables.retrained_table(retrained))
     if paired := tables.paired_seeds(ranking):
-        text += f"{STABILIZERS}\n![Similarity by layer, and loss]({PICTURES[3]})\n\n"
-        text += f"{len(paired)} seeds.\n\n{_lines(tables.stabilizer_table(ranking))}"
+        text += STABILIZERS.format(
+            answer=told["stabilizers"],
+            paths=similarity.PATHS,
+            images=similarity.IMAGES,
+            seeds=len(paired),
+        )
+        text += f"\n![Similarity by layer, and loss]({PICTURES[3]})\n\n"
+        text += _lines(tables.stabilizer_table(ranking))
     return text
+
+
+def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str, str]:
+    """A sentence for each question that something is measured of; README quotes them."""
+    found = {
+        "search": _search(search),
+        "ranking": _ranking(ranking),
+        "found": _found(ranking),
+    }
+    if tables.measured_precision(ranking):
+        found["precision"] = _precision(ranking)
+    if retrained:
+        gain = with_width(tables.mean_gain(retrained), 1, "+")
+        found["retrained"] = (
+            f"Trained alone, what is picked differs from a network of equal MACs by {gain} percent "
+            "of test accuracy in the mean."
+        )
+    if tables.paired_seeds(ranking):
+        found["stabilizers"] = _stabilizers(ranking)
+    return found
+
+
+def _search(found: Found) -> str:
+    measure, parts = "share of the front", []
+    for number, budget in enumerate(found["budgets"]):
+        own = tables.search_values(found, OURS, measure)[:, number].mean()
+        other = tables.best_peer(found, measure, number).mean()
+        parts.append(f"{own:.0f}% after {budget:,} ({other:.0f}%)")
+    return (
+        "Of the true front's networks the search has found, after so many evaluations (in brackets "
+        f"the best of its peers there), {_listed(parts)}."
+    )
+
+
+def _ranking(found: Found) -> str:
+    runs = found["recipes"]["base"]["seeds"].values()
+    taus = [run["all"]["tau"] for run in runs if "all" in run]
+    known = {name: f"{own['tau']:.3f}" for name, own in found["baselines"]["all"].items()}
+    published = known.pop(PUBLISHED)
+    return (
+        f"Kendall's tau with the published accuracy is {with_width(interval(taus))} for a "
+        f"supernet's scores ({_seeds(len(taus))}), "
+        f"{_listed(f'{tau} for the {name}' for name, tau in known.items())}; one published run and "
+        f"the mean of the others have {published}."
+    )
+
+
+def _precision(found: Found) -> str:
+    about, taus = found["precision"], np.mean(tables.measured_precision(found), axis=0)
+    kinds = [kind for kind, _ in about["statistics"]]
+    by_kind = [f"{taus[kinds.index(kind), -1]:.3f} with {kind}" for kind in dict.fromkeys(kinds)]
+    by_count = [
+        f"{tau:.3f} on {count:,}" for count, tau in zip(about["images"], taus[-1], strict=True)
+    ]
+    return (
+        f"On {about['images'][-1]:,} images tau is {_listed(by_kind)} statistics; with the last "
+        f"on most images, it is {_listed(by_count)}."
+    )
+
+
+def _found(found: Found) -> str:
+    budgets = found["budgets"][::2]
+    parts = [
+        f"{_numbers(tables.mean_within(runs, most) for most in budgets)} by the {name}"
+        for name, runs in tables.searches(found).items()
+    ]
+    best = _numbers([tables.best_within(found, most) for most in budgets])
+    return (
+        f"Within {_listed(map(str, budgets))} million MACs, what a search takes for the best has a "
+        f"published accuracy of {'; '.join(parts)}; the best there have {best}."
+    )
+
+
+def _stabilizers(found: Found) -> str:
+    measures = tables.stabilizer_measures(found)
+    changes = [
+        f"{name} by {with_width(interval(own - other), sign='+')}"
+        for name, (own, other) in measures.items()
+        if name in TOLD
+    ]
+    return (
+        f"In {len(tables.paired_seeds(found))} pairs of supernets, stabilizers change the "
+        f"{_listed(changes)}."
+    )
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return f"{_listed(f'{value:.1f}' for value in values)}%"
+
+
+def _listed(parts: Iterable[str]) -> str:
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def _source(found: Found) -> str:

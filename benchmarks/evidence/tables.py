@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.nas_bench_macro.ranking import interval, with_width
+from benchmarks.intervals import Interval, difference, interval, with_width
 
 Values = NDArray[np.float64]
 Found = Mapping[str, Any]
 
 OURS = "ours"
+SUPERNET = "supernet's score"
 PAIRED = ("els", "none")
-CHOICES = ("identity", "E3K3", "E6K5")
-PAIRS = tuple(combinations(CHOICES, 2))
+RESHAPED = "similarity of identity and blocks where width or stride change"
+UNCHANGED = "similarity elsewhere"
 
 
 def search_tables(found: Found) -> Iterator[str]:
@@ -26,9 +27,9 @@ def search_tables(found: Found) -> Iterator[str]:
         for name in found["searches"]:
             cells = [interval(column) for column in search_values(found, name, measure).T]
             digits = 2 if measure == "regret" else 1
-            row = " | ".join(f"{mean:.{digits}f} ± {width:.{digits}f}" for mean, width in cells)
-            yield f"| {name} | {row} |\n"
-        yield f"| **ours less the best of the others** | {' | '.join(_leads(found, measure))} |\n"
+            yield f"| {name} | {' | '.join(with_width(cell, digits) for cell in cells)} |\n"
+        leads = (f"**{with_width(lead, digits, '+')}**" for lead in _leads(found, measure))
+        yield f"| **ours less the best of the others** | {' | '.join(leads)} |\n"
 
 
 def search_values(found: Found, name: str, measure: str) -> NDArray[np.float64]:
@@ -37,16 +38,22 @@ def search_values(found: Found, name: str, measure: str) -> NDArray[np.float64]:
     return values if measure == "regret" else 100 * values
 
 
-def _leads(found: Found, measure: str) -> Iterator[str]:
-    """By budget, how far ours is ahead of whichever peer is the best there, seeds paired."""
-    peers = [name for name in found["searches"] if not name.startswith(OURS)]
-    digits = 2 if measure == "regret" else 1
+def _leads(found: Found, measure: str) -> Iterator[Interval]:
+    """By budget, how far ours is ahead of the best peer there."""
     for number in range(len(found["budgets"])):
         own = search_values(found, OURS, measure)[:, number]
-        others = [search_values(found, name, measure)[:, number] for name in peers]
-        choose = min if measure == "regret" else max
-        mean, width = interval(own - choose(others, key=np.mean))
-        yield f"**{mean:+.{digits}f} ± {width:.{digits}f}**"
+        yield difference(own, best_peer(found, measure, number))
+
+
+def best_peer(found: Found, measure: str, number: int) -> Values:
+    """What the peer with the best mean at a budget has there, by seed."""
+    peers = [
+        search_values(found, name, measure)[:, number]
+        for name in found["searches"]
+        if not name.startswith(OURS)
+    ]
+    choose = min if measure == "regret" else max
+    return choose(peers, key=np.mean)
 
 
 def ranking_table(found: Found, networks: str) -> Iterator[str]:
@@ -61,7 +68,7 @@ def ranking_table(found: Found, networks: str) -> Iterator[str]:
         if not seeds:
             continue
         cells = [interval([own[key] for own in seeds]) for key in names]
-        row = " | ".join(with_width(*cell) for cell in cells)
+        row = " | ".join(map(with_width, cells))
         changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
         yield f"| supernet, {name} | {changed} | {len(seeds)} | {row} |"
 
@@ -73,7 +80,7 @@ def precision_table(found: Found) -> Iterator[str]:
     yield "| --- " * (len(about["images"]) + 1) + "|"
     for (kind, batches), rows in zip(about["statistics"], values.swapaxes(0, 1), strict=True):
         name = f"recalibrated on {batches}" if kind == "recalibrated" else kind
-        yield f"| {name} | {' | '.join(with_width(*interval(column)) for column in rows.T)} |"
+        yield f"| {name} | {' | '.join(with_width(interval(column)) for column in rows.T)} |"
 
 
 def measured_precision(found: Found) -> list[Values]:
@@ -82,80 +89,114 @@ def measured_precision(found: Found) -> list[Values]:
     return [np.array(run["precision"]) for run in runs if "precision" in run]
 
 
-def picks_table(found: Found) -> Iterator[str]:
-    """Means over the picks, with intervals over the seeds, by lines."""
+def found_table(found: Found) -> Iterator[str]:
+    """What searches by a score take for the best within so many MACs, by lines."""
+    budgets = found["budgets"]
     yield (
-        "| searched by | seeds | accuracy less the mean of equals | equals beaten | "
-        "hypervolume | above the median |"
+        f"| searched by | seeds | {' | '.join(f'{most} M' for most in budgets)} "
+        "| hypervolume | above the median |"
     )
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield "| --- " * (len(budgets) + 4) + "|"
     for name, runs in searches(found).items():
-        picks = [picks_with_equals(run) for run in runs]
-        fronts = [run["front"] for run in runs]
-        columns = (
-            [np.mean([pick["accuracy"] - pick["mean"] for pick in own]) for own in picks],
-            [np.mean([100 * pick["beaten"] for pick in own]) for own in picks],
+        fronts = [run["reached"] for run in runs]
+        columns = [
+            *([within(run, most) for run in runs] for most in budgets),
             [100 * front["hypervolume"] for front in fronts],
             [100 * front["above the median"] for front in fronts],
-        )
-        cells = " | ".join(with_width(*interval(column), 1) for column in columns)
+        ]
+        cells = " | ".join(with_width(interval(column), 1) for column in columns)
         yield f"| {name} | {len(runs)} | {cells} |"
+    drawn = " | ".join(f"{accuracy:.1f}" for accuracy in found["drawn"])
+    yield f"| mean of the networks there | | {drawn} | | |"
+    best = " | ".join(f"{best_within(found, most):.1f}" for most in budgets)
+    yield f"| the best there | | {best} | 100.0 | 100.0 |"
+
+
+def within(run: Found, most: float) -> float:
+    """Published accuracy of what a search scores best within so many million MACs."""
+    allowed = [(score, accuracy) for macs, score, accuracy in run["front"] if macs <= 1e6 * most]
+    return float(max(allowed, key=lambda network: network[0])[1])
+
+
+def mean_within(runs: list[Found], most: float) -> float:
+    """Of several searches."""
+    return float(np.mean([within(run, most) for run in runs]))
+
+
+def best_within(found: Found, most: float) -> float:
+    """The best published accuracy within so many million MACs."""
+    return float(max(accuracy for macs, accuracy in found["front"] if macs <= 1e6 * most))
 
 
 def searches(found: Found) -> dict[str, list[Found]]:
     """What was found in every seed, by what was searched by."""
     runs = found["recipes"]["base"]["seeds"].values()
     return {
-        "supernet's score": [run["found"] for run in runs if "found" in run],
-        "layers that are no identity": list(found["found by depth"].values()),
+        SUPERNET: [run["found"] for run in runs if "found" in run],
+        **{name: [run] for name, run in found["found by"].items()},
     }
-
-
-def picks_with_equals(run: Found) -> list[Found]:
-    """The picks of a search that have equals to be held against."""
-    return [pick for pick in run["picks"] if pick["equals"] > 1]
 
 
 def retrained_table(found: Found) -> Iterator[str]:
     """Of what `nas_bench_macro --retrain` has trained, by lines; seeds are paired."""
-    macs = {run["name"]: run["macs"] for run in found["runs"]}
     yield "| | million MACs | test accuracy | random, million MACs | test accuracy | difference |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    gaps = []
-    for name in sorted(name for name in macs if name.startswith("picked")):
+    for name in picked(found):
         other = name.replace("picked", "random")
-        own, theirs = (accuracies(found, each) for each in (name, other))
-        gaps.append(own - theirs)
         cells = [
-            *(f"{macs[name] / 1e6:.2f}", with_width(*interval(own), 2)),
-            *(f"{macs[other] / 1e6:.2f}", with_width(*interval(theirs), 2)),
-            with_width(*interval(own - theirs), 2),
+            cell
+            for each in (name, other)
+            for cell in (
+                f"{values(found, each, 'macs').mean() / 1e6:.2f}",
+                with_width(interval(values(found, each)), 2),
+            )
         ]
-        yield f"| {name} | {' | '.join(cells)} |"
-    yield f"| mean | | | | | {with_width(*interval(np.mean(gaps, axis=0)), 2)} |"
-    largest = with_width(*interval(accuracies(found, "largest")), 2)
-    yield f"| largest | {macs['largest'] / 1e6:.2f} | {largest} | | | |"
+        gain = with_width(interval(_gain(found, name)), 2, "+")
+        yield f"| {name} | {' | '.join(cells)} | {gain} |"
+    yield f"| mean | | | | | {with_width(mean_gain(found), 2, '+')} |"
+    largest = with_width(interval(values(found, "largest")), 2)
+    yield f"| largest | {values(found, 'largest', 'macs')[0] / 1e6:.2f} | {largest} | | | |"
 
 
-def accuracies(found: Found, name: str) -> Values:
-    """Of a network in every seed, in percent."""
+def picked(found: Found) -> list[str]:
+    return sorted({run["name"] for run in found["runs"] if run["name"].startswith("picked")})
+
+
+def mean_gain(found: Found) -> Interval:
+    """Percent of test accuracy that picks are better by than their equals; over the seeds."""
+    return interval(np.mean([_gain(found, name) for name in picked(found)], axis=0))
+
+
+def _gain(found: Found, name: str) -> Values:
+    return values(found, name) - values(found, name.replace("picked", "random"))
+
+
+def values(found: Found, name: str, what: str = "accuracy") -> Values:
+    """Accuracy in percent, or MACs, of what has a name in every seed."""
     runs = [run for run in found["runs"] if run["name"] == name]
-    return np.array([100 * r["accuracy"] for r in sorted(runs, key=lambda run: run["seed"])])
+    own = np.array([run[what] for run in sorted(runs, key=lambda run: run["seed"])])
+    return 100 * own if what == "accuracy" else own
 
 
 def stabilizer_table(found: Found) -> Iterator[str]:
     """Means over the seeds with and without, and of their differences, by lines."""
-    seeds = paired_seeds(found)
-    measured = [
-        [_measures(found["recipes"][name]["seeds"][seed]) for seed in seeds] for name in PAIRED
-    ]
     yield f"| | {' | '.join(PAIRED)} | difference |"
     yield "| --- | --- | --- | --- |"
-    for measure in measured[0][0]:
-        own, other = (np.array([run[measure] for run in runs]) for runs in measured)
-        mean, width = interval(own - other)
-        cells = [with_width(*interval(values)) for values in (own, other)]
-        yield f"| {measure} | {' | '.join(cells)} | **{mean:+.3f} ± {width:.3f}** |"
+    for measure, (own, other) in stabilizer_measures(found).items():
+        cells = " | ".join(with_width(interval(sample)) for sample in (own, other))
+        yield f"| {measure} | {cells} | **{with_width(interval(own - other), sign='+')}** |"
+
+
+def stabilizer_measures(found: Found) -> dict[str, tuple[Values, Values]]:
+    """What is compared, of every paired seed with stabilizers and without."""
+    with_, without = (
+        [_measures(found, found["recipes"][name]["seeds"][seed]) for seed in paired_seeds(found)]
+        for name in PAIRED
+    )
+    return {
+        name: (np.array([run[name] for run in with_]), np.array([run[name] for run in without]))
+        for name in with_[0]
+    }
 
 
 def paired_seeds(found: Found) -> list[str]:
@@ -165,15 +206,20 @@ def paired_seeds(found: Found) -> list[str]:
     return seeds if len(seeds) > 1 else []
 
 
-def _measures(run: Mapping[str, Any]) -> dict[str, float]:
+def similarity_to_skip(found: Found, run: Found) -> Values:
+    """Of an identity's feature maps and the other choices', by layer, their mean."""
+    pairs = combinations(found["choices"], 2)
+    skips = [number for number, pair in enumerate(pairs) if "identity" in pair]
+    return np.array(run["similarity"])[:, skips].mean(axis=1)
+
+
+def _measures(found: Found, run: Found) -> dict[str, float]:
     """What is compared of one supernet."""
-    similarity, loss = np.array(run["similarity"]), np.array(run["loss"])[:, 1]
-    late = loss[-len(loss) // 3 :]
+    similarity, loss = similarity_to_skip(found, run), np.array(run["loss"])[:, 1]
+    late, reshapes = loss[-len(loss) // 3 :], np.array(found["reshapes"])
     return {
-        **{
-            f"similarity of {one} and {other}": float(similarity[:, number].mean())
-            for number, (one, other) in enumerate(PAIRS)
-        },
+        RESHAPED: float(similarity[reshapes].mean()),
+        UNCHANGED: float(similarity[~reshapes].mean()),
         "loss": float(late.mean()),
         "spread of the loss": float(np.diff(late).std() / 2**0.5),
         "mean score": run["mean score"],

@@ -7,27 +7,33 @@ python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --retr
     --data=DIR --seeds=3
 
 `--train` and `--retrain` go on where they were stopped, and may be stopped at any time. The latter
-takes what a search by the first supernet `base` picks.
+takes what searches by the supernets `base` pick, which `--train` has to have scored without
+`--sample`. Results go into `benchmarks/results/`.
 """
 
 import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import app, flags
+from numpy.typing import NDArray
 
 from benchmarks.evidence import tables
 from benchmarks.measure import machine
-from benchmarks.nas_bench_macro import picks, precision, ranking, recipes, retrained, search
-from benchmarks.nas_bench_macro.table import Table, load, sample
+from benchmarks.nas_bench_macro import recipes, retrained, search
+from benchmarks.nas_bench_macro.summary import ranked
+from benchmarks.nas_bench_macro.table import Table, load
 from scarlet_jax.errors import InputError
 
 FLAGS = flags.FLAGS
 JOBS = ("search", "train", "precision", "score", "retrain")
+RESULTS = Path(__file__).parents[1] / "results"
+PATHS = {"table": "nas-bench-macro_cifar10.json", "data": "DIR", "out": "DIR"}  # in a command
 
 
 def searched(table: Table, seeds: int) -> dict[str, Any]:
@@ -40,46 +46,28 @@ def searched(table: Table, seeds: int) -> dict[str, Any]:
     }
 
 
-def ranked(table: Table, out: Path) -> dict[str, Any]:
-    """How well what has been scored ranks, beside what costs nothing."""
-    found: dict[str, dict[int, Any]] = {}
-    chosen = sample(len(table.networks))
-    few = table.accuracy[chosen[: precision.NETWORKS]]
-    for name, seed, directory in recipes.scored(out):
-        scores, own = np.load(directory / recipes.SCORES), found.setdefault(name, {})
-        own[seed] = {
-            "sample": ranking.rank(scores[chosen], table.accuracy[chosen])._asdict(),
-            "mean score": float(scores[chosen].mean()),
-            "similarity": np.load(directory / recipes.SIMILARITY).round(4).tolist(),
-            "loss": recipes.losses(directory),
-        }
-        if not np.isnan(scores).any():
-            own[seed]["all"] = ranking.rank(scores, table.accuracy)._asdict()
-            own[seed]["found"] = picks.found(table, scores, seed)
-        if (directory / recipes.PRECISION).exists():
-            right = np.load(directory / recipes.PRECISION)
-            own[seed]["precision"] = precision.taus(right, few).round(4).tolist()
-    return {
-        "baselines": {
-            "all": ranking.baselines(table),
-            "sample": ranking.baselines(table.only(chosen)),
-        },
-        "precision": {
-            "networks": precision.NETWORKS,
-            "images": precision.IMAGES,
-            "statistics": precision.STATISTICS,
-        },
-        "found by depth": {
-            seed: picks.found(table, table.depth / table.space.depth, seed)
-            for seed in found.get("base", {})
-        },
-        "largest": picks.beside_equals(table, int(table.macs.argmax())),
-        "base": recipes.BASE,
-        "recipes": {
-            name: {"settings": recipes.RECIPES[name], "seeds": seeds}
-            for name, seeds in found.items()
-        },
-    }
+def scores_of_base(out: Path, seed: int) -> NDArray[np.float64]:
+    """Of all networks, by one supernet.
+
+    Raises:
+      InputError: if they are not there.
+    """
+    path = out / "base" / str(seed) / recipes.SCORES
+    if not path.exists() or np.isnan(scores := np.load(path)).any():
+        raise InputError(
+            f"{path} does not have the scores of all networks; allowed: after --train --only=base "
+            f"--seeds={FLAGS.seeds}, without --sample"
+        )
+    return np.asarray(scores)
+
+
+def retrain(table: Table, out: Path) -> dict[str, Any]:
+    """Trains what is picked alone, and others."""
+    chosen = [
+        retrained.chosen(table, scores_of_base(out, seed), seed) for seed in range(FLAGS.seeds)
+    ]
+    retrained.train(table, chosen, Path(FLAGS.data), out)
+    return {"recipe": retrained.RECIPE, "runs": list(retrained.results(chosen, out))}
 
 
 def origin() -> dict[str, Any]:
@@ -87,55 +75,71 @@ def origin() -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
-    own = ["python", "-m", "benchmarks.nas_bench_macro", *sys.argv[1:]]
-    return {"command": shlex.join(own), "commit": commit.stdout.strip(), "machine": machine()}
+    return {"command": command(), "commit": commit.stdout.strip(), "machine": machine()}
+
+
+def command() -> str:
+    """As it was given, but for paths."""
+    given = ["python", "-m", "benchmarks.nas_bench_macro"]
+    for flag in FLAGS.get_key_flags_for_module(sys.argv[0]):
+        if flag.present:
+            text = str(PATHS.get(flag.name, flag.serialize().partition("=")[2]))
+            given.append(f"--{flag.name}" + (f"={text}" if text else ""))
+    return shlex.join(given)
+
+
+def write(name: str, found: Mapping[str, Any]) -> None:
+    path = RESULTS / f"nas_bench_macro_{name}.json"
+    path.write_text(json.dumps({**origin(), **found}) + "\n")
+    print(f"\nwritten: {path}")
+
+
+def run(table: Table, out: Path) -> None:
+    """The jobs that are asked for."""
+    data = Path(FLAGS.data)
+    if FLAGS.train:
+        recipes.run("supernet", FLAGS.only, FLAGS.seeds, data, out, FLAGS.sample)
+    if FLAGS.precision:
+        recipes.run("precision", FLAGS.only, FLAGS.seeds, data, out)
+    if FLAGS.search:
+        write("search", found := searched(table, FLAGS.seeds))
+        print("".join(tables.search_tables(found)))
+    if FLAGS.score:
+        write("ranking", found := ranked(table, out))
+        for networks in ("all", "sample"):
+            print("\n".join(["", *tables.ranking_table(found, networks)]))
+    if FLAGS.retrain:
+        write("retrained", found := retrain(table, out))
+        print("\n".join(["", *tables.retrained_table(found)]))
+
+
+def check_flags() -> None:
+    """Ends with one line for what is not allowed."""
+    unknown = sorted(set(FLAGS.only) - set(recipes.RECIPES))
+    if unknown or not FLAGS.only:
+        allowed = ", ".join(recipes.RECIPES)
+        sys.exit(f"--only has {', '.join(unknown) or 'no recipe'}; allowed: {allowed}")
+    on_images = FLAGS.train or FLAGS.precision or FLAGS.retrain
+    data = Path(FLAGS.data or "-")
+    if on_images and not ((data / "train").is_dir() and (data / "test").is_dir()):
+        sys.exit(f"--data is {FLAGS.data!r}; allowed: a folder with train/CLASS/*.jpg, and test")
+    if not any(FLAGS[job].value for job in JOBS):
+        sys.exit(f"give one or more of --{', --'.join(JOBS)}")
 
 
 def main(argv: list[str]) -> None:
     if argv[1:]:
         sys.exit(f"unexpected argument {argv[1]!r}; flags start with --")
-    unknown = sorted(set(FLAGS.only) - set(recipes.RECIPES))
-    if unknown:
-        sys.exit(f"--only has {', '.join(unknown)}; allowed: {', '.join(recipes.RECIPES)}")
-    on_images = FLAGS.train or FLAGS.precision or FLAGS.retrain
-    if on_images and not (Path(FLAGS.data) / "train").is_dir():
-        sys.exit(f"--data is {FLAGS.data!r}; allowed: a folder with train/CLASS/*.jpg, and test")
-    if not any(FLAGS[job].value for job in JOBS):
-        sys.exit(f"give one or more of --{', --'.join(JOBS)}")
-    try:
-        table = load(Path(FLAGS.table))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    check_flags()
     out = Path(FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
-    about = ", ".join(value for name, value in machine().items() if name != "torch")
-    print(f"{about}; {len(table.networks):,} networks, {table.front.sum()} of them on the front")
-    if FLAGS.train:
-        recipes.run("unit", FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out, FLAGS.sample)
-    if FLAGS.precision:
-        recipes.run("precision", FLAGS.only, FLAGS.seeds, Path(FLAGS.data), out)
-    results: dict[str, dict[str, Any]] = {}
-    if FLAGS.retrain:
-        chosen = [
-            retrained.chosen(table, np.load(out / "base" / str(seed) / recipes.SCORES), seed)
-            for seed in range(FLAGS.seeds)
-        ]
-        retrained.train(table, chosen, Path(FLAGS.data), out)
-        runs = list(retrained.results(chosen, out))
-        results["retrained"] = {"recipe": retrained.RECIPE, "runs": runs}
-    if FLAGS.search:
-        results["search"] = searched(table, FLAGS.seeds)
-        print("".join(tables.search_tables(results["search"])))
-    if FLAGS.score:
-        results["ranking"] = ranked(table, out)
-        for networks in ("all", "sample"):
-            print("\n".join(["", *tables.ranking_table(results["ranking"], networks)]))
-    if FLAGS.retrain:
-        print("\n".join(["", *tables.retrained_table(results["retrained"])]))
-    for name, found in results.items():
-        path = out / f"nas_bench_macro_{name}.json"
-        path.write_text(json.dumps(origin() | found) + "\n")
-        print(f"\nwritten: {path}")
+    try:
+        table = load(Path(FLAGS.table))
+        about = ", ".join(value for name, value in machine().items() if name != "torch")
+        print(f"{about}; {len(table.networks):,} networks, {table.front.sum()} on the front")
+        run(table, out)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

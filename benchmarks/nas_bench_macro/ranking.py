@@ -9,7 +9,7 @@ from scipy import stats
 from benchmarks.nas_bench_macro.table import RUNS, Table
 
 Values = NDArray[np.float64]
-CEILING = "one published run by the mean of the others"
+PUBLISHED = "one published run, by the mean of the others"
 
 
 class Ranking(NamedTuple):
@@ -33,37 +33,22 @@ def rank(scores: ArrayLike, accuracy: Values) -> Ranking:
     return Ranking(*found)
 
 
-def baselines(table: Table) -> dict[str, dict[str, float]]:
-    """What costs nothing to know, and the best that can be: one published run by the others."""
-    found = {
-        name: rank(values, table.accuracy)
-        for name, values in (
-            ("MACs", table.macs),
-            ("parameters", table.params),
-            ("layers that are no identity", table.depth),
-        )
+def known(table: Table) -> dict[str, NDArray[np.int64]]:
+    """What costs nothing to know of every network, and orders them."""
+    return {
+        "MACs": table.macs,
+        "parameters": table.params,
+        "layers that are no identity": table.depth,
+        "sum of choices": table.networks.sum(axis=1),
     }
+
+
+def baselines(table: Table) -> dict[str, dict[str, float]]:
+    """Of what is `known`, and of one published run, held against the mean of the others."""
+    found = {name: rank(values, table.accuracy) for name, values in known(table).items()}
     runs = [
         rank(table.accuracies[:, run], np.delete(table.accuracies, run, axis=1).mean(axis=1))
         for run in range(RUNS)
     ]
-    found[CEILING] = Ranking(*np.mean(runs, axis=0))
+    found[PUBLISHED] = Ranking(*np.mean(runs, axis=0))
     return {name: own._asdict() for name, own in found.items()}
-
-
-def interval(values: ArrayLike) -> tuple[float, float]:
-    """Of the mean of several seeds, the half width of its 95% interval by Student's t as well.
-
-    The width is NaN for one seed.
-    """
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    error = values.std(ddof=1) / len(values) ** 0.5
-    return float(values.mean()), float(error * stats.t.ppf(0.975, len(values) - 1))
-
-
-def with_width(mean: float, width: float, digits: int = 3) -> str:
-    """An `interval` as text; one seed has a mean alone."""
-    text = f"{mean:.{digits}f}"
-    return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"

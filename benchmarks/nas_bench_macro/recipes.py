@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.nas_bench_macro.units import side_by_side
+from benchmarks.nas_bench_macro.processes import side_by_side
 from scarlet_jax.train import metrics
 
 Settings = Mapping[str, object]
@@ -53,7 +53,7 @@ def run(
     """Every seed of the recipes named, see `side_by_side`.
 
     Args:
-      job: "unit", which trains and scores, or "precision", of what is trained: a module beside
+      job: "supernet", which trains and scores, or "precision", of what is trained: a module beside
         this.
       names: of the recipes.
       seeds: of each.

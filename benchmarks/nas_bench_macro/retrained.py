@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.nas_bench_macro import picks
+from benchmarks.nas_bench_macro.picks import searched
+from benchmarks.nas_bench_macro.processes import side_by_side
 from benchmarks.nas_bench_macro.recipes import BASE, Settings
 from benchmarks.nas_bench_macro.table import Table
-from benchmarks.nas_bench_macro.units import side_by_side
 from scarlet_jax.run.subnet import RESULT
 from scarlet_jax.space import Array
 
@@ -23,6 +23,7 @@ RECIPE: Settings = {
     "subnet.warmup_steps": 300,
     "subnet.eval_every": 3000,
 }
+EQUAL = 0.05  # ours: networks within so large a share of a pick's MACs are its equals
 DIRECTORY = "retrained"
 Networks = Mapping[str, int]  # rows of the table by name
 
@@ -34,8 +35,9 @@ def chosen(table: Table, scores: NDArray[np.float64], seed: int) -> Networks:
     """
     rng = np.random.default_rng(seed)
     found = {"largest": int(table.macs.argmax())}
-    for number, row in enumerate(picks.searched(table, scores, seed)[0].tolist()):
-        others = np.setdiff1d(picks.equals(table, row), row)
+    for number, row in enumerate(searched(table, scores, seed).picks.tolist()):
+        own = table.macs[row]
+        others = np.setdiff1d(np.flatnonzero(np.abs(table.macs - own) <= EQUAL * own), row)
         if len(others):
             found |= {f"picked-{number}": row, f"random-{number}": int(rng.choice(others))}
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from launch import heap
+from scarlet_jax.errors import InputError
 
 
 def side_by_side(commands: Mapping[Path, Sequence[str]]) -> None:
@@ -17,7 +18,7 @@ def side_by_side(commands: Mapping[Path, Sequence[str]]) -> None:
     says is in `log.txt` in its folder.
 
     Raises:
-      subprocess.CalledProcessError: where one ends with an error; no other is begun then.
+      InputError: where one ends with an error; no other is begun then.
     """
     cores: SimpleQueue[int] = SimpleQueue()
     for core in sorted(os.sched_getaffinity(0)):
@@ -28,13 +29,15 @@ def side_by_side(commands: Mapping[Path, Sequence[str]]) -> None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with open(directory / "log.txt", "a") as log:
-                subprocess.run(
+                done = subprocess.run(
                     ["taskset", "--cpu-list", str(core), *command],
                     env={**os.environ, **heap.ENVIRONMENT},
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    check=True,
+                    check=False,
                 )
+            if done.returncode:
+                raise InputError(f"ended with code {done.returncode}; {log.name} says why")
         finally:
             cores.put(core)
 
