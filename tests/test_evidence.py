@@ -117,6 +117,10 @@ def test_precision_is_the_mean_over_the_seeds_that_have_it():
     text = written(ranking(seeds(*runs, run(0.7)), precision=about))
     assert "Tau of 7 networks" in text
     assert "Recipe `base`, 2 seeds;" in text
+    assert (
+        "On 2,000 images tau is 0.200 with batch and 0.500 with recalibrated statistics, by 2,000 "
+        "images; scored on 10 and 2,000 images, it is 0.300 and 0.500 with the last."
+    ) in " ".join(text.split())
     assert "| statistics | 10 images | 2,000 images |" in text
     assert "| batch | 0.100 ± 0.000 | 0.200 ± 0.000 |" in text
     assert "| recalibrated on 4 | 0.300 ± 0.000 | 0.500 ± 1.271 |" in text

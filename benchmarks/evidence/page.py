@@ -123,6 +123,7 @@ identity is a convolution there, too, as in `base`: a better tau of `els` would 
 
 Lines in the picture are means, bands go from the least to the most of {seeds} seeds.
 """
+RECALIBRATED = "recalibrated"
 # Of what is compared with stabilizers and without.
 TOLD = (tables.RESHAPED, tables.UNCHANGED, "loss", "mean score", "tau")
 
@@ -233,14 +234,17 @@ def _ranking(found: Found) -> str:
 
 def _precision(found: Found) -> str:
     about, taus = found["precision"], np.mean(tables.measured_precision(found), axis=0)
-    kinds = [kind for kind, _ in about["statistics"]]
-    by_kind = [f"{taus[kinds.index(kind), -1]:.3f} with {kind}" for kind in dict.fromkeys(kinds)]
-    by_count = [
-        f"{tau:.3f} on {count:,}" for count, tau in zip(about["images"], taus[-1], strict=True)
-    ]
+    by_kind: dict[str, list[str]] = {}
+    for (kind, _), tau in zip(about["statistics"], taus[:, -1], strict=True):
+        by_kind.setdefault(kind, []).append(f"{tau:.3f}")
+    kinds = [f"{_listed(own)} with {kind}" for kind, own in by_kind.items()]
+    images = [batches * found["base"]["search.batch_size"] for _, batches in about["statistics"]]
+    calibration = [f"{count:,}" for count in images[-len(by_kind[RECALIBRATED]) :]]
+    counts = [f"{count:,}" for count in about["images"]]
     return (
-        f"On {about['images'][-1]:,} images tau is {_listed(by_kind)} statistics; with the last "
-        f"on most images, it is {_listed(by_count)}."
+        f"On {counts[-1]} images tau is {_listed(kinds)} statistics, by {_listed(calibration)} "
+        f"images; scored on {_listed(counts)} images, it is "
+        f"{_listed(f'{tau:.3f}' for tau in taus[-1])} with the last."
     )
 
 
