@@ -317,8 +317,8 @@ class Search(Section):
     pick_by: str = "macs"  # what they are evenly spaced by; or latency, ... (ours)
     pick_min: Bound = -inf  # the part of the front that is picked from
     pick_max: Bound = inf
-    # What batch norm takes in the search (ours). Supernets on NAS-Bench-Macro, batches of 500 images:
-    # tau 0.49 by running statistics, 0.74 by the batch's, 0.75 by recalibrated ones.
+    # What batch norm takes in the search (ours). Supernets on NAS-Bench-Macro: tau 0.49 by running
+    # statistics, 0.74 by those of a batch of 500, 0.75 by recalibrated ones.
     statistics: Literal["running", "batch", "recalibrated"] = "recalibrated"
     # For "recalibrated" (ours): there, 500 images in all do as well as 8,000.
     calibration_batches: Annotated[int, Field(ge=1, le=10**4)] = 4
