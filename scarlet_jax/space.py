@@ -99,7 +99,7 @@ class Space:
 
     @property
     def is_skip(self) -> NDArray[np.bool_]:
-        """Which choices are skips, `bool[N]`."""
+        """Which choices are skips, `bool[N]`; one that downsamples counts as a layer."""
         return np.array([choice.is_skip for choice in self.choices])
 
     @cached_property

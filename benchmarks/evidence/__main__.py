@@ -10,7 +10,7 @@ import matplotlib
 
 from benchmarks.evidence.figures import draw_found, draw_retrained, draw_search, draw_stabilizers
 from benchmarks.evidence.page import PICTURES, page
-from benchmarks.evidence.tables import Found
+from benchmarks.evidence.tables import Found, results_file
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "evidence.md"
@@ -18,10 +18,7 @@ PAGE = ROOT / "docs" / "evidence.md"
 
 def load() -> tuple[Found, Found, Found | None]:
     """Of the search, of how supernets rank, and of what was retrained, if it was."""
-    search, ranking, retrained = (
-        ROOT / f"benchmarks/results/nas_bench_macro_{name}.json"
-        for name in ("search", "ranking", "retrained")
-    )
+    search, ranking, retrained = map(results_file, ("search", "ranking", "retrained"))
     return (
         json.loads(search.read_text()),
         json.loads(ranking.read_text()),

@@ -123,7 +123,6 @@ identity is a convolution there, too, as in `base`: a better tau of `els` would 
 
 Lines in the picture are means, bands go from the least to the most of {seeds} seeds.
 """
-RECALIBRATED = "recalibrated"
 # Of what is compared with stabilizers and without.
 TOLD = (tables.RESHAPED, tables.UNCHANGED, "loss", "mean score", "tau")
 
@@ -238,8 +237,10 @@ def _precision(found: Found) -> str:
     for (kind, _), tau in zip(about["statistics"], taus[:, -1], strict=True):
         by_kind.setdefault(kind, []).append(f"{tau:.3f}")
     kinds = [f"{_listed(own)} with {kind}" for kind, own in by_kind.items()]
-    images = [batches * found["base"]["search.batch_size"] for _, batches in about["statistics"]]
-    calibration = [f"{count:,}" for count in images[-len(by_kind[RECALIBRATED]) :]]
+    batch = found["base"]["search.batch_size"]
+    calibration = [
+        f"{batches * batch:,}" for kind, batches in about["statistics"] if kind == "recalibrated"
+    ]
     counts = [f"{count:,}" for count in about["images"]]
     return (
         f"On {counts[-1]} images tau is {_listed(kinds)} statistics, by {_listed(calibration)} "

@@ -32,7 +32,6 @@ from scarlet_jax.errors import InputError
 
 FLAGS = flags.FLAGS
 JOBS = ("search", "train", "precision", "score", "retrain")
-RESULTS = Path(__file__).parents[1] / "results"
 PATHS = {"table": "nas-bench-macro_cifar10.json", "data": "DIR", "out": "DIR"}  # in a command
 
 
@@ -89,7 +88,7 @@ def command() -> str:
 
 
 def write(name: str, found: Mapping[str, Any]) -> None:
-    path = RESULTS / f"nas_bench_macro_{name}.json"
+    path = tables.results_file(name)
     path.write_text(json.dumps({**origin(), **found}) + "\n")
     print(f"\nwritten: {path}")
 

@@ -51,6 +51,6 @@ def found(table: Table, scores: NDArray[np.float64], seed: int) -> dict[str, Any
     columns = table.macs[front], scores[front].round(4), table.accuracy[front].round(3)
     return {
         "evaluated": len(own.evaluated),
-        "front": [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)],
+        "front": np.stack(columns, axis=1).tolist(),
         "reached": dict(zip(MEASURES, reached(table, front).round(5).tolist(), strict=True)),
     }

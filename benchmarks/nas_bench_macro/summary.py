@@ -45,7 +45,7 @@ def ranked(table: Table, out: Path) -> dict[str, Any]:
             "images": precision.IMAGES,
             "statistics": precision.STATISTICS,
         },
-        "front": [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)],
+        "front": np.stack(columns, axis=1).tolist(),
         "budgets": BUDGETS,
         "drawn": [float(table.accuracy[own].mean().round(3)) for own in near],
         "found by": {
