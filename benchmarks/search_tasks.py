@@ -181,7 +181,7 @@ def exact_front(alone: Values, joint: Values, table: PathTable) -> Values:
         for (last, source), paths in fronts.items():
             for choice in np.flatnonzero(table.allowed[layer]).tolist():
                 gain = alone[layer, choice] + (joint[layer - 1, last, choice] if layer else 0)
-                after = source if table.is_skip[choice] else layer + 1
+                after = source if table.keeps_width[choice] else layer + 1
                 step = np.array([-gain, table.layers[layer, choice, source]])
                 reached.setdefault((choice, after), []).append(paths + step)
         fronts = {state: non_dominated(np.concatenate(parts)) for state, parts in reached.items()}

@@ -33,7 +33,7 @@ def tables(space: Space, size: NetworkSize = IMAGENET) -> Tables:
     layers = np.zeros((2, depth, space.num_choices, depth + 1), np.int64)
     for i, layer in enumerate(space.layers):
         for j, choice in enumerate(space.choices):
-            if choice.is_skip:
+            if choice.keeps_width:
                 continue
             for source in range(i + 1):
                 shape = Shape(space.widths[source], layer.width, layer.stride)
@@ -46,8 +46,8 @@ def tables(space: Space, size: NetworkSize = IMAGENET) -> Tables:
         cost = ends.head_cost(space, width, size.num_classes, side)
         head[:, source] = cost.macs, cost.params
     return Tables(
-        PathTable(stem.macs, layers[0], head[0], space.is_skip, space.allowed),
-        PathTable(stem.params, layers[1], head[1], space.is_skip, space.allowed),
+        PathTable(stem.macs, layers[0], head[0], space.keeps_width, space.allowed),
+        PathTable(stem.params, layers[1], head[1], space.keeps_width, space.allowed),
     )
 
 

@@ -48,12 +48,12 @@ def layers(space: Space, architecture: Array, skip: str) -> list[Layer]:
     width, wide = space.widths[0], None
     for layer, index in zip(space.layers, spaces.validate(space, architecture), strict=True):
         choice = space.choices[index]
-        if choice.is_skip and (is_folded or skip == "identity"):
+        if choice.keeps_width and (is_folded or skip == "identity"):
             result.append(Layer(SKIPS[skip], Shape(width, width, layer.stride)))
             wide = layer.width if is_folded else None
             continue
         shape = Shape(width, layer.width, layer.stride, wide, skip == "sliced")
-        result.append(Layer(SKIPS[skip] if choice.is_skip else choice, shape))
+        result.append(Layer(SKIPS[skip] if choice.keeps_width else choice, shape))
         width, wide = layer.width, None
     return result
 
@@ -88,7 +88,7 @@ def folds(folded: Sequence[Layer]) -> list[Fold]:
     found: list[Fold] = []
     run: list[int] = []
     for number, layer in enumerate(folded):
-        if layer.choice.is_skip:
+        if layer.choice.keeps_width:
             run.append(number)
         elif run:
             if not layer.choice.first:

@@ -104,7 +104,7 @@ class Part:
 
     @property
     def is_identity(self) -> bool:
-        return self.choice is not None and self.choice.is_skip
+        return self.choice is not None and self.choice.keeps_width
 
     def __str__(self) -> str:
         name = "head" if self.choice is None else self.choice.name
@@ -236,7 +236,7 @@ def _input_widths(space: Space) -> list[dict[int, int]]:
     widths = space.widths
     return [
         {source: widths[source] for source in np.flatnonzero(possible).tolist()}
-        for possible in possible_sources(space.allowed, space.is_skip)
+        for possible in possible_sources(space.allowed, space.keeps_width)
     ]
 
 
@@ -423,7 +423,7 @@ def _path_table(space: Space, record: Any, where: str) -> PathTable:
             f"{where} has {len(record['layers'])} layers; allowed: {space.depth}, as many as space "
             f"{space.name!r} has"
         )
-    return PathTable(time_of("stem"), layers, head, space.is_skip, space.allowed)
+    return PathTable(time_of("stem"), layers, head, space.keeps_width, space.allowed)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class PathTable:
     stem: Any  # what every path costs, a number
     layers: Numbers  # [L, N, L + 1]: by layer, choice, source; 0 for what cannot occur
     head: Numbers  # [L + 1], by the last source
-    is_skip: NDArray[np.bool_]  # [N]
+    keeps_width: NDArray[np.bool_]  # [N]
     allowed: NDArray[np.bool_]  # [L, N], which choices each layer may take
 
     @property
@@ -33,7 +33,7 @@ class PathTable:
 
     def __call__(self, architectures: Array) -> Numbers:
         layer = np.arange(self.depth)
-        after = sources(architectures, self.is_skip)  # [P, L]
+        after = sources(architectures, self.keeps_width)  # [P, L]
         before = np.concatenate([np.zeros_like(after[:, :1]), after[:, :-1]], axis=1)
         total = self.layers[layer, architectures, before].sum(axis=1)  # [P]
         return total + self.head[after[:, -1]] + self.stem
@@ -52,28 +52,30 @@ class PathTable:
         for layer in range(self.depth):
             costs = best + sign * self.layers[layer]  # [N, L + 1]
             own = self.allowed[layer]
-            best = costs[own & self.is_skip].min(axis=0, initial=np.inf)
-            best[layer + 1] = costs[own & ~self.is_skip].min(initial=np.inf)
+            best = costs[own & self.keeps_width].min(axis=0, initial=np.inf)
+            best[layer + 1] = costs[own & ~self.keeps_width].min(initial=np.inf)
         return self.layers.dtype.type(sign * (best + sign * self.head).min())
 
 
-def sources(architectures: Array, is_skip: NDArray[np.bool_]) -> Array:
+def sources(architectures: Array, keeps_width: NDArray[np.bool_]) -> Array:
     """The source after each layer of `int32[P, L]`, `int64[P, L]`: what the next one reads."""
     layer = np.arange(architectures.shape[1])
-    return np.maximum.accumulate(np.where(is_skip[architectures], 0, layer + 1), axis=1)
+    return np.maximum.accumulate(np.where(keeps_width[architectures], 0, layer + 1), axis=1)
 
 
-def possible_sources(allowed: NDArray[np.bool_], is_skip: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def possible_sources(
+    allowed: NDArray[np.bool_], keeps_width: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Which sources each layer, and last the head, can have, `bool[L + 1, L + 1]`.
 
     Args:
       allowed: `bool[L, N]`, which choices each layer may take.
-      is_skip: `bool[N]`.
+      keeps_width: `bool[N]`.
     """
     found = np.eye(len(allowed) + 1, dtype=bool)
     for layer, own in enumerate(allowed):
-        found[layer + 1, : layer + 1] = found[layer, : layer + 1] & own[is_skip].any()
-        found[layer + 1, layer + 1] = own[~is_skip].any()
+        found[layer + 1, : layer + 1] = found[layer, : layer + 1] & own[keeps_width].any()
+        found[layer + 1, layer + 1] = own[~keeps_width].any()
     return found
 
 
@@ -93,18 +95,18 @@ def best_paths(
     count, depth, _ = gains.shape
     if not tables:
         return gains.argmax(axis=2).astype(np.int32)
-    is_skip = tables[0].is_skip[:, None]
+    keeps_width = tables[0].keeps_width[:, None]
     worth = -prices @ np.stack([table.head for table in tables])  # [P, L + 1], by source
     best = np.zeros((depth, count, depth), np.int32)
     for layer in reversed(range(depth)):
         own = slice(layer + 1)  # the sources that a layer can have
         costs = np.stack([table.layers[layer, :, own] for table in tables])  # [T, N, layer + 1]
-        after = np.where(is_skip, worth[:, None, own], worth[:, None, layer + 1, None])
+        after = np.where(keeps_width, worth[:, None, own], worth[:, None, layer + 1, None])
         total = gains[:, layer, :, None] - np.tensordot(prices, costs, axes=1) + after
         best[layer, :, own] = total.argmax(axis=1)
         worth = total.max(axis=1)  # [P, layer + 1]
     paths, source = np.zeros((count, depth), np.int32), np.zeros(count, np.int64)
     for layer in range(depth):
         paths[:, layer] = best[layer, np.arange(count), source]
-        source = np.where(tables[0].is_skip[paths[:, layer]], source, layer + 1)
+        source = np.where(tables[0].keeps_width[paths[:, layer]], source, layer + 1)
     return paths

@@ -99,8 +99,13 @@ class Space:
 
     @property
     def is_skip(self) -> NDArray[np.bool_]:
-        """Which choices are skips, `bool[N]`; one that downsamples counts as a layer."""
+        """Which choices are skips, `bool[N]`."""
         return np.array([choice.is_skip for choice in self.choices])
+
+    @property
+    def keeps_width(self) -> NDArray[np.bool_]:
+        """Which choices keep their input's channels, `bool[N]`: skips but those that downsample."""
+        return np.array([choice.keeps_width for choice in self.choices])
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:

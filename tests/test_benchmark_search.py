@@ -11,14 +11,14 @@ from benchmarks.search import BUDGET, least_ratio
 from scarlet_jax.path_table import PathTable
 
 
-@pytest.mark.parametrize("is_skip", [(False, False, True), (False, False, False)])
-def test_the_exact_front_equals_enumeration(is_skip):
+@pytest.mark.parametrize("keeps_width", [(False, False, True), (False, False, False)])
+def test_the_exact_front_equals_enumeration(keeps_width):
     rng = np.random.default_rng(0)
     alone, joint = rng.normal(size=(4, 3)), rng.normal(size=(3, 3, 3))
     layers = rng.integers(1, 50, size=(4, 3, 5)).astype(float)
     head, allowed = rng.integers(1, 9, size=5).astype(float), np.ones((4, 3), bool)
     allowed[[0, 2, 2], [2, 0, 1]] = False
-    table = PathTable(7.0, layers, head, np.array(is_skip), allowed)
+    table = PathTable(7.0, layers, head, np.array(keeps_width), allowed)
     everything = np.array(list(itertools.product(*map(np.flatnonzero, allowed))), np.int32)
     layer = np.arange(4)
     utility = alone[layer, everything].sum(axis=1)

@@ -161,7 +161,7 @@ def test_a_path_costs_what_a_walk_along_it_finds(case):
     total, width = table["stem"], space.separable_width
     for layer, choice in enumerate(architecture[0]):
         total += table["layers"][layer][space.choices[choice].name][str(width)]
-        width = width if space.choices[choice].is_skip else space.layers[layer].width
+        width = width if space.choices[choice].keeps_width else space.layers[layer].width
     total += table["head"][str(width)]
     with tempfile.TemporaryDirectory() as folder:
         latency.write(Path(folder, "t.json"), table)

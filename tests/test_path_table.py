@@ -15,10 +15,12 @@ from scarlet_jax.path_table import PathTable, best_paths, possible_sources, sour
 DEPTH, CHOICES = 4, 3
 
 
-def random_table(seed, is_skip, allowed):
+def random_table(seed, keeps_width, allowed):
     rng = np.random.default_rng(seed)
     layers = rng.normal(size=(DEPTH, CHOICES, DEPTH + 1))
-    return PathTable(rng.normal(), layers, rng.normal(size=DEPTH + 1), np.array(is_skip), allowed)
+    return PathTable(
+        rng.normal(), layers, rng.normal(size=DEPTH + 1), np.array(keeps_width), allowed
+    )
 
 
 def paths_of(allowed):
@@ -31,7 +33,7 @@ def walk(table, path):
     total, source = table.stem, 0
     for layer, choice in enumerate(path):
         total += table.layers[layer, choice, source]
-        source = source if table.is_skip[choice] else layer + 1
+        source = source if table.keeps_width[choice] else layer + 1
     return total + table.head[source]
 
 
@@ -47,26 +49,26 @@ skips = st.sampled_from([(False, False, True), (True, False, True), (False,) * 3
 
 
 @given(st.integers(0, 1000), skips, choices)
-def test_look_ups_and_extremes_equal_a_walk(seed, is_skip, allowed):
-    table, paths = random_table(seed, is_skip, allowed), paths_of(allowed)
+def test_look_ups_and_extremes_equal_a_walk(seed, keeps_width, allowed):
+    table, paths = random_table(seed, keeps_width, allowed), paths_of(allowed)
     walked = [walk(table, path) for path in paths]
     np.testing.assert_allclose(table(paths), walked)
     np.testing.assert_allclose(table.extremes(), (min(walked), max(walked)))
 
 
 @given(skips, choices)
-def test_possible_sources_are_those_of_all_paths(is_skip, allowed):
+def test_possible_sources_are_those_of_all_paths(keeps_width, allowed):
     expected = np.zeros((DEPTH + 1, DEPTH + 1), bool)
     expected[0, 0] = True
-    after = sources(paths_of(allowed), np.array(is_skip))
+    after = sources(paths_of(allowed), np.array(keeps_width))
     expected[np.arange(1, DEPTH + 1), after] = True
-    np.testing.assert_array_equal(possible_sources(allowed, np.array(is_skip)), expected)
+    np.testing.assert_array_equal(possible_sources(allowed, np.array(keeps_width)), expected)
 
 
 @given(st.integers(0, 1000), skips, choices, st.integers(0, 2))
-def test_best_paths_equal_enumeration(seed, is_skip, allowed, number):
+def test_best_paths_equal_enumeration(seed, keeps_width, allowed, number):
     rng = np.random.default_rng(seed)
-    tables = [random_table(seed + i, is_skip, allowed) for i in range(number)]
+    tables = [random_table(seed + i, keeps_width, allowed) for i in range(number)]
     gains, prices = rng.normal(size=(5, DEPTH, CHOICES)), rng.normal(size=(5, number))
     gains[:, ~allowed] = -np.inf
     if allowed.all():

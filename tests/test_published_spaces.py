@@ -80,6 +80,13 @@ def test_a_skip_that_downsamples_stays_in_the_derived_network(macro, macro_super
         assert jax.tree.map(np.shape, derived.params) == jax.tree.map(np.shape, alone.params)
 
 
+def test_a_skip_that_downsamples_is_no_layer_though_it_has_its_layers_width(macro):
+    assert macro.is_skip.tolist() == [True, False, False]
+    assert not macro.keeps_width.any()
+    kept = dataclasses.replace(macro, choices=(spaces.SKIP, *macro.choices[1:]))
+    assert kept.is_skip.tolist() == kept.keeps_width.tolist() == [True, False, False]
+
+
 # Published networks as stages: width, stride of the first layer, and the layers' blocks.
 MOBILENET_V2 = (
     (24, 2, ["E6K3"] * 2),

@@ -197,6 +197,6 @@ def test_an_objective_by_a_function_has_no_table():
     assert own.table is None
     assert not own.is_evaluated
     assert own.extremes() == (-math.inf, math.inf)
-    is_skip, allowed = np.array([False, False, True]), np.ones((2, 3), bool)
-    table = PathTable(1, np.zeros((2, 3, 3)), np.zeros(3), is_skip, allowed)
+    keeps_width, allowed = np.array([False, False, True]), np.ones((2, 3), bool)
+    table = PathTable(1, np.zeros((2, 3, 3)), np.zeros(3), keeps_width, allowed)
     assert search.Objective("cost", "min", 1.0, compute=table).table is table

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from configs import nas_bench_macro
 from scarlet_jax import cost
-from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.run.setup import make_space
@@ -50,8 +49,7 @@ class Table:
     @cached_property
     def depth(self) -> NDArray[np.int64]:
         """Layers that are no identity, `int64[3969]`."""
-        identity = spaces.choice_names(self.space).index("identity")
-        return (self.networks != identity).sum(axis=1)
+        return (~self.space.is_skip[self.networks]).sum(axis=1)
 
     def only(self, rows: NDArray[np.int64]) -> "Table":
         """The table of some networks."""
@@ -92,12 +90,11 @@ def sample(networks: int) -> NDArray[np.int64]:
 
 def canonical(space: Space, encodings: Array) -> Array:
     """The same networks `int32[P, L]`, identities at the end of their stages' equal layers."""
-    identity = spaces.choice_names(space).index("identity")
     found = encodings.copy()
     starts = [n for n, layer in enumerate(space.layers) if layer.stride == 2] + [space.depth]
     for start, stop in pairwise(starts):
         own = found[:, start + 1 : stop]
-        order = np.argsort(own == identity, axis=1, kind="stable")
+        order = np.argsort(space.is_skip[own], axis=1, kind="stable")
         found[:, start + 1 : stop] = np.take_along_axis(own, order, axis=1)
     return found
 

@@ -200,11 +200,13 @@ class Choice(ABC):
 
     Attributes:
       example: a name of its kind.
-      is_skip: whether it is no block: it keeps its input's channels, and applies the stride.
+      is_skip: whether it stands for no layer.
+      keeps_width: whether it has its input's channels, and not its layer's.
     """
 
     example: ClassVar[str]
     is_skip: ClassVar[bool] = False
+    keeps_width: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -37,6 +37,7 @@ class IdentityChoice(Choice):
 
     example: ClassVar[str] = NAME
     is_skip: ClassVar[bool] = True
+    keeps_width: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -86,7 +87,7 @@ class DownsampleChoice(IdentityChoice):
     NAS-Bench-Macro's (arXiv 2103.11922). It has its layer's width always, in any network.
     """
 
-    is_skip: ClassVar[bool] = False
+    keeps_width: ClassVar[bool] = False
 
     @property
     def group(self) -> str:

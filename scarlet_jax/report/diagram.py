@@ -68,7 +68,7 @@ def legend(space: Space) -> list[tuple[str, str]]:
     for drawing in drawings:
         if drawing.mark:
             entries.setdefault(drawing.meaning, replace(drawing, labels=("", "")))
-    if any(choice.is_skip for choice in space.choices):
+    if any(choice.keeps_width for choice in space.choices):
         entries["identity: no block, input channels kept"] = None
     elif any(choice.drawing() is None for choice in space.choices):
         entries["identity: no block, or what changes width and stride"] = None

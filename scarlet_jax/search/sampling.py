@@ -120,7 +120,7 @@ def _count(spread: Objective, others: list[Objective], tilts: NDArray[np.float64
             total = counts[layer, source]
             for choice in np.flatnonzero(table.allowed[layer]):
                 step = costs[layer, choice, source]
-                after = counts[layer + 1, source if table.is_skip[choice] else layer + 1]
+                after = counts[layer + 1, source if table.keeps_width[choice] else layer + 1]
                 total[step:] += factor[layer, choice, source] * after[: size - step]
     base = float(table.stem) + float(table.head.min())
     slack = 2 * width  # rounding moves an architecture by about a bin
@@ -139,9 +139,9 @@ def _draw(problem: Problem, bins: _Bins, rng: np.random.Generator, count: int) -
     drawn = np.zeros((count, problem.depth), np.int32)
     left = rng.choice(bins.feasible, size=count)
     source = np.zeros(count, np.int64)
-    is_skip = bins.table.is_skip
+    keeps_width = bins.table.keeps_width
     for layer in range(problem.depth):
-        after = np.where(is_skip, source[:, None], layer + 1)  # [count, N]
+        after = np.where(keeps_width, source[:, None], layer + 1)  # [count, N]
         rest = left[:, None] - bins.costs[layer][:, source].T  # [count, N]
         odds = bins.factor[layer][:, source].T * bins.counts[layer + 1, after, rest.clip(0)]
         odds[rest < 0] = 0

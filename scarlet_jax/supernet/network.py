@@ -89,11 +89,11 @@ def create(
     check_one_of("stabilizer", stabilizer, STABILIZERS)
     check_one_of("dtype", dtype, DTYPES)
     check_one_of("selection", selection, SELECTIONS)
-    if all(choice.is_skip for choice in space.choices):
+    if all(choice.keeps_width for choice in space.choices):
         raise InputError(f"space {space.name!r} has only a skip; a supernet needs a block")
     rng = np.random.default_rng(seed)
     stem = functional.split(Stem(space, channels, rng=rng))
-    choices = [STABILIZERS[stabilizer] if c.is_skip else c for c in space.choices]
+    choices = [STABILIZERS[stabilizer] if c.keeps_width else c for c in space.choices]
     built = []
     for shape, layers in _equal_layers(space):
         allowed = space.allowed[layers.start]
