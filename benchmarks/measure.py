@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from launch import heap
 from scarlet_jax import space as spaces
+from scarlet_jax.launch import heap
 
 ROOT = Path(__file__).parents[1]
 CORES = 2  # that a measured process may use

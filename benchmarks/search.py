@@ -28,8 +28,8 @@ from benchmarks.search_tasks import (
     dtlz2,
     non_dominated,
 )
-from configs import base
 from scarlet_jax import cost, search
+from scarlet_jax.configs import base
 from scarlet_jax.search import nsga2
 from scarlet_jax.space import S2, Array
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.search_tasks import Task
-from configs import base
 from scarlet_jax import search
+from scarlet_jax.configs import base
 from scarlet_jax.search import nsga2
 from scarlet_jax.search.variation import neighbours, random_mutation
 from scarlet_jax.space import Array

@@ -1,6 +1,6 @@
 """S2's choices on 32-pixel images: CIFAR-10 from class folders.
 
-python -m launch.pipeline --config=configs/cifar10.py --workdir=runs/cifar10 \
+scarlet pipeline --config=cifar10 --workdir=runs/cifar10 \
     --config.data.path=DIR
 
 DIR holds train/CLASS/*.png and test/CLASS/*.png (or .jpg), one folder for each of the ten
@@ -11,7 +11,7 @@ hours of a whole run: not measured.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from scarlet_jax.configs import base
 
 
 def get_config() -> ConfigDict:

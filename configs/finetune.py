@@ -1,17 +1,17 @@
 """SCARLET-A, B or C, or any other path of S2, on your own class folders, from given weights.
 
-python -m launch.train_subnet --config=configs/finetune.py --workdir=runs/mine --arch=scarlet-a \
+scarlet train_subnet --config=finetune --workdir=runs/mine --arch=scarlet-a \
     --weights=DIR --config.data.path=IMAGES
 
-IMAGES holds train/CLASS/ and test/CLASS/ with PNG or JPEG files. DIR is what launch.convert made of
-the authors' checkpoint, or a trained subnet; without --weights training starts from random ones,
+IMAGES holds train/CLASS/ and test/CLASS/ with PNG or JPEG files. DIR is what scarlet convert made
+of the authors' checkpoint, or a trained subnet; without --weights training starts from random ones,
 which wants a higher learning rate and more steps. Meant for one GPU. Hours and accuracy: not
 measured. The recipe is ours.
 """
 
 from ml_collections import ConfigDict
 
-from configs import base
+from scarlet_jax.configs import base
 
 
 def get_config() -> ConfigDict:

@@ -1,6 +1,6 @@
 """SCARLET's S2 on ImageNet, prepared by TensorFlow Datasets.
 
-python -m launch.pipeline --config=configs/imagenet_s2.py --workdir=runs/imagenet_s2 \
+scarlet pipeline --config=imagenet_s2 --workdir=runs/imagenet_s2 \
     --config.data.path=DIR/imagenet2012/5.1.0
 
 The preparation may be in array_record or TFRECORD form. Meant for one host with several GPUs
@@ -10,7 +10,7 @@ paper's was not published.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from scarlet_jax.configs import base
 
 
 def get_config() -> ConfigDict:

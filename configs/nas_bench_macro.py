@@ -1,6 +1,6 @@
 """The space of NAS-Bench-Macro on CIFAR-10 (Su et al., CVPR 2021, arXiv 2103.11922).
 
-python -m launch.pipeline --config=configs/nas_bench_macro.py --workdir=runs/macro \
+scarlet pipeline --config=nas_bench_macro --workdir=runs/macro \
     --config.data.path=DIR
 
 Data as in configs/cifar10.py. 6,561 encodings of 8 layers; their networks have exactly the
@@ -15,7 +15,7 @@ are 5.3 minutes. A whole run: not measured.
 
 from ml_collections import ConfigDict
 
-from configs import cifar10
+from scarlet_jax.configs import cifar10
 
 
 def get_config() -> ConfigDict:

@@ -1,15 +1,8 @@
-"""The command line. `python -m launch.NAME` prepares itself before anything slow is imported."""
+"""The command line: `scarlet NAME`, or `python -m launch.NAME` from a clone of the repository."""
 
 import sys
 
-from launch import streams
-from scarlet_jax import interrupts
-
 if sys.argv[:1] == ["-m"]:  # Python has yet to find NAME: this is its run, not an import
-    streams.guard()
-    interrupts.install()
+    from scarlet_jax.launch import start
 
-    from launch import heap
-
-    heap.keep()
-    streams.silence_xla()
+    start.prepare()

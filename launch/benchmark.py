@@ -1,24 +1,23 @@
 """Counts and times architectures on this machine's device, or makes a latency table for it.
 
-python -m launch.benchmark --arch=scarlet-a --arch=all-identity --csv=table.csv --json=table.json
-python -m launch.benchmark --config=configs/mnist.py --supernet=runs/mnist --arch=all-identity
-python -m launch.benchmark --config=configs/mnist.py --table=latency.json
+scarlet benchmark --arch=scarlet-a --arch=all-identity --csv=table.csv --json=table.json
+scarlet benchmark --config=mnist --supernet=runs/mnist --arch=all-identity
+scarlet benchmark --config=mnist --table=latency.json
 """
 
 from absl import flags
 from ml_collections import ConfigDict
 
-from launch import common
 from scarlet_jax import benchmark_table, data, devices, files, latency, models
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
+from scarlet_jax.launch import common
 from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.progress import say
 from scarlet_jax.run.setup import Setup, make_space, prepare
 
 FLAGS = flags.FLAGS
-USAGE = "python -m launch.benchmark --arch=scarlet-a --arch=all-identity"
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ def main() -> None:
 
 def _check_flags() -> None:
     if bool(FLAGS.arch) == bool(FLAGS.table):
-        raise InputError(f"--arch or --table, not both, must be given, for example\n  {USAGE}")
+        raise InputError(f"--arch or --table, not both, must be given, {common.examples(__doc__)}")
     for name in ("supernet", "csv", "json"):
         if FLAGS.table and getattr(FLAGS, name):
             raise InputError(f"--{name} goes with --arch, not with --table")
@@ -138,4 +137,4 @@ if __name__ == "__main__":
         lower_bound=1,
     )
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the computation.")
-    common.run(main, USAGE, required=())
+    common.run(main, __doc__, required=())

@@ -5,17 +5,19 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch import cache, cores, heap
-from scarlet_jax import interrupts, processes, settings
+from scarlet_jax import configs, interrupts, processes, settings
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
 from scarlet_jax.files import local_path
+from scarlet_jax.launch import cache, cores, heap
 from scarlet_jax.run import setup
 
 FLAGS = flags.FLAGS
@@ -37,12 +39,16 @@ NUMERICS = {
 }
 
 
+CONFIGS = {path.stem: path for path in sorted(Path(configs.__file__).parent.glob("[a-z]*.py"))}
+
+
 def define_config() -> None:
     """Defines `--config` with its overrides, and `--workdir`."""
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "Settings, such as configs/mnist.py; one is changed by --config.section.field=value.",
+        f"Settings: one of {', '.join(CONFIGS)}, or your own file such as configs/mnist.py; one "
+        "setting is changed by --config.section.field=value.",
     )
     define_path("workdir", None, "Where results go; a stopped run goes on from there.")
     _show_in_help("config")
@@ -80,17 +86,17 @@ def prepare() -> setup.Setup:
 
 
 def command(name: str, without: Sequence[str] = ()) -> str:
-    """Launcher `name` called as this one was, but for the flags `without`, for a report."""
+    """Command `name` called as this one was, but for the flags `without`, for a report."""
     left_out = flags.FlagValues()
     left_out.set_gnu_getopt()  # whatever stands between them
     for flag in without:
         left_out[flag] = FLAGS[flag]
     arguments = left_out(sys.argv, known_only=True)[1:]
-    return shlex.join(["python", "-m", f"launch.{name}", *arguments])
+    return shlex.join(["scarlet", name, *arguments])
 
 
 def run(
-    main: Callable[[], Any], usage: str, required: Sequence[str] = ("config", "workdir")
+    main: Callable[[], Any], doc: str | None, required: Sequence[str] = ("config", "workdir")
 ) -> None:
     """Runs `main` with flags parsed. Bad input ends in one line and exit code 2.
 
@@ -99,7 +105,7 @@ def run(
 
     Args:
       main: the job.
-      usage: an example command, shown when a required flag is missing.
+      doc: the launcher's docstring, for `examples` when a required flag is missing.
       required: flags that must be given.
     """
 
@@ -109,9 +115,9 @@ def run(
         logging.get_absl_handler().addFilter(lambda record: "/orbax/" not in record.pathname)
         missing = [f"--{name}" for name in required if getattr(FLAGS, name) in (None, "")]
         if argv[1:]:
-            fail(f"unexpected argument {argv[1]!r}; flags start with --, for example\n  {usage}")
+            fail(f"unexpected argument {argv[1]!r}; flags start with --, {examples(doc)}")
         if missing:
-            fail(f"{' and '.join(missing)} must be given, for example\n  {usage}")
+            fail(f"{' and '.join(missing)} must be given, {examples(doc)}")
         resumes = "workdir" in FLAGS and FLAGS.workdir
         advice = "; the same command goes on from the last checkpoint" if resumes else ""
         try:
@@ -146,6 +152,11 @@ def run(
 
     _define_start()
     app.run(guarded, flags_parser=_parse)
+
+
+def examples(doc: str | None) -> str:
+    """The commands in the second paragraph of a launcher's docstring, for a message."""
+    return "for example\n" + textwrap.indent((doc or "").split("\n\n")[1].rstrip(), "  ")
 
 
 def _explained(error: Exception) -> str:
@@ -237,8 +248,15 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _checked(argument: str) -> str:
-    """`--config=~/mine.py` without `~`, which no shell replaces there; numbers only in ASCII."""
+    """`--config=mnist` as its file, and `~/mine.py` without `~`, which no shell replaces there.
+
+    Numbers only in ASCII.
+    """
     name, _, value = argument.partition("=")
+    if name == "--config" and value.isidentifier():
+        if value not in CONFIGS:
+            fail(f"--config is {value!r}; allowed: {', '.join(CONFIGS)}, or a file such as mine.py")
+        return f"{name}={CONFIGS[value]}"
     if value.isdecimal() and not value.isascii():
         fail(f"{argument!r} has digits of another script; allowed: 0 to 9")
     return f"{name}={local_path(value)}" if name == "--config" and value else argument

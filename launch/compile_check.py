@@ -1,7 +1,7 @@
 """Compiles a configuration's programs for a TPU slice or a GPU, without one.
 
-python -m launch.compile_check --topology=v5e:4x4 --config=configs/imagenet_s2.py
-python -m launch.compile_check --topology=h100 --config=configs/imagenet_s2.py
+scarlet compile_check --topology=v5e:4x4 --config=imagenet_s2
+scarlet compile_check --topology=h100 --config=imagenet_s2
 
 Needs the `tpu` or the `gpu` extra.
 """
@@ -11,13 +11,12 @@ import os
 import jax
 from absl import flags
 
-from launch import common
 from scarlet_jax import compile_check
+from scarlet_jax.launch import common
 from scarlet_jax.progress import say
 from scarlet_jax.run.setup import make_space
 
 FLAGS = flags.FLAGS
-USAGE = "python -m launch.compile_check --topology=v5e:4x4 --config=configs/imagenet_s2.py"
 # Without them the compiler asks the cloud's metadata server what machine this is, and complains.
 NO_CHIP = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -73,4 +72,4 @@ if __name__ == "__main__":
     )
     flags.DEFINE_integer("images", 128, "Images a chip in training.", lower_bound=1)
     flags.DEFINE_integer("num_classes", 1000, "Where the configuration leaves them to its data.")
-    common.run(main, USAGE, required=("config", "topology"))
+    common.run(main, __doc__, required=("config", "topology"))

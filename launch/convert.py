@@ -1,26 +1,22 @@
 """Weights of the authors' PyTorch release as a model of ours, and back.
 
-python -m launch.convert --from=ScarletA.pth.tar --to=models/scarlet-a
-python -m launch.convert --from=models/scarlet-a --to=ScarletA.pth
+scarlet convert --from=ScarletA.pth.tar --to=models/scarlet-a
+scarlet convert --from=models/scarlet-a --to=ScarletA.pth
 """
 
 from pathlib import Path
 
 from absl import flags
 
-from launch import common
 from scarlet_jax import cost, files, models, release, torch_file
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.launch import common
 from scarlet_jax.models import Model
 from scarlet_jax.progress import say
 from scarlet_jax.space import S2
 
 FLAGS = flags.FLAGS
-USAGE = (
-    "python -m launch.convert --from=ScarletA.pth.tar --to=models/scarlet-a\n"
-    "  python -m launch.convert --from=models/scarlet-a --to=ScarletA.pth"
-)
 OF_THEIRS = ("arch", "labels", "image_size", "state")  # flags of a PyTorch file alone
 
 
@@ -98,4 +94,4 @@ if __name__ == "__main__":
         "beside state_dict_ema.",
     )
     flags.DEFINE_integer("image_size", 224, "Pixels a side, for a PyTorch file.")
-    common.run(main, USAGE, required=("from", "to"))
+    common.run(main, __doc__, required=("from", "to"))

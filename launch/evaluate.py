@@ -1,29 +1,25 @@
 """Scores architectures with supernet weights, or a trained subnet.
 
-python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --arch=all-identity
-python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --subnet=model-0
+scarlet evaluate --config=mnist --workdir=runs/mnist --arch=all-identity
+scarlet evaluate --config=mnist --workdir=runs/mnist --subnet=model-0
 """
 
 from absl import flags
 
-from launch import common
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.launch import common
 from scarlet_jax.progress import say
 from scarlet_jax.run.setup import make_space
 from scarlet_jax.run.subnet import evaluate_subnet
 from scarlet_jax.run.supernet import evaluate_paths, load_supernet
 
 FLAGS = flags.FLAGS
-USAGE = (
-    "python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --arch=all-identity\n"
-    "  python -m launch.evaluate --config=configs/mnist.py --workdir=runs/mnist --subnet=model-0"
-)
 
 
 def main() -> None:
     if bool(FLAGS.arch) == bool(FLAGS.subnet):
-        raise InputError(f"give either --arch or --subnet, for example\n  {USAGE}")
+        raise InputError(f"give either --arch or --subnet, {common.examples(__doc__)}")
     space = make_space(FLAGS.config)
     architectures = [spaces.parse(space, text) for text in FLAGS.arch]
     setup = common.prepare()
@@ -47,4 +43,4 @@ if __name__ == "__main__":
     common.define_config()
     flags.DEFINE_multi_string("arch", [], common.ARCH_HELP + " Repeatable.")
     flags.DEFINE_string("subnet", None, "The name of a trained subnet in WORKDIR/subnets.")
-    common.run(main, USAGE)
+    common.run(main, __doc__)

@@ -1,8 +1,8 @@
 """Writes a trained model for another runtime, and runs it there to compare it with JAX.
 
-python -m launch.export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx
-python -m launch.export --weights=runs/mnist/subnets/model-0 --format=litert --out=model.tflite \
-    --int8 --config=configs/mnist.py
+scarlet export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx
+scarlet export --weights=runs/mnist/subnets/model-0 --format=litert --out=model.tflite \
+    --int8 --config=mnist
 """
 
 from pathlib import Path
@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from launch import common
 from scarlet_jax import data, export, models
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import images
+from scarlet_jax.launch import common
 from scarlet_jax.progress import Progress, say
 
 FLAGS = flags.FLAGS
-USAGE = (
-    "python -m launch.export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx"
-)
 
 NOISE_IMAGES = 64  # (ours)
 MOST_IMAGES = 10**6  # (ours)
@@ -134,4 +131,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("calibration_images", 200, "For int8, of training.", lower_bound=1)
     flags.DEFINE_integer("threads", None, "Of the runtime; its own choice if absent.")
     flags.DEFINE_integer("repeats", 50, "Timed calls.", lower_bound=1)
-    common.run(main, USAGE, required=("weights", "format", "out"))
+    common.run(main, __doc__, required=("weights", "format", "out"))

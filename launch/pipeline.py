@@ -1,13 +1,11 @@
 """Trains a supernet, searches it, retrains what was found, and writes a report.
 
-python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist
+scarlet pipeline --config=mnist --workdir=runs/mnist
 """
 
-from launch import common
+from scarlet_jax.launch import common
 from scarlet_jax.run.images import say_unreadable
 from scarlet_jax.run.pipeline import run_pipeline
-
-USAGE = "python -m launch.pipeline --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
@@ -18,4 +16,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     common.define_config()
-    common.run(main, USAGE)
+    common.run(main, __doc__)

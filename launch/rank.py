@@ -1,7 +1,7 @@
 """How far a supernet's scores can be trusted: trains some networks alone, and compares.
 
-python -m launch.rank --config=configs/mnist.py --workdir=runs/mnist --minutes=10
-python -m launch.rank --config=configs/mnist.py --workdir=runs/fast --supernet=runs/mnist
+scarlet rank --config=mnist --workdir=runs/mnist --minutes=10
+scarlet rank --config=mnist --workdir=runs/fast --supernet=runs/mnist
 """
 
 import math
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import common
+from scarlet_jax.launch import common
 from scarlet_jax.run.images import say_unreadable
 from scarlet_jax.run.rank import rank_supernet
 from scarlet_jax.run.report import write_report
@@ -18,7 +18,6 @@ from scarlet_jax.run.search import saved_search
 from scarlet_jax.run.supernet import load_supernet
 
 FLAGS = flags.FLAGS
-USAGE = "python -m launch.rank --config=configs/mnist.py --workdir=runs/mnist --minutes=10"
 OWN_FLAGS = ("minutes", "supernet")
 
 
@@ -48,4 +47,4 @@ if __name__ == "__main__":
     common.define_path(
         "supernet", None, "The work directory whose supernet is meant, if not --workdir."
     )
-    common.run(main, USAGE)
+    common.run(main, __doc__)

@@ -1,8 +1,8 @@
 """Searches a trained supernet, or goes on with a search.
 
-python -m launch.search --config=configs/mnist.py --workdir=runs/mnist
-python -m launch.search --config=configs/mnist.py --workdir=runs/mnist --resume --generations=40
-python -m launch.search --config=configs/mnist.py --workdir=runs/fast --supernet=runs/mnist
+scarlet search --config=mnist --workdir=runs/mnist
+scarlet search --config=mnist --workdir=runs/mnist --resume --generations=40
+scarlet search --config=mnist --workdir=runs/fast --supernet=runs/mnist
 """
 
 import time
@@ -10,14 +10,13 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import common
+from scarlet_jax.launch import common
 from scarlet_jax.run.images import say_unreadable
 from scarlet_jax.run.report import write_report
 from scarlet_jax.run.search import check_searched, search_supernet
 from scarlet_jax.run.supernet import load_supernet
 
 FLAGS = flags.FLAGS
-USAGE = "python -m launch.search --config=configs/mnist.py --workdir=runs/mnist"
 OWN_FLAGS = ("resume", "generations", "supernet")
 
 
@@ -46,4 +45,4 @@ if __name__ == "__main__":
     common.define_path(
         "supernet", None, "The work directory whose supernet is searched, if not --workdir."
     )
-    common.run(main, USAGE)
+    common.run(main, __doc__)

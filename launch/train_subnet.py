@@ -1,25 +1,21 @@
 """Trains one architecture alone and scores it on the test images.
 
-python -m launch.train_subnet --config=configs/mnist.py --workdir=runs/mnist \
+scarlet train_subnet --config=mnist --workdir=runs/mnist \
     --arch=all-identity --name=smallest
-python -m launch.train_subnet --config=configs/finetune.py --workdir=runs/pets --arch=scarlet-a \
+scarlet train_subnet --config=finetune --workdir=runs/pets --arch=scarlet-a \
     --weights=DIR --config.data.path=IMAGES
 """
 
 from absl import flags
 
-from launch import common
 from scarlet_jax import models
 from scarlet_jax import space as spaces
+from scarlet_jax.launch import common
 from scarlet_jax.run.images import say_unreadable
 from scarlet_jax.run.setup import make_space
 from scarlet_jax.run.subnet import train_subnet
 
 FLAGS = flags.FLAGS
-USAGE = (
-    "python -m launch.train_subnet --config=configs/mnist.py --workdir=runs/mnist "
-    "--arch=all-identity --name=smallest"
-)
 
 
 def main() -> None:
@@ -38,4 +34,4 @@ if __name__ == "__main__":
     common.define_path(
         "weights", None, "A model file, or a folder with one, to start from; random ones if absent."
     )
-    common.run(main, USAGE, required=("config", "workdir", "arch"))
+    common.run(main, __doc__, required=("config", "workdir", "arch"))

@@ -1,14 +1,12 @@
 """Trains a supernet, or goes on with one.
 
-python -m launch.train_supernet --config=configs/mnist.py --workdir=runs/mnist
+scarlet train_supernet --config=mnist --workdir=runs/mnist
 """
 
-from launch import common
+from scarlet_jax.launch import common
 from scarlet_jax.progress import say
 from scarlet_jax.run.images import say_unreadable
 from scarlet_jax.run.supernet import train_supernet
-
-USAGE = "python -m launch.train_supernet --config=configs/mnist.py --workdir=runs/mnist"
 
 
 def main() -> None:
@@ -20,4 +18,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     common.define_config()
-    common.run(main, USAGE)
+    common.run(main, __doc__)

@@ -109,8 +109,8 @@ def describe(topology: str) -> Target:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"topology {topology!r} cannot be described ({reason}); allowed "
-            f"are {', '.join(gpus.GPUS)} with pip install '.[gpu]', and names of TPU slices such "
-            "as v5e:4x4 with pip install '.[tpu]'"
+            f"are {', '.join(gpus.GPUS)} with pip install 'scarlet-jax[gpu]', and names of TPU "
+            "slices such as v5e:4x4 with pip install 'scarlet-jax[tpu]'"
         ) from error
     mesh = Mesh(np.array(description.devices), (DATA,), axis_types=(AxisType.Explicit,))
     if gpu:

@@ -291,7 +291,7 @@ class Search(Section):
     """Algorithm 1, with table 1's values where it gives one."""
 
     objectives: Objectives = Objectives()
-    # A file of python -m launch.benchmark --table=..., or of a phone in the same form.
+    # A file of scarlet benchmark --table=..., or of a phone in the same form.
     latency_table: LocalPath = ""
     latency_device: str = ""  # the device that the table must be of; "" takes any
 

@@ -126,7 +126,9 @@ def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
     try:
         import torch
     except ImportError as error:
-        raise InputError(f"{path} takes PyTorch to write: pip install '.[torch]'") from error
+        raise InputError(
+            f"{path} takes PyTorch to write: pip install 'scarlet-jax[torch]'"
+        ) from error
     state = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
     with replacing(path) as partial:
         torch.save({WRAPPERS[0]: state}, partial, _use_new_zipfile_serialization=False)

@@ -49,7 +49,7 @@ def create(
       name: "scarlet-a", "scarlet-b" or "scarlet-c".
       num_classes: outputs of the classifier.
       image_size: pixels a side, 32 or more.
-      weights: a model file, or the folder of one: of `launch.convert` or `launch.train_subnet`.
+      weights: a model file, or the folder of one: of `scarlet convert` or `scarlet train_subnet`.
       seed: of random weights.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from configs import base
+from scarlet_jax.configs import base
 
 
 def data_config(**changes: Any) -> ConfigDict:

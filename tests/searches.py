@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 
-from configs import base
 from scarlet_jax import cost, search
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import base
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
 

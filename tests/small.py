@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from configs import base
+from scarlet_jax.configs import base
 
 CLASSES = ("dark", "light")
 CHANGES = {

@@ -12,11 +12,11 @@ import pytest
 import small
 from test_launch import finish, start
 
-from launch import benchmark as launcher
 from scarlet_jax import benchmark, benchmark_table, cost
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
+from scarlet_jax.launch import benchmark as launcher
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.run.setup import prepare
 from scarlet_jax.run.supernet import evaluate_paths, load_supernet, train_supernet
@@ -201,4 +201,4 @@ def test_the_command_scores_with_the_supernet(trained, tmp_path):
     assert description.startswith("space small, 8 pixels, batch 2, float32, ")
     assert last == f"2 of 2 rows: {tmp_path / 'table.json'}"
     assert (refused, nothing) == (2, "")
-    assert "none/supernet; train one by python -m launch.train_supernet" in why
+    assert "none/supernet; train one by scarlet train_supernet" in why

@@ -10,10 +10,10 @@ import pytest
 from benchmarks import offspring, plot, speed
 from benchmarks.measure import OURS, TORCH, TORCH_SAME, Setup, Work, set_up
 from benchmarks.search_peers import POPULATION
-from configs import base
 from scarlet_jax import release, subnet
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import InvertedBottleneckChoice
+from scarlet_jax.configs import base
 
 MODULES = {theirs: ours for ours, theirs in release.MODULES.items()}
 BLOCK_MODULES = {theirs: ours for ours, theirs in release.BLOCK_MODULES.items()}

@@ -77,7 +77,7 @@ def both(config_file, tmp_path_factory):
     config = small.config(config_file.parent / "images")
     config.search.picks = 1
     one = prepare(config, tmp_path_factory.mktemp("one"))
-    run_pipeline(one, command="python -m launch.pipeline")
+    run_pipeline(one, command="scarlet pipeline")
     output = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0], output
     return one, directory, [out for out, _ in output]

@@ -37,7 +37,7 @@ def python(code, *arguments, **options):
 
 PRINT = """
 import pathlib, sys
-from launch import streams
+from scarlet_jax.launch import streams
 streams.guard()
 for number in range(5000):
     print("a line of a log", number, flush=number % 100 == 0)

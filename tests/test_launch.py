@@ -18,8 +18,9 @@ import pytest
 import small
 from absl import flags
 
-import launch
-from launch import cache, common, cores, heap, search
+from scarlet_jax import launch
+from scarlet_jax.launch import cache, common, cores, heap, search
+from scarlet_jax.launch.__main__ import COMMANDS
 from scarlet_jax.run.setup import prepare
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +39,17 @@ def start(launcher, *arguments, **environment):
     )
 
 
+def scarlet(*arguments, cwd=ROOT, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", "from scarlet_jax.launch.__main__ import main; main()", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def finish(*processes):
     """Return code, output and errors of each; they run side by side."""
     results = []
@@ -50,8 +62,8 @@ def finish(*processes):
 def test_help_names_the_flags_and_no_arguments_name_a_command():
     helps = [start(name, "--help") for name in LAUNCHERS]
     for name, (_, out, _) in zip(LAUNCHERS, finish(*helps), strict=True):
-        assert f"python -m launch.{name} --" in out
-        assert "--config: Settings, such as configs/mnist.py" in out
+        assert f"scarlet {name} --" in out
+        assert "--config: Settings: one of base, cifar10, " in out
         assert "--[no]keep_heap: " in out
         for flag in (
             "compilation_cache",
@@ -66,8 +78,44 @@ def test_help_names_the_flags_and_no_arguments_name_a_command():
     ):
         assert code == 2
         assert err.startswith("error: --")
-        assert f"must be given, for example\n  python -m launch.{name} --" in err
+        assert f"must be given, for example\n  scarlet {name} --" in err
         assert out == ""
+
+
+def test_scarlet_lists_every_launcher():
+    texts = {path.stem: path.read_text() for path in (ROOT / "launch").glob("*.py")}
+    launchers = {name for name, text in texts.items() if "    common.run(main, __doc__" in text}
+    assert set(COMMANDS) == launchers
+    ((code, out, _),) = finish(scarlet("--help"))
+    assert code == 0
+    for name in COMMANDS:
+        assert f"\n    {name}" in out
+    assert "Searches a trained supernet, or goes on with a search." in out
+
+
+def test_scarlet_runs_what_it_is_given_with_a_configuration_of_the_package(tmp_path):
+    """Wherever it is called; a heap of its own is kept as by the launchers."""
+    missing = scarlet("search", "--config=mnist", "--workdir=none", cwd=tmp_path)
+    unknown, none = scarlet("serch"), scarlet()
+    errors = [err for _, _, err in finish(missing, unknown, none)]
+    assert errors[0].startswith("error: there is no checkpoint in none/supernet; train one by ")
+    assert "invalid choice: 'serch' (choose from 'pipeline', 'train_supernet'" in errors[1]
+    assert "the following arguments are required: COMMAND" in errors[2]
+    assert [process.returncode for process in (missing, unknown, none)] == [2, 2, 2]
+
+
+def test_a_shell_completes_commands(tmp_path):
+    line = "scarlet train_"
+    asked = {
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "COMP_TYPE": "9",
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": " ",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "completions"),
+    }
+    finish(scarlet(**asked))
+    assert (tmp_path / "completions").read_text() == "train_supernet train_subnet"
 
 
 BAD = {
@@ -87,6 +135,7 @@ BAD = {
     ("pipeline", *MNIST, "--confg=x"): "Unknown command line flag 'confg'",
     ("pipeline", *MNIST, "now"): "unexpected argument 'now'",
     ("pipeline", "--config=configs/none.py", "--workdir=x"): "configs/none.py",
+    ("pipeline", "--config=mnst", "--workdir=x"): "--config is 'mnst'; allowed: base, cifar10, ",
     ("pipeline", *MNIST, "--config.search.objectives.macs.max=9"): "objectives.macs.max is 9",
     (
         "search",
@@ -117,7 +166,7 @@ BAD = {
 def test_bad_input_is_one_line_and_code_2(tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["launch.common", "scarlet_jax.run.pipeline", "scarlet_jax.export"]
+        ["scarlet_jax.launch.common", "scarlet_jax.run.pipeline", "scarlet_jax.export"]
     )
     for number, (command, message) in enumerate(BAD.items()):
         folder = tmp_path / str(number)
@@ -221,13 +270,14 @@ def test_another_launcher_is_called_without_the_flags_it_does_not_take(
     monkeypatch.setattr(common, "FLAGS", own)
     monkeypatch.setattr(sys, "argv", ["search", *shlex.split(arguments)])
     whole = common.command("search")
-    assert shlex.split(whole)[3:] == shlex.split(arguments)
+    assert shlex.split(whole)[2:] == shlex.split(arguments)
     other = common.command("train_subnet", without=search.OWN_FLAGS)
-    assert other == f"python -m launch.train_subnet {expected}"
+    assert other == f"scarlet train_subnet {expected}"
 
 
 ASK = """import os
-print(os.getpid(), *[os.environ.get(name) for name in __import__("launch.heap").heap.ENVIRONMENT])
+from scarlet_jax.launch.heap import ENVIRONMENT
+print(os.getpid(), *[os.environ.get(name) for name in ENVIRONMENT])
 """
 
 
@@ -335,7 +385,7 @@ def test_devices_share_batches_evenly_and_have_a_core_each(count, batch_sizes, e
     ],
 )
 def test_a_cpu_is_a_device_for_every_core_unless_told_otherwise(asked, environment, expected):
-    code = f"import jax; from launch import cores; cores.use({asked}, (720,)); "
+    code = f"import jax; from scarlet_jax.launch import cores; cores.use({asked}, (720,)); "
     clean = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     out = subprocess.run(
         [sys.executable, "-c", code + "print(jax.device_count())"],

@@ -24,9 +24,9 @@ from benchmarks.nas_bench_macro import (
 )
 from benchmarks.nas_bench_macro import table as tables
 from benchmarks.search_tasks import Task
-from configs import nas_bench_macro
 from scarlet_jax import cost, settings
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import nas_bench_macro
 from scarlet_jax.errors import InputError
 from scarlet_jax.run import search as runs
 from scarlet_jax.run.setup import Setup

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from configs import base
 from scarlet_jax import settings
+from scarlet_jax.configs import base
 from scarlet_jax.errors import InputError
 from scarlet_jax.train import optimizer, rules
 

@@ -11,9 +11,9 @@ import pytest
 from conftest import randomised
 from test_supernet import assert_close
 
-from configs import nas_bench_macro
 from scarlet_jax import cost, settings, subnet, supernet
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import nas_bench_macro
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.run.setup import make_space

@@ -233,7 +233,7 @@ def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
     ours.write_bytes(b"damaged")
     new, inside = tmp_path / "new", theirs / "new"
     bad = {
-        (f"--from={theirs}",): "error: --to must be given, for example\n  python -m launch.convert",
+        (f"--from={theirs}",): "error: --to must be given, for example\n  scarlet convert",
         (f"--from={theirs}", f"--to={new}", "--arch=scarlet-a"): "missing: mb_module.1.bn1.bias,",
         (f"--from={several}", f"--to={new}"): "holds several states: model, model_ema; allowed: on",
         (f"--from={theirs}", f"--to={new}", "--state=ema"): "no state 'ema'; allowed: .",

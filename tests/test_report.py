@@ -118,7 +118,7 @@ def report() -> Report:
         models=models,
         ranking=None,
         retrain=[],
-        reproduction={"command": "python -m launch.pipeline", "seed": "17"},
+        reproduction={"command": "scarlet pipeline", "seed": "17"},
         config="seed: 17\n",
         notes=["2 unreadable images: a.png, b.png"],
     )
@@ -186,7 +186,7 @@ def test_page_has_every_number(text: str) -> None:
         "1.23\u202fM",
         "45.7\u202fk",
         "0,11,12,4",
-        "python -m launch.pipeline",
+        "scarlet pipeline",
         "seed: 17",
         "2 unreadable images: a.png, b.png",
         "all 30 architectures evaluated",

@@ -45,7 +45,7 @@ def images(tmp_path_factory):
 def finished(images, tmp_path_factory):
     """An uninterrupted run of the main job."""
     setup = prepare(small.config(images), tmp_path_factory.mktemp("finished"))
-    run_pipeline(setup, command="python -m launch.pipeline")
+    run_pipeline(setup, command="scarlet pipeline")
     return setup
 
 
@@ -160,10 +160,10 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
     assert not new & known
     assert new | known >= {tuple(row) for row in state.architectures.tolist()}
     assert set(source.rglob("*")) - before <= set((source / "evaluations").iterdir())
-    write_report(setup, network, state, "python -m launch.search", {})
+    write_report(setup, network, state, "scarlet search", {})
     page = (tmp_path / "report.html").read_text()
     assert "None of the picked models has been retrained yet." in page
-    assert "python -m launch.train_subnet --arch=" in page
+    assert "scarlet train_subnet --arch=" in page
     # Extended, it asks for nothing that it knows either.
     config.search.generations = 3
     asked.clear()

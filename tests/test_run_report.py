@@ -21,8 +21,8 @@ from scarlet_jax.run.subnet import RESULT, evaluate_subnet, model_name, results
 from scarlet_jax.train import checkpoint
 from scarlet_jax.train.step import TrainState
 
-COMMAND = "python -m launch.search --config=c.py --workdir=w --resume"
-RETRAIN = "python -m launch.train_subnet --config=c.py --workdir=w"
+COMMAND = "scarlet search --config=c.py --workdir=w --resume"
+RETRAIN = "scarlet train_subnet --config=c.py --workdir=w"
 # By the number of blocks, which are equal: all of a front where more blocks are more accurate.
 EARLY = [[0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0]]
 LATE = [[0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 1, 1, 1]]

@@ -20,9 +20,9 @@ from searches import (
     params,
 )
 
-from configs import base
 from scarlet_jax import search
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import base
 from scarlet_jax.errors import InputError
 from scarlet_jax.search.nsga2 import non_dominated_rank
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from searches import RESTRICTED, SIZE, SPACE, TINY, macs, make_problem, params
 
-from configs import base
 from scarlet_jax import cost, search
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import base
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import IMAGENET
 from scarlet_jax.path_table import PathTable

@@ -15,9 +15,9 @@ from searches import (
     params,
 )
 
-from configs import base
 from scarlet_jax import search
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import base
 from scarlet_jax.network_size import IMAGENET
 from scarlet_jax.search import sampling
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import base
 from scarlet_jax import search
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import base
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.search import controller, sampling, variation
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
-from configs import base
 from scarlet_jax import settings
+from scarlet_jax.configs import base
 from scarlet_jax.differences import flatten
 from scarlet_jax.errors import InputError
 from scarlet_jax.run.setup import prepare

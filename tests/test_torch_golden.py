@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from torch_weights import LOGITS, random_images, random_state
 
-from configs import base
 from scarlet_jax import devices, release, subnet
 from scarlet_jax import space as spaces
+from scarlet_jax.configs import base
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.space import S2

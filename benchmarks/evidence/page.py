@@ -11,7 +11,7 @@ from benchmarks.intervals import interval, with_width
 from benchmarks.nas_bench_macro import similarity
 from benchmarks.nas_bench_macro.ranking import PUBLISHED
 from benchmarks.nas_bench_macro.retrained import EQUAL
-from configs import nas_bench_macro
+from scarlet_jax.configs import nas_bench_macro
 
 # Beside the page.
 PICTURES = (

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from benchmarks.nas_bench_macro.search import MEASURES, reached
 from benchmarks.nas_bench_macro.table import SIZE, Table
-from configs import nas_bench_macro
 from scarlet_jax import cost, search
+from scarlet_jax.configs import nas_bench_macro
 from scarlet_jax.search import Objective
 
 Rows = NDArray[np.int64]  # of the table

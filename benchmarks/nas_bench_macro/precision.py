@@ -14,10 +14,9 @@ from scipy import stats
 
 from benchmarks.nas_bench_macro.recipes import PRECISION
 from benchmarks.nas_bench_macro.table import distinct_networks, sample
-from launch import common
+from scarlet_jax.launch import common
 from scarlet_jax.run.supernet import load_supernet, right_images
 
-USAGE = __doc__.splitlines()[2] if __doc__ else ""
 # Ours.
 NETWORKS = 300  # the first of the sample
 IMAGES = (250, 500, 1000, 2500, 5000)  # the last are all
@@ -69,4 +68,4 @@ def taus(packed: NDArray[np.uint8], accuracy: NDArray[np.float64]) -> NDArray[np
 
 if __name__ == "__main__":
     common.define_config()
-    common.run(main, USAGE)
+    common.run(main, __doc__)

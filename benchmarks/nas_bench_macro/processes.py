@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 
-from launch import heap
 from scarlet_jax.errors import InputError
+from scarlet_jax.launch import heap
 
 
 def side_by_side(commands: Mapping[Path, Sequence[str]]) -> None:

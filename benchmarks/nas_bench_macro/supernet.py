@@ -12,13 +12,10 @@ from absl import flags
 from benchmarks.nas_bench_macro.recipes import SCORES, SIMILARITY
 from benchmarks.nas_bench_macro.similarity import choice_similarity
 from benchmarks.nas_bench_macro.table import distinct_networks, sample
-from launch import common
+from scarlet_jax.launch import common
 from scarlet_jax.progress import say
 from scarlet_jax.run.search import kept_scorer, score_context
 from scarlet_jax.run.supernet import train_supernet
-
-USAGE = __doc__.splitlines()[2] if __doc__ else ""
-
 
 FLAGS = flags.FLAGS
 
@@ -40,4 +37,4 @@ def main() -> None:
 if __name__ == "__main__":
     common.define_config()
     flags.DEFINE_bool("sample", False, "Score a sample of the networks instead of all.")
-    common.run(main, USAGE)
+    common.run(main, __doc__)

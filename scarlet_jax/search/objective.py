@@ -149,7 +149,7 @@ def built_in(
     if latency is None and any(objective.name == "latency" for objective in used):
         raise InputError(
             "search.objectives.latency needs a table; give it by search.latency_table, and make "
-            "it by python -m launch.benchmark --table=latency.json"
+            "it by scarlet benchmark --table=latency.json"
         )
     return used
 
