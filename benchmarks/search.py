@@ -29,7 +29,6 @@ from benchmarks.search_tasks import (
     non_dominated,
 )
 from scarlet_jax import cost, search
-from scarlet_jax.configs import base
 from scarlet_jax.search import nsga2
 from scarlet_jax.space import S2, Array
 
@@ -123,13 +122,12 @@ def time_sorting(size: int = 2000, objectives: int = 3) -> None:
 def time_bookkeeping(population: int = 10_000, generations: int = 5) -> None:
     """Seconds of `ask` and `tell` a generation, with architectures of S2."""
     task, macs = additive(0), cost.tables(S2).macs
-    section = base.get_config().search
-    section.update({"population": population, "generations": generations})
     objectives = (
         search.Objective("score", "min", 0.5),
         search.Objective("macs", "min", 0.5, compute=macs),
     )
-    problem = search.make_problem(S2.depth, S2.num_choices, objectives, section)
+    settings = {"population": population, "generations": generations}
+    problem = search.make_problem(S2.allowed, objectives, settings)
     state = search.init(problem, 0)
     spent = []
     while not search.is_finished(problem, state):

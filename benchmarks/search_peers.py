@@ -7,7 +7,6 @@ import numpy as np
 
 from benchmarks.search_tasks import Task
 from scarlet_jax import search
-from scarlet_jax.configs import base
 from scarlet_jax.search import nsga2
 from scarlet_jax.search.variation import neighbours, random_mutation
 from scarlet_jax.space import Array
@@ -39,9 +38,9 @@ def engine(task: Task, seed: int, budget: int, **settings: Any) -> Array:
         search.Objective(f"bound-{i}", "none", low=low, high=high, compute=table)
         for i, (table, low, high) in enumerate(task.bounds)
     ]
-    section = base.get_config().search
-    section.update({"pick_by": objectives[0].name, "generations": budget, **settings})
-    problem = search.make_problem(task.depth, task.num_choices, objectives, section)
+    changed = {"pick_by": objectives[0].name, "generations": budget, **settings}
+    every = np.ones((task.depth, task.num_choices), bool)
+    problem = search.make_problem(every, objectives, changed)
     state = search.init(problem, seed)
     while state.evaluations < budget and not search.is_finished(problem, state):
         batch = search.ask(problem, state)

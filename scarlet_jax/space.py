@@ -148,7 +148,7 @@ def scaled_width(width: int, multiplier: float, divisor: int = 8) -> int:
 
 def make_space(
     *,
-    name: str,
+    name: str = "own",
     widths: Sequence[int],
     strides: Sequence[int],
     expansions: Sequence[int] = (3, 6),

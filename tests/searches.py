@@ -46,7 +46,7 @@ def make_problem(space: Space = SPACE, objectives=None, latency=None, **settings
     for name, changes in (objectives or {}).items():
         config.objectives[name].update(changes)
     built_in = search.built_in(space, config.objectives, SIZE, latency=latency)
-    return search.make_problem(space.depth, space.num_choices, built_in, config, space.allowed)
+    return search.make_problem(space.allowed, built_in, config)
 
 
 def macs(space: Space, architectures):

@@ -161,7 +161,7 @@ def test_a_search_by_latency_shows_latency(setup):
     macs = cost.tables(setup.space, setup.size).macs
     table = dataclasses.replace(macs, stem=1.0, layers=macs.layers * 1e-3, head=macs.head * 0.0)
     objectives = search.built_in(setup.space, section.objectives, setup.size, latency=table)
-    problem = search.make_problem(5, setup.space.num_choices, objectives, section)
+    problem = search.make_problem(setup.space.allowed, objectives, section)
     setup = dataclasses.replace(setup, problem=problem)
     state = searched(setup, EARLY)
     write_result(setup, "outside", LATE[2])

@@ -22,7 +22,6 @@ from searches import (
 
 from scarlet_jax import search
 from scarlet_jax import space as spaces
-from scarlet_jax.configs import base
 from scarlet_jax.errors import InputError
 from scarlet_jax.search.nsga2 import non_dominated_rank
 
@@ -265,9 +264,8 @@ def test_hardly_feasible_bounds_warn_with_the_acceptance_rate(tmp_path, caplog):
 
     (accuracy, macs) = make_problem().objectives
     objectives = (accuracy, macs, search.Objective("odd", "none", low=1, compute=odd))
-    settings = base.get_config().search
-    settings.update({"population": 4, "generations": 0, "max_tries": 40})
-    problem = search.make_problem(SPACE.depth, SPACE.num_choices, objectives, settings)
+    settings = {"population": 4, "generations": 0, "max_tries": 40}
+    problem = search.make_problem(SPACE.allowed, objectives, settings)
     with caplog.at_level(logging.WARNING, logger="absl"):
         state = run(problem, Additive(), tmp_path)
     assert (state.architectures.sum(axis=1) == 29).all()
@@ -372,9 +370,8 @@ def test_a_score_of_ones_own_is_searched_with_several_columns():
         return np.stack([levels[:, 0], g * (1 - np.sqrt(levels[:, 0] / g))], axis=1)
 
     objectives = [search.Objective(name, "min", 0.5) for name in ("f1", "f2")]
-    settings = base.get_config().search
-    settings.update({"population": 20, "generations": 15, "pick_by": "f1"})
-    problem = search.make_problem(6, 9, objectives, settings)
+    settings = {"population": 20, "generations": 15, "pick_by": "f1"}
+    problem = search.make_problem(np.ones((6, 9)), objectives, settings)
     state = search.init(problem, 0)
     while not search.is_finished(problem, state):
         batch = search.ask(problem, state)

@@ -18,7 +18,7 @@ from scarlet_jax.path_table import PathTable
 def test_the_defaults_are_a_problem():
     config = base.get_config().search
     objectives = search.built_in(spaces.S2, config.objectives, IMAGENET, latency=None)
-    problem = search.make_problem(19, 13, objectives, config)
+    problem = search.make_problem(spaces.S2.allowed, objectives)
     assert problem.population == 70
     assert [objective.name for objective in problem.objectives] == ["accuracy", "macs"]
     assert [objective.goal for objective in problem.objectives] == ["max", "min"]
@@ -85,29 +85,26 @@ def test_unknown_and_repeated_objectives_are_refused():
         search.built_in(TINY, config.objectives, SIZE, latency=None)
     twice = (search.Objective("score", "max", 0.5), search.Objective("score", "min", 0.5))
     with pytest.raises(InputError, match=r"names score, score; allowed: each once"):
-        search.make_problem(3, 2, twice, base.get_config().search)
+        search.make_problem(np.ones((3, 2)), twice)
 
 
 def test_absent_settings_have_defaults_and_a_space_without_choices_is_refused():
     objectives = [search.Objective("accuracy", "max", 1.0)]
-    section = {"picks": 3, "pick_by": "accuracy"}
-    problem = search.make_problem(3, 3, objectives, section)
+    problem = search.make_problem(np.ones((3, 3)), objectives, {"picks": 3, "pick_by": "accuracy"})
     assert problem.population == 6  # as many as there are neighbours
     assert problem.allowed.tolist() == [[True] * 3] * 3
-    one_each = np.eye(3, dtype=bool)
-    for depth, num_choices, allowed in ((3, 1, None), (0, 2, None), (3, 3, one_each)):
-        with pytest.raises(
-            InputError, match=rf"{depth} layers of \d choices; .* nothing to search"
-        ):
-            search.make_problem(depth, num_choices, objectives, section, allowed)
+    for allowed in (np.ones((3, 1)), np.ones((0, 2)), np.eye(3)):
+        message = rf"{len(allowed)} layers of \d choices; .* nothing to search"
+        with pytest.raises(InputError, match=message):
+            search.make_problem(allowed, objectives, {"pick_by": "accuracy"})
 
 
-@pytest.mark.parametrize("allowed", [np.ones((3, 2), bool), np.array([[1, 1, 0], [0, 0, 0]], bool)])
-def test_choices_of_another_shape_or_of_none_in_a_layer_are_refused(allowed):
+@pytest.mark.parametrize("allowed", [np.ones(3), np.array([[1, 1, 0], [0, 0, 0]])])
+def test_a_layer_without_choices_is_refused(allowed):
     objectives = [search.Objective("accuracy", "max", 1.0)]
-    message = r"an array \[\d, \d\]; allowed: \[2, 3\], with at least one choice in every layer"
+    message = r"an array \[[23, ]+\]; allowed: \[L, N\], with at least one choice in every layer"
     with pytest.raises(InputError, match=message):
-        search.make_problem(2, 3, objectives, {"pick_by": "accuracy"}, allowed)
+        search.make_problem(allowed, objectives, {"pick_by": "accuracy"})
 
 
 def test_a_table_of_other_choices_is_refused():
@@ -116,9 +113,9 @@ def test_a_table_of_other_choices_is_refused():
         r"macs has a table of \[6, 7\] choices, 32 of them allowed, but the search 42 of \[6, 7\]"
     )
     with pytest.raises(InputError, match=message):
-        search.make_problem(6, 7, objectives, {})
+        search.make_problem(np.ones((6, 7)), objectives)
     with pytest.raises(InputError, match=r"32 of them allowed, but the search 9 of \[3, 3\]"):
-        search.make_problem(3, 3, objectives, {})
+        search.make_problem(np.ones((3, 3)), objectives)
 
 
 def test_bounds_that_no_architecture_meets_name_the_nearest_possible_value():

@@ -28,7 +28,7 @@ def s2_problem(bounds):
     for name, changes in bounds.items():
         config.objectives[name].update(changes)
     objectives = search.built_in(spaces.S2, config.objectives, IMAGENET, latency=None)
-    return search.make_problem(19, 13, objectives, config)
+    return search.make_problem(spaces.S2.allowed, objectives, config)
 
 
 def accepted(problem, count=400):
@@ -88,8 +88,8 @@ def test_draws_within_a_bin_are_uniform_over_its_architectures(space):
 
 def test_without_a_table_every_choice_of_a_layer_is_as_likely():
     allowed = np.array([[1, 1, 1, 1, 1], [1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 1, 1, 0, 1]], bool)
-    objectives, section = (search.Objective("score", "max", 1.0),), {"pick_by": "score"}
-    problem = search.make_problem(4, 5, objectives, section, allowed)
+    objectives = (search.Objective("score", "max", 1.0),)
+    problem = search.make_problem(allowed, objectives, {"pick_by": "score"})
     drawn = sampling.sampler(problem)(np.random.default_rng(0), 20_000)
     for layer, own in zip(drawn.T, allowed, strict=True):
         share = np.bincount(layer, minlength=5) / 20_000

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from scarlet_jax import search
 from scarlet_jax import space as spaces
-from scarlet_jax.configs import base
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.search import controller, sampling, variation
 
@@ -41,13 +40,12 @@ def table(sign=1.0, start=0.0, allowed=EVERYTHING):
 
 def make_problem(low=2.0, high=10.0, params_max=np.inf, allowed=EVERYTHING):
     """Scores to be evaluated, MACs from 0 to 15, parameters from 100 down to 85."""
-    settings = base.get_config().search
     objectives = (
         search.Objective("accuracy", "max", 0.5),
         search.Objective("macs", "min", 0.5, low, high, compute=table(allowed=allowed)),
         search.Objective("params", "none", high=params_max, compute=table(-1.0, 100.0, allowed)),
     )
-    return search.make_problem(DEPTH, CHOICES, objectives, settings, allowed)
+    return search.make_problem(allowed, objectives)
 
 
 def learned_from(architectures, accuracy, problem=None):
@@ -164,9 +162,8 @@ def test_neighbours_are_all_single_changes(seed, allowed):
 def test_values_learned_by_hand():
     """Ridge regression with an identity prior: two choices, one layer, three architectures."""
     architectures = np.array([[0], [0], [1]], np.int32)
-    settings = base.get_config().search
-    settings.pick_by = "accuracy"
-    problem = search.make_problem(1, 3, (search.Objective("accuracy", "max", 1.0),), settings)
+    objectives = (search.Objective("accuracy", "max", 1.0),)
+    problem = search.make_problem(np.ones((1, 3)), objectives, {"pick_by": "accuracy"})
     learned = controller.learn(problem, architectures, np.array([[4.0], [4.0], [1.0]]))
     # Standardised: 1, 1, -2 over sqrt(2). Choice 0 sums to 2 over 2 + 1, choice 1 to -2 over 2.
     root = np.sqrt(2)
@@ -242,9 +239,8 @@ def test_layers_that_are_not_open_stay_the_parents():
 
 def test_choices_are_drawn_as_likely_as_they_may_be_the_best():
     """Thompson sampling: against drawing from the posterior by its mean and covariance."""
-    settings = base.get_config().search
-    settings.pick_by = "accuracy"
-    problem = search.make_problem(1, 3, (search.Objective("accuracy", "max", 1.0),), settings)
+    objectives = (search.Objective("accuracy", "max", 1.0),)
+    problem = search.make_problem(np.ones((1, 3)), objectives, {"pick_by": "accuracy"})
     architectures = np.array([[0], [0], [1], [2]], np.int32)
     learned = controller.learn(problem, architectures, np.array([[2.0], [3.0], [2.0], [1.0]]))
     count = 40_000
@@ -329,11 +325,8 @@ def test_prior_mutation_avoids_too_many_parameters():
 
 
 def test_prior_mutation_where_nothing_is_computed_is_random():
-    settings = base.get_config().search
-    settings.pick_by = "score"
-    problem = search.make_problem(
-        DEPTH, CHOICES, (search.Objective("score", "max", 1.0),), settings
-    )
+    objectives = (search.Objective("score", "max", 1.0),)
+    problem = search.make_problem(np.ones((DEPTH, CHOICES)), objectives, {"pick_by": "score"})
     children = variation.prior_mutation(generator(2), parents(9), problem)
     np.testing.assert_array_equal(
         children, variation.random_mutation(generator(2), parents(9), EVERYTHING)

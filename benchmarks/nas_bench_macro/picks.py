@@ -34,7 +34,7 @@ def searched(table: Table, scores: NDArray[np.float64], seed: int) -> Searched:
         Objective("macs", "min", weight=0.5, compute=cost.tables(space, SIZE).macs),
     )
     section = nas_bench_macro.get_config().search
-    problem = search.make_problem(space.depth, space.num_choices, objectives, section)
+    problem = search.make_problem(space.allowed, objectives, section)
     state = search.init(problem, seed)
     while not search.is_finished(problem, state):
         batch = search.ask(problem, state)

@@ -89,8 +89,7 @@ def make_problem(config: ConfigDict, space: Space, size: NetworkSize) -> search.
     if section.latency_table:
         table = latency.load(section.latency_table, space, size, device=section.latency_device)
     objectives = search.built_in(space, section.objectives, size, latency=table)
-    depth, num_choices = space.allowed.shape
-    problem = search.make_problem(depth, num_choices, objectives, section, space.allowed)
+    problem = search.make_problem(space.allowed, objectives, section)
     search.ask(problem, search.init(problem, config.seed))  # bounds that nothing satisfies together
     return problem
 

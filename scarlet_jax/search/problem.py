@@ -6,6 +6,7 @@ Everything is checked here, before any architecture is evaluated.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -155,49 +156,39 @@ class Problem:
 
 
 def make_problem(
-    depth: int,
-    num_choices: int,
+    allowed: NDArray[np.bool_],
     objectives: Sequence[Objective],
-    search: Mapping[str, Any],
-    allowed: NDArray[np.bool_] | None = None,
+    search: Mapping[str, Any] = MappingProxyType({}),
 ) -> Problem:
-    """Builds a problem with settings of `config.search`; those that are absent have its defaults.
+    """Builds a problem.
 
     Args:
-      depth: L.
-      num_choices: N.
+      allowed: which of N choices each of L layers may take, `bool[L, N]`, such as `Space.allowed`.
       objectives: what is wanted.
-      search: the settings.
-      allowed: which choices each layer may take, `bool[L, N]`, such as `Space.allowed`; None: all.
+      search: settings of `config.search`; those that are absent have its defaults.
 
     Raises:
-      InputError: for a setting that is out of range, a bound that no architecture can meet, or
-        choices of another shape or of none in a layer.
+      InputError: for a setting that is out of range, a bound that no architecture can meet, or a
+        layer without choices.
     """
     section = settings.check_section(settings.Search, search, "search")
     own = {"depth", "num_choices", "objectives", "layer_choices"}
     names = [field.name for field in fields(Problem) if field.name not in own]
     chosen = {name: getattr(section, name) for name in names}
-    layer_choices = _layer_choices(depth, num_choices, allowed)
-    if not section.population:
-        counts = [len(own) for own in layer_choices] or [num_choices] * depth
-        chosen["population"] = max(2, min(settings.POPULATION, sum(counts) - depth))
-    return Problem(depth, num_choices, tuple(objectives), layer_choices, **chosen)
-
-
-def _layer_choices(
-    depth: int, num_choices: int, allowed: NDArray[np.bool_] | None
-) -> tuple[tuple[int, ...], ...]:
-    """The choices of each layer, or () where they are all."""
-    if allowed is None:
-        return ()
     allowed = np.asarray(allowed, bool)
-    if allowed.shape != (depth, num_choices) or not allowed.any(axis=1).all():
+    if allowed.ndim != 2 or not allowed.any(axis=1).all():
         raise InputError(
-            f"allowed choices are an array {list(allowed.shape)}; allowed: [{depth}, "
-            f"{num_choices}], with at least one choice in every layer"
+            f"choices are allowed by an array {list(allowed.shape)}; allowed: [L, N], with at "
+            "least one choice in every layer"
         )
-    return () if allowed.all() else tuple(tuple(np.flatnonzero(a).tolist()) for a in allowed)
+    depth, num_choices = allowed.shape
+    layer_choices = (
+        () if allowed.all() else tuple(tuple(np.flatnonzero(a).tolist()) for a in allowed)
+    )
+    if not section.population:
+        neighbours = int(allowed.sum()) - depth
+        chosen["population"] = max(2, min(settings.POPULATION, neighbours))
+    return Problem(depth, num_choices, tuple(objectives), layer_choices, **chosen)
 
 
 def _check_tables(problem: Problem) -> None:
