@@ -157,7 +157,8 @@ class Data(Section):
     path: LocalPath = ""  # folder: holds train/ and test/; tfds: the prepared version's folder
     train_split: Name = "train"
     test_split: Name = "test"
-    # Share of each class's training images for the search (ours). Scores need many: supernets on
+    validation_split: str = ""  # for the search; "" holds them out of the training images
+    # So large a share of each class's, without a split (ours). Scores need many: supernets on
     # NAS-Bench-Macro have tau 0.59 by 250 images, 0.70 by 1,000, and 0.76 by 5,000.
     validation: Fraction = 0.1
     # 0 takes what the source says; any other must agree with it.

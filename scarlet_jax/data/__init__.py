@@ -1,6 +1,7 @@
-"""Images from MNIST, class folders or TFDS preparations, as batches."""
+"""Images from MNIST, class folders, TFDS preparations or a user's own hands, as batches."""
 
 from scarlet_jax.data.examination import describe, examine
+from scarlet_jax.data.examples import Examples
 from scarlet_jax.data.pipeline import (
     Batch,
     Unreadable,
@@ -14,6 +15,7 @@ from scarlet_jax.data.splits import Splits, load
 __all__ = [
     "Batch",
     "Example",
+    "Examples",
     "Source",
     "Splits",
     "Unreadable",

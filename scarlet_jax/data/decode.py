@@ -43,7 +43,7 @@ def decode_image(encoded: bytes, channels: int, max_aspect: float = math.inf) ->
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             _check_aspect(image, max_aspect)
-            pixels = _in_eight_bits(image, channels)
+            pixels = in_eight_bits(image, channels)
             # By now Pillow has turned a TIFF itself, and read what follows the pixels of a PNG.
             turn = _turn(image)
     except Exception as error:  # Pillow's decoders raise every kind on a corrupt file
@@ -89,7 +89,7 @@ def _reason(error: Exception, encoded: bytes) -> str:
     return str(error) if isinstance(error, UnreadableImage) else f"{type(error).__name__}: {error}"
 
 
-def _in_eight_bits(image: Image.Image, channels: int) -> Image.Image:
+def in_eight_bits(image: Image.Image, channels: int) -> Image.Image:
     """The image in mode L or RGB."""
     if image.mode.startswith(("I", "F")):  # which convert() would clip instead of scale
         values = np.asarray(image)

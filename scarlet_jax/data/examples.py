@@ -1,0 +1,167 @@
+"""A user's own images without files: arrays, or whatever gives one example after the other."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from scarlet_jax import tensors
+from scarlet_jax.data.decode import UnreadableImage, in_eight_bits
+from scarlet_jax.data.sources import Example, Source, shown
+from scarlet_jax.errors import InputError
+from scarlet_jax.progress import Progress
+
+KEYS = ("image", "label")  # of an example that is a mapping
+SHAPES = ((), (1,), (3,))  # after an image's height and width
+
+
+class Examples(NamedTuple):
+    """Images and labels as they are at hand.
+
+    Each split is a pair of arrays, images `uint8[N, H, W]` or `uint8[N, H, W, C]` and labels
+    `int[N]`, or examples: a data set of torchvision, Hugging Face, Grain or TensorFlow, or a list.
+    An example is a pair, or a mapping with "image" and "label"; its image is of Pillow's, or
+    `uint8[H, W]` or `uint8[H, W, C]`, C = 1 or 3. What has no index, but can be gone through, is
+    kept in memory.
+
+    Attributes:
+      train: to train on.
+      test: for retrained models alone.
+      class_names: one for each label from 0 on; the numbers if empty.
+      validation: for the search; if None, the share `data.validation` of the training images.
+    """
+
+    train: Any
+    test: Any
+    class_names: Sequence[str] = ()
+    validation: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleSource:
+    """Examples by index, which a pass through all of them has looked at once."""
+
+    examples: Sequence[Any]
+    split: str
+    channels: int
+    classes: NDArray[np.int32]
+    marks: tuple[str, ...]  # of the pixels
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Example:
+        image, label = _parts(self.examples[index], self.name(index))
+        return {"image": _pixels(image, self.channels, self.name(index)), "label": label}
+
+    def name(self, index: int) -> str:
+        return f"{self.split}[{index}]"
+
+    def mark(self, index: int) -> str:
+        return self.marks[index]
+
+    def labels(self) -> NDArray[np.int32]:
+        return self.classes
+
+    def examine(self, index: int) -> None:
+        pass
+
+
+def opened(examples: Examples, channels: int) -> tuple[dict[str, Source], tuple[str, ...]]:
+    """Sources by split, and class names. Every image is read once, to know it again.
+
+    Raises:
+      InputError: for images or labels of another form, or labels without a class.
+    """
+    given = {"train": examples.train, "test": examples.test, "validation": examples.validation}
+    sources = {
+        name: _source(found, name, channels) for name, found in given.items() if found is not None
+    }
+    most = max((int(source.labels().max(initial=0)) for source in sources.values()), default=0)
+    names = tuple(examples.class_names) or tuple(str(label) for label in range(most + 1))
+    for split, source in sources.items():
+        labels = source.labels()
+        if wrong := labels[(labels < 0) | (labels >= len(names))].tolist():
+            raise InputError(
+                f"label {wrong[0]} of {split}; allowed: 0 to {len(names) - 1}, for the classes "
+                f"{shown(names)}"
+            )
+    return sources, names
+
+
+def _source(given: Any, split: str, channels: int) -> Source:
+    if isinstance(given, tuple) and len(given) == 2 and np.ndim(given[0]) >= 3:
+        given = _Pairs(*map(np.asarray, given))
+        if len(given.images) != len(given):
+            raise InputError(
+                f"{split} has {len(given.images)} images and {len(given)} labels; allowed: as many"
+            )
+    elif not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
+        if not isinstance(given, Iterable):
+            raise InputError(f"{split} is {type(given).__name__}; allowed: arrays or examples")
+        given = [_parts(example, split) for example in given]
+    labels: list[int] = []
+    marks: list[str] = []
+    with Progress(f"read {split}", len(given), "image") as progress:
+        for index in range(len(given)):
+            name = f"{split}[{index}]"
+            image, label = _parts(given[index], name)
+            labels.append(label)
+            try:
+                marks.append(tensors.fingerprint(_pixels(image, channels, name)))
+            except UnreadableImage as error:
+                marks.append(str(error))
+            progress.update(index + 1)
+    return ExampleSource(given, split, channels, np.array(labels, np.int32), tuple(marks))
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Two arrays as a sequence of examples."""
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], Any]:
+        return self.images[index], self.labels[index]
+
+
+def _parts(example: Any, name: str) -> tuple[Any, int]:
+    """An example's image and label."""
+    if isinstance(example, Mapping):
+        if missing := [key for key in KEYS if key not in example]:
+            raise InputError(
+                f"{name} has {shown(list(example))} and no {missing[0]!r}; allowed: an image and "
+                "its label by these names"
+            )
+        example = tuple(example[key] for key in KEYS)
+    if not isinstance(example, tuple | list) or len(example) != 2:
+        raise InputError(f"{name} is {type(example).__name__}; allowed: an image and its label")
+    image, label = example
+    number = np.asarray(label)
+    if number.size != 1 or not np.issubdtype(number.dtype, np.integer):
+        raise InputError(f"{name} has the label {label!r:.60}; allowed: one integer")
+    return image, int(number.item())
+
+
+def _pixels(image: Any, channels: int, name: str) -> NDArray[np.uint8]:
+    """`uint8[H, W, C]` of an image as users have it."""
+    if not isinstance(image, Image.Image):
+        array = np.asarray(image)
+        if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in SHAPES:
+            raise InputError(
+                f"{name} is {array.dtype}{list(array.shape)}; allowed: an image of Pillow's, or "
+                "uint8[height, width], with or without 1 or 3 channels after them"
+            )
+        image = Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
+    try:
+        pixels = np.asarray(in_eight_bits(image, channels))
+    except Exception as error:  # as Pillow's decoders do where a file is opened late
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
