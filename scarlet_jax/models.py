@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
@@ -99,6 +100,11 @@ class Model:
     def __call__(self, images: jax.Array) -> jax.Array:
         """Logits `float32[B, classes]` of preprocessed images `float32[B, H, W, C]`."""
         return functional.apply(*self.network, images)[0]
+
+    def module(self) -> subnet.Subnet:
+        """The network as a Flax module with its weights, to be part of another; see `Subnet`."""
+        module: subnet.Subnet = nnx.merge(*self.network)
+        return module
 
 
 def create(

@@ -8,11 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = json.loads((ROOT / "notebooks" / "quickstart.ipynb").read_text())
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("code", SNIPPETS)
-def test_code_in_the_readme_runs(code, capsys, monkeypatch, tmp_path):
+def snippets(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", [*snippets("README.md"), *snippets("docs/library.md")])
+def test_code_runs_as_it_stands(code, capsys, monkeypatch, tmp_path):
     """On small images: compiling and running S2 at 224 pixels takes half a minute."""
     monkeypatch.chdir(tmp_path)
     exec(code.replace("224", "32"), {})

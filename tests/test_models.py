@@ -2,17 +2,21 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from conftest import randomised
+from flax import nnx
+from huggingface_hub import HfApi, RepoUrl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scarlet_jax import cost, files, models, space, tensors, zoo
 from scarlet_jax.data import augment
 from scarlet_jax.errors import InputError
+from scarlet_jax.hub import HubModel
 from scarlet_jax.models import Preprocessing
 from scarlet_jax.network_size import IMAGENET
 from scarlet_jax.space import S2
@@ -174,6 +178,41 @@ def test_another_classifier_leaves_all_else(model):
     assert differing == {"params.head.classifier.kernel", "params.head.classifier.bias"}
     assert after["params.head.classifier.kernel"].shape == (16, 2)
     assert changed(np.zeros((2, 9, 9, 1), np.float32)).shape == (2, 2)
+
+
+def test_a_module_is_the_model_and_can_be_part_of_another(model):
+    images = np.random.default_rng(0).standard_normal((2, 9, 9, 1), np.float32)
+    module = model.module()
+    np.testing.assert_array_equal(module(images), model(images))
+    params = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    assert same(params, model.network.params)
+
+
+def test_the_hub_keeps_a_model_in_a_folder(model, tmp_path):
+    HubModel(model).save_pretrained(tmp_path / "own")
+    loaded = HubModel.from_pretrained(tmp_path / "own").model
+    assert same(loaded.network[1:], model.network[1:])
+    assert loaded.class_names == model.class_names
+    described = json.loads((tmp_path / "own" / "config.json").read_text())
+    assert described["blocks"] == space.to_names(model.space, model.architecture)
+    assert "library_name: scarlet-jax" in (tmp_path / "own" / "README.md").read_text()
+
+
+def test_the_hub_is_sent_the_files_of_that_folder(model, monkeypatch):
+    """By a stand-in for the network."""
+    sent = {}
+    monkeypatch.setattr(
+        HfApi, "create_repo", lambda self, repo_id, **_: RepoUrl("https://huggingface.co/me/pets")
+    )
+    monkeypatch.setattr(
+        HfApi,
+        "upload_folder",
+        lambda self, repo_id, folder_path, **_: sent.update(
+            {path.name: path.read_bytes() for path in Path(folder_path).iterdir()}
+        ),
+    )
+    HubModel(model).push_to_hub("me/pets")
+    assert set(sent) == {"README.md", "config.json", models.FILE_NAME}
 
 
 def test_features_at_every_stride_are_the_layers(tiny, model):

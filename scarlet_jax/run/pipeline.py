@@ -13,8 +13,16 @@ from scarlet_jax.run.supernet import train_supernet
 
 
 @one_writer
-def run_pipeline(setup: Setup, command: str) -> Path:
-    """Supernet, search, retraining of the picks, report. Returns the report's path."""
+def run_pipeline(setup: Setup, command: str = "run_pipeline") -> Path:
+    """Supernet, search, retraining of the picks, report.
+
+    Args:
+      setup: of the work directory.
+      command: that repeats the run, for the report.
+
+    Returns:
+      The report's path.
+    """
     begin = time.monotonic()
     network = train_supernet(setup)
     trained = time.monotonic()
