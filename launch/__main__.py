@@ -14,7 +14,7 @@ import argcomplete
 
 COMMANDS = (
     *("pipeline", "train_supernet", "search", "rank", "train_subnet", "evaluate"),
-    *("export", "convert", "benchmark", "compile_check"),
+    *("predict", "export", "convert", "benchmark", "compile_check"),
 )
 
 

@@ -113,7 +113,7 @@ def run(
         _log_from(logging.WARNING)  # libraries say much at INFO
         # Orbax's threads print pages of what is raised, and explained, here.
         logging.get_absl_handler().addFilter(lambda record: "/orbax/" not in record.pathname)
-        missing = [f"--{name}" for name in required if getattr(FLAGS, name) in (None, "")]
+        missing = [f"--{name}" for name in required if getattr(FLAGS, name) in (None, "", [])]
         if argv[1:]:
             fail(f"unexpected argument {argv[1]!r}; flags start with --, {examples(doc)}")
         if missing:

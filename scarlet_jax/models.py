@@ -71,6 +71,15 @@ class Preprocessing:
         pixels = augment.center(image, self.image_size, self.center_crop)
         return np.asarray(devices.normalise(jnp.asarray(pixels), self.mean, self.std))
 
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Preprocessing":
+        """Of what a model file or an exported one says; whatever else that says is left out."""
+        own: dict[str, Any] = {}
+        for name in (field.name for field in dataclasses.fields(cls)):
+            value = record[name]
+            own[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**own)
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -297,15 +306,11 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 def _create_as(description: dict[str, Any]) -> Model:
     """A model as a file describes it, without the file's weights."""
-    sizes: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in description["preprocessing"].items()
-    }
     return create(
         _space_from_json(description["space"]),
         description["architecture"],
         description["class_names"],
-        Preprocessing(**sizes),
+        Preprocessing.from_json(description["preprocessing"]),
         skip=description["skip"],
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_jax.errors import InputError
+
 Description = dict[str, Any]  # JSON values: what an exported file says of itself
 # Logits `float32[B, classes]` of images `float32[B, H, W, C]`, by a file's own runtime.
 Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -23,6 +25,16 @@ def append_description(path: Path, description: Description) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "\n".join(description["class_names"]) + "\n")
         archive.writestr("description.json", json.dumps(description, indent=1) + "\n")
+
+
+def described(path: Path) -> Description:
+    """What `append_description` has appended. Raises `InputError` where there is nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            description: Description = json.loads(archive.read("description.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise InputError(f"{path} says nothing of its model: {error}") from error
+    return description
 
 
 def in_batches(run: Runner, size: int | None) -> Runner:

@@ -80,6 +80,11 @@ def check(format_name: str, path: Path, batch_size: int | None, quantize: bool) 
     if quantize and batch_size not in (1, None):
         raise InputError(f"batch_size is {batch_size}; allowed for int8: 1, which calibration runs")
     check_writable(path)
+    return module_of(format_name)
+
+
+def module_of(format_name: str) -> ModuleType:
+    """The module of a format. Raises `InputError` if a package that it needs is not installed."""
     try:
         return importlib.import_module(f"scarlet_jax.export.{format_name}")
     except ModuleNotFoundError as error:

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import stablehlo
-from scarlet_jax.export.common import Runner, append_description, in_batches
+from scarlet_jax.export.common import Runner, append_description, described, in_batches
 from scarlet_jax.progress import quiet
 from scarlet_jax.subnet import Subnet
+
+__all__ = ["convert", "describe", "described", "load", "quantize"]
 
 SIGNATURE, INPUT, OUTPUT = "serving_default", "image", "logits"
 # A program for it has native convolutions, which the converter knows; CPUs get sums of shifts.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
@@ -135,6 +136,16 @@ def describe(path: Path, description: Description) -> None:
     model = onnx.load(path)
     helper.set_model_props(model, {name: json.dumps(value) for name, value in description.items()})
     onnx.save(model, path)
+
+
+def described(path: Path) -> Description:
+    """What `describe` has added. Raises `InputError` where there is nothing."""
+    try:
+        properties = onnx.load(path).metadata_props
+        description = {entry.key: json.loads(entry.value) for entry in properties}
+        return {name: description[name] for name in ("preprocessing", "class_names")}
+    except (DecodeError, ValueError, KeyError) as error:
+        raise InputError(f"{path} says nothing of its model: {error}") from error
 
 
 def load(path: Path, threads: int | None = None) -> Runner:

@@ -10,8 +10,10 @@ from jax import export
 
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import program
-from scarlet_jax.export.common import Runner, append_description, in_batches
+from scarlet_jax.export.common import Runner, append_description, described, in_batches
 from scarlet_jax.subnet import Subnet
+
+__all__ = ["convert", "describe", "described", "load"]
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 

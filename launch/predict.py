@@ -1,0 +1,65 @@
+"""Classifies pictures by a trained model, or by a file of `scarlet export`.
+
+scarlet predict --weights=runs/mnist/subnets/model-0 --images=photo.png --images=FOLDER
+scarlet predict --weights=model.onnx --images=FOLDER --csv=classes.csv --json=classes.json
+"""
+
+import csv
+import json
+from pathlib import Path
+
+from absl import flags
+
+from scarlet_jax import data, files, predict
+from scarlet_jax.errors import InputError
+from scarlet_jax.launch import common
+from scarlet_jax.progress import Progress, say
+
+FLAGS = flags.FLAGS
+COLUMNS = ("image", "class", "probability")
+
+
+def main() -> None:
+    for path in filter(None, (FLAGS.csv, FLAGS.json)):
+        files.check_writable(path)
+    paths = predict.pictures(map(Path, FLAGS.images))
+    classifier, unreadable = predict.load(Path(FLAGS.weights), FLAGS.threads), data.Unreadable()
+    names = classifier.class_names
+    found: dict[str, list[tuple[str, float]]] = {}  # likeliest classes first
+    with Progress("predict", len(paths), "image") as progress:
+        for own in predict.predict(classifier, paths, unreadable, progress.update):
+            order = own.probabilities.argsort()[::-1][: FLAGS.top].tolist()
+            likely = [(names[i], round(float(own.probabilities[i]), 6)) for i in order]
+            found[str(own.path)] = likely
+            if not (FLAGS.csv or FLAGS.json):
+                say(f"{own.path}: {', '.join(f'{name} {value:.1%}' for name, value in likely)}")
+    if not found:
+        raise InputError(str(unreadable))
+    if FLAGS.csv:
+        with files.replacing(FLAGS.csv) as partial, open(partial, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            writer.writerows((path, *row) for path, likely in found.items() for row in likely)
+        say(f"classes of {len(found):,} images: {FLAGS.csv}")
+    if FLAGS.json:
+        record = {
+            path: [dict(zip(COLUMNS[1:], row, strict=True)) for row in likely]
+            for path, likely in found.items()
+        }
+        with files.replacing(FLAGS.json) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n")
+        say(f"classes of {len(found):,} images: {FLAGS.json}")
+    if len(unreadable):
+        say(str(unreadable))
+
+
+if __name__ == "__main__":
+    common.define_path(
+        "weights", None, "A model file, a folder with one, or a file of scarlet export."
+    )
+    flags.DEFINE_multi_string("images", [], "A picture, or a folder of them. Repeatable.")
+    flags.DEFINE_integer("top", 5, "So many of the likeliest classes.", lower_bound=1)
+    common.define_path("csv", None, "A file to write, with columns image, class and probability.")
+    common.define_path("json", None, "A file to write: classes and probabilities by image.")
+    flags.DEFINE_integer("threads", None, "Of an exported file's runtime; its choice if absent.")
+    common.run(main, __doc__, required=("weights", "images"))
