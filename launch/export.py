@@ -3,6 +3,7 @@
 scarlet export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx
 scarlet export --weights=runs/mnist/subnets/model-0 --format=litert --out=model.tflite \
     --int8 --config=mnist
+scarlet export --weights=runs/mnist --config=mnist --arch=all-identity --format=onnx --out=path.onnx
 """
 
 from pathlib import Path
@@ -17,6 +18,8 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.export import images
 from scarlet_jax.launch import common
 from scarlet_jax.progress import Progress, say
+from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.supernet import is_supernet, load_supernet, path_model
 
 FLAGS = flags.FLAGS
 
@@ -30,8 +33,8 @@ def main() -> None:
     if FLAGS.int8 and not FLAGS.config:
         raise InputError("--int8 needs --config=FILE: images to calibrate on and to score")
     module = export.check(FLAGS.format, path, batch_size, FLAGS.int8)
-    model = models.load(FLAGS.weights)
     source = Path(FLAGS.weights)
+    model = _path_model(source) if is_supernet(source) else models.load(source)
     source = source / models.FILE_NAME if source.is_dir() else source
     if path.exists() and path.samefile(source):
         raise InputError(f"--out is {path}, the model itself; allowed: another file")
@@ -60,6 +63,16 @@ def main() -> None:
     if len(unreadable):
         say(str(unreadable))
     say(f"{FLAGS.format}{' int8' if FLAGS.int8 else ''}: {path}")
+
+
+def _path_model(source: Path) -> models.Model:
+    if not FLAGS.config or not FLAGS.arch:
+        raise InputError(
+            f"--weights={source} is a supernet's work directory, which needs its --config and "
+            "--arch=PATH"
+        )
+    setup = prepare(FLAGS.config, source)
+    return path_model(setup, load_supernet(setup), spaces.parse(setup.space, FLAGS.arch))
 
 
 def _batch_size() -> int | None:
@@ -115,8 +128,13 @@ def _report(path: Path, result: export.Exported) -> None:
 
 if __name__ == "__main__":
     common.define_config()
-    common.define_path("weights", None, "A model file, or a folder with one, of a trained subnet.")
-    flags.DEFINE_string("arch", None, "What --weights must be of. " + common.ARCH_HELP)
+    common.define_path(
+        "weights",
+        None,
+        "A model file, a folder with one, or the work directory of a supernet, of which --arch is "
+        "exported.",
+    )
+    flags.DEFINE_string("arch", None, "What --weights must be of, or its path. " + common.ARCH_HELP)
     flags.DEFINE_enum("format", None, export.FORMATS, "Of the file.")
     common.define_path("out", None, "The file to write.")
     flags.DEFINE_boolean("int8", False, "8-bit weights and activations: onnx and litert.")

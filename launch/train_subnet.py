@@ -2,9 +2,12 @@
 
 scarlet train_subnet --config=mnist --workdir=runs/mnist \
     --arch=all-identity --name=smallest
+scarlet train_subnet --config=mnist --workdir=runs/mnist --arch=all-k7e6 --weights=runs/mnist
 scarlet train_subnet --config=finetune --workdir=runs/pets --arch=scarlet-a \
     --weights=DIR --config.data.path=IMAGES
 """
+
+from pathlib import Path
 
 from absl import flags
 
@@ -14,6 +17,7 @@ from scarlet_jax.launch import common
 from scarlet_jax.run.images import say_unreadable
 from scarlet_jax.run.setup import make_space
 from scarlet_jax.run.subnet import train_subnet
+from scarlet_jax.run.supernet import is_supernet, load_supernet, path_model
 
 FLAGS = flags.FLAGS
 
@@ -21,7 +25,11 @@ FLAGS = flags.FLAGS
 def main() -> None:
     architecture = spaces.parse(make_space(FLAGS.config), FLAGS.arch)
     setup = common.prepare()
-    initial = models.load(FLAGS.weights) if FLAGS.weights else None
+    initial = None
+    if FLAGS.weights and is_supernet(source := Path(FLAGS.weights)):
+        initial = path_model(setup, load_supernet(setup, source), architecture)
+    elif FLAGS.weights:
+        initial = models.load(FLAGS.weights)
     name = FLAGS.name or spaces.label(FLAGS.arch, architecture)
     train_subnet(setup, architecture, name, initial)
     say_unreadable(setup)
@@ -32,6 +40,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("arch", None, common.ARCH_HELP)
     flags.DEFINE_string("name", None, "Its folder under WORKDIR/subnets; the --arch by default.")
     common.define_path(
-        "weights", None, "A model file, or a folder with one, to start from; random ones if absent."
+        "weights",
+        None,
+        "To start from: a model file, a folder with one, or the work directory of a supernet; "
+        "random ones if absent.",
     )
     common.run(main, __doc__, required=("config", "workdir", "arch"))

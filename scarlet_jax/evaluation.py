@@ -194,7 +194,7 @@ class PopulationEvaluator:
         count: jax.Array,
     ) -> Stats:
         """The statistics of each path after a batch."""
-        return self._run(params, stats, batch, _batch_statistics(batch, rate), paths, count)[1]
+        return self._run(params, stats, batch, batch_statistics(batch, rate), paths, count)[1]
 
     def _score(
         self,
@@ -206,7 +206,7 @@ class PopulationEvaluator:
         count: jax.Array,
     ) -> jax.Array:
         """Which images of a batch each path gets right, `bool[chunk, B]`."""
-        norm = _batch_statistics(batch, 0.0) if by_batch else None
+        norm = batch_statistics(batch, 0.0) if by_batch else None
         logits, _ = self._run(params, stats, batch, norm, paths, count)
         right = losses.correct(logits, batch["label"]) > 0  # [P, B]
         return lax.all_gather(right, DATA, tiled=True)
@@ -225,5 +225,6 @@ class PopulationEvaluator:
         return supernet.run_population(self.plan, params, stats, images, paths, own, norm)
 
 
-def _batch_statistics(batch: Batch, rate: jax.Array | float) -> BatchStatistics:
+def batch_statistics(batch: Batch, rate: jax.Array | float) -> BatchStatistics:
+    """Of the readable images of a batch on one device, for batch norm."""
     return BatchStatistics(rate, batch["weight"] / jnp.maximum(batch["weight"].sum(), 1.0))

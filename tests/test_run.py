@@ -20,8 +20,9 @@ import small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scarlet_jax import lock, subnet
+from scarlet_jax import data, lock, subnet
 from scarlet_jax.errors import DivergedError, InputError
+from scarlet_jax.export import images as exported_images
 from scarlet_jax.nn import functional
 from scarlet_jax.run import supernet
 from scarlet_jax.run.pipeline import run_pipeline
@@ -29,7 +30,13 @@ from scarlet_jax.run.report import write_report
 from scarlet_jax.run.search import search_supernet
 from scarlet_jax.run.setup import prepare
 from scarlet_jax.run.subnet import _subnet_directory, evaluate_subnet, train_subnet
-from scarlet_jax.run.supernet import evaluate_paths, load_supernet, train_supernet
+from scarlet_jax.run.supernet import (
+    evaluate_paths,
+    load_supernet,
+    path_model,
+    right_images,
+    train_supernet,
+)
 from scarlet_jax.train import checkpoint, loop, metrics
 
 
@@ -410,7 +417,6 @@ def test_what_is_no_folders_name(name):
         ("supernet", "batch_size", 9, "supernet.batch_size is 9"),
         ("model", "stabilizer", "els2", "model.stabilizer is 'els2'"),
         ("data", "num_classes", 3, "3"),
-        ("data", "validation", 0.0, "data.validation is 0.0, which holds out no image"),
         ("data", "path", "/nowhere", "/nowhere"),
     ],
 )
@@ -420,6 +426,35 @@ def test_bad_settings_end_before_any_work(images, tmp_path, section, field, valu
     with pytest.raises(InputError, match=message):
         prepare(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_without_validation_images_a_subnet_trains_on_all_and_a_supernet_not_at_all(
+    images, tmp_path
+):
+    config = small.config(images)
+    config.data.validation = 0.0
+    setup = prepare(config, tmp_path)
+    assert len(setup.splits.train) == 33  # with the broken one
+    result = train_subnet(setup, np.array([0, 1], np.int32), "all")
+    assert result["test_images"] == 10
+    assert not any(name.startswith("validation") for name in result)
+    for job in (train_supernet, load_supernet):
+        with pytest.raises(InputError, match=r"data.validation is 0.0, which holds out no image"):
+            job(setup)
+
+
+@pytest.mark.parametrize("path", [[0, 1], [1, 0]])
+def test_a_path_as_a_model_scores_as_in_the_search(finished, path):
+    network, path = load_supernet(finished), np.array(path, np.int32)
+    model = path_model(finished, network, path)
+    section, unreadable = finished.config.data, data.Unreadable()
+    (pixels, labels), *_ = exported_images.read(
+        finished.splits.validation, section, 0, 100, unreadable
+    )
+    expected = right_images(finished, network)(path[np.newaxis])[0]
+    np.testing.assert_array_equal(model(pixels).argmax(1) == labels, expected)
+    running = subnet.extract(finished.space, network, path)
+    assert not np.array_equal(model(pixels), functional.apply(*running, pixels)[0])
 
 
 def test_misspelt_settings_are_refused(images):

@@ -12,16 +12,16 @@ from ml_collections import ConfigDict
 
 from scarlet_jax import data, devices, latency, models, search, settings
 from scarlet_jax import space as spaces
-from scarlet_jax.errors import InputError
 from scarlet_jax.files import local_path
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
 from scarlet_jax.train import optimizer
 
-# Settings that do not change the result, so a run may go on with others.
+# Settings that do not change the result, so a run may go on with others. What the data are is said
+# by the images themselves.
 OPERATIONAL = {
     *("log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "eval_paths"),
-    *("path", "threads", "workers", "selection"),
+    *("path", "validation_split", "threads", "workers", "selection"),
 }
 
 
@@ -62,11 +62,6 @@ def prepare(
     part = max(*own, config.search.batch_size * jax.process_count()) // jax.process_count()
     data.check_shared_memory(config.data, part)
     splits = data.load(config.data, config.seed, examples)
-    if not len(splits.validation):
-        raise InputError(
-            f"data.validation is {config.data.validation}, which holds out no image; a search "
-            "needs some: allowed is a share above 0 and under 1"
-        )
     size = NetworkSize(config.data.image_size, len(splits.class_names), config.data.channels)
     return Setup(
         config=config,

@@ -53,6 +53,8 @@ def train_subnet(
     score = _subnet_scorer(setup, network.graphdef)
 
     def evaluate(state: steps.TrainState) -> dict[str, float]:
+        if not len(setup.splits.validation):
+            return {}
         scores = score(state, setup.splits.validation)
         return {f"validation_{key}": scores[key] for key in ("accuracy", "loss")}
 
@@ -71,7 +73,7 @@ def train_subnet(
     }
     trained = training.trained_network(network, state)
     if processes.is_first():
-        models.save(_as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
+        models.save(as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
         write_signed(directory / RESULT, result)
     say(
         f"{name}: test accuracy {result['test_accuracy']:.2%} of {result['test_images']} images, "
@@ -178,9 +180,10 @@ def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> f
     return network._replace(params=start.network.params, stats=start.network.stats)
 
 
-def _as_model(
+def as_model(
     setup: Setup, architecture: Array, skip: str, network: functional.Network
 ) -> models.Model:
+    """A network that was trained on a setup's images, with what it takes to use it."""
     section = setup.config.data
     preprocessing = models.Preprocessing(
         image_size=section.image_size,

@@ -4,15 +4,20 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from numpy.typing import NDArray
 
-from scarlet_jax import data, devices, evaluation, supernet
+from scarlet_jax import data, devices, evaluation, models, subnet, supernet
 from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.run import training
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.setup import Setup
+from scarlet_jax.run.subnet import as_model
 from scarlet_jax.space import Array
 from scarlet_jax.train import loop
 from scarlet_jax.train import step as steps
@@ -20,7 +25,12 @@ from scarlet_jax.train import step as steps
 
 @one_writer
 def train_supernet(setup: Setup) -> functional.Network:
-    """Trains the supernet to the end and returns it with the weights to search with."""
+    """Trains the supernet to the end and returns it with the weights to search with.
+
+    Raises:
+      InputError: without images for validation.
+    """
+    _check_validation(setup)
     config, section = setup.config, setup.config.supernet
     network = _new_supernet(setup)
     paths = spaces.sample(setup.space, np.random.default_rng(config.seed), section.eval_paths)
@@ -38,8 +48,10 @@ def load_supernet(setup: Setup, source: Path | None = None) -> functional.Networ
     """The trained supernet of a work directory, `source` or the setup's own.
 
     Raises:
-      InputError: if there is none, its training is not finished, or its settings differ.
+      InputError: if there is none, its training is not finished, its settings differ, or there are
+        no images for validation.
     """
+    _check_validation(setup)
     network = _new_supernet(setup)
     state = training.load(setup, network, "supernet", (source or setup.workdir) / "supernet", {})
     return training.trained_network(network, state)
@@ -50,6 +62,36 @@ def evaluate_paths(
 ) -> NDArray[np.float64]:
     """Validation accuracy of P architectures with the supernet's weights, `float64[P]`."""
     return path_scorer(setup, network)(np.stack(architectures))
+
+
+def is_supernet(path: Path) -> bool:
+    """Whether it is a work directory with a supernet."""
+    return (path / "supernet").is_dir()
+
+
+def path_model(setup: Setup, network: functional.Network, architecture: Array) -> models.Model:
+    """A path with the supernet's weights as a model of its own.
+
+    With the statistics of batch norm that the search scores it with, if these are recalibrated.
+
+    Args:
+      setup: of the supernet.
+      network: the supernet.
+      architecture: `int32[L]`.
+    """
+    graphdef, params, stats = subnet.extract(setup.space, network, architecture)
+    section = setup.config.data
+
+    @jax.jit
+    def recalibrated(stats: functional.Stats, batch: data.Batch, rate: float) -> functional.Stats:
+        images = devices.normalise(jnp.asarray(batch["image"]), section.mean, section.std)
+        norm = evaluation.batch_statistics(batch, rate)
+        return functional.apply(graphdef, params, stats, images, norm)[1]
+
+    for number, batch in enumerate(_calibration(setup, 0)):
+        stats = recalibrated(stats, jax.device_get(batch), 1.0 / (number + 1.0))
+    path = functional.Network(graphdef, params, stats)
+    return as_model(setup, architecture, nnx.merge(*path).skip, path)
 
 
 def path_scorer(
@@ -118,6 +160,14 @@ def _calibration(setup: Setup, number: int) -> list[data.Batch]:
 
 def _replicated(setup: Setup, batch: data.Batch) -> data.Batch:
     return devices.replicate(setup.mesh, loop.computed_part(batch))
+
+
+def _check_validation(setup: Setup) -> None:
+    if not len(setup.splits.validation):
+        raise InputError(
+            f"data.validation is {setup.config.data.validation}, which holds out no image; a "
+            "search needs some: allowed is a share above 0 and under 1"
+        )
 
 
 def _new_supernet(setup: Setup) -> functional.Network:
