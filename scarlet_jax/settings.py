@@ -296,6 +296,12 @@ class Search(Section):
     latency_table: LocalPath = ""
     latency_device: str = ""  # the device that the table must be of; "" takes any
 
+    # Of all random draws of the search; -1 takes the run's. With --supernet=DIR another seed, start
+    # or setting searches one supernet again, in a work directory of its own.
+    seed: Annotated[int, Field(ge=-1, le=LARGE)] = -1
+    # What is evaluated first, for a warm start: the work directory of another search, whose front
+    # it is, or a JSON file with a list of architectures.
+    start: LocalPath = ""
     # 0: as many as an architecture has neighbours (ours), `POPULATION` at most, which it is in S1
     # and S2. On NAS-Bench-Macro, where that is 16: docs/evidence.md.
     population: Annotated[int, AfterValidator(_population)] = 0

@@ -457,6 +457,23 @@ def test_a_path_as_a_model_scores_as_in_the_search(finished, path):
     assert not np.array_equal(model(pixels), functional.apply(*running, pixels)[0])
 
 
+def test_one_supernet_is_searched_with_another_seed_and_from_another_front(
+    finished, images, tmp_path
+):
+    network = load_supernet(finished)
+    config = small.config(images)
+    config.search.update({"seed": 5, "start": str(finished.workdir)})
+    setup = prepare(config, tmp_path)
+    state = search_supernet(setup, network, finished.workdir)
+    assert state.seed == 5
+    front = json.loads((finished.workdir / "front.json").read_text())["front"]
+    known = [model["architecture"] for model in front]
+    assert state.architectures[: len(known)].tolist() == known
+    config.search.start = str(tmp_path / "none")
+    with pytest.raises(InputError, match=r"search.start is .*none, which cannot be read"):
+        prepare(config, tmp_path)
+
+
 def test_misspelt_settings_are_refused(images):
     with pytest.raises(AttributeError, match="population"):
         small.config(images).search.populaton = 3

@@ -487,3 +487,34 @@ def test_weights_move_the_front_towards_even_spacing_in_what_weighs_most(tmp_pat
     assert unevenness["accuracy", "accuracy"] < 0.8 * unevenness["macs", "accuracy"]
     assert unevenness["macs", "macs"] < 0.5 * unevenness["accuracy", "macs"]
     assert middle["accuracy"] < 0.7 * middle["macs"]
+
+
+def test_a_warm_start_is_evaluated_first(tmp_path):
+    cold = run(make_problem(generations=1), Additive(), tmp_path / "cold")
+    best = cold.architectures[column(make_problem(), cold, "accuracy").argsort()[-3:]]
+    problem = dataclasses.replace(
+        make_problem(generations=1), start=tuple(map(tuple, best.tolist()))
+    )
+    warm = run(problem, Additive(), tmp_path / "warm")
+    np.testing.assert_array_equal(warm.architectures[:3], best)
+    drawn = cold.architectures[~(cold.architectures[:, None] == best).all(-1).any(1)]
+    np.testing.assert_array_equal(warm.architectures[3:12], drawn[:9])  # what is drawn follows
+    with pytest.raises(InputError, match=r"is of another search: search.start"):
+        run(make_problem(generations=1), Additive(), tmp_path / "warm")
+
+
+def test_of_a_warm_start_what_is_out_of_bounds_is_left_out(tmp_path):
+    low, high = make_problem().objectives[1].extremes()
+    bounds = {"macs": {"max": (low + high) / 2}}
+    start = ((5,) * 6, (6,) * 6)  # the largest, and identities alone
+    problem = dataclasses.replace(make_problem(objectives=bounds, generations=0), start=start)
+    state = run(problem, Additive(), tmp_path)
+    assert state.architectures[0].tolist() == [6] * 6
+    assert [5] * 6 not in state.architectures.tolist()
+
+
+@pytest.mark.parametrize("start", [((0,) * 5,), ((0,) * 5 + (7,),), ((-1,) + (0,) * 5,)])
+def test_a_start_of_another_space_is_refused(start):
+    objectives = [search.Objective("accuracy", "max", 1.0)]
+    with pytest.raises(InputError, match=r"starts from .*; allowed: 6 choices below 7, each one"):
+        search.make_problem(SPACE.allowed, objectives, {"pick_by": "accuracy"}, start)

@@ -17,7 +17,7 @@ from scarlet_jax.files import replace_text
 from scarlet_jax.nn import functional
 from scarlet_jax.progress import Progress, say
 from scarlet_jax.run.one_writer import one_writer
-from scarlet_jax.run.setup import Setup, data_settings
+from scarlet_jax.run.setup import Setup, data_settings, search_seed
 from scarlet_jax.run.subnet import model_name
 from scarlet_jax.run.supernet import path_scorer, right_images
 from scarlet_jax.search.cache import Evaluate
@@ -90,7 +90,7 @@ def search_supernet(
         state = search.run(
             problem,
             evaluate,
-            seed=setup.config.seed,
+            seed=search_seed(setup.config),
             directory=setup.workdir / DIRECTORY,
             context=context,
             save=save,
@@ -151,7 +151,7 @@ def saved_search(setup: Setup, network: functional.Network) -> search.State:
     """
     return search.load(
         setup.problem,
-        seed=setup.config.seed,
+        seed=search_seed(setup.config),
         directory=setup.workdir / DIRECTORY,
         context=score_context(setup, network),
     )

@@ -1,5 +1,6 @@
 """A checked configuration, and what is built from it before any long work."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from scarlet_jax import data, devices, latency, models, search, settings
 from scarlet_jax import space as spaces
+from scarlet_jax.errors import InputError
 from scarlet_jax.files import local_path
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
@@ -91,9 +93,32 @@ def make_problem(config: ConfigDict, space: Space, size: NetworkSize) -> search.
     if section.latency_table:
         table = latency.load(section.latency_table, space, size, device=section.latency_device)
     objectives = search.built_in(space, section.objectives, size, latency=table)
-    problem = search.make_problem(space.allowed, objectives, section)
-    search.ask(problem, search.init(problem, config.seed))  # bounds that nothing satisfies together
+    start = _start(space, Path(section.start)) if section.start else ()
+    problem = search.make_problem(space.allowed, objectives, section, start)
+    # Bounds that nothing satisfies together are refused now.
+    search.ask(problem, search.init(problem, search_seed(config)))
     return problem
+
+
+def _start(space: Space, path: Path) -> list[list[int]]:
+    """The architectures in a list of JSON, or those on the front of a work directory's search."""
+    try:
+        record = json.loads((path / "front.json" if path.is_dir() else path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"search.start is {path}, which cannot be read: {error}; allowed: the work directory "
+            "of a search, or a JSON file with a list of architectures"
+        ) from error
+    if isinstance(record, dict):
+        record = record.get("front", record)
+    if not isinstance(record, list) or not record:
+        raise InputError(f"search.start is {path}, which has no list of architectures")
+    return [spaces.from_json(space, json.dumps(own)).tolist() for own in record]
+
+
+def search_seed(config: ConfigDict) -> int:
+    """Of the search's random draws."""
+    return int(config.seed if config.search.seed < 0 else config.search.seed)
 
 
 def training_settings(setup: Setup, section: str, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -216,7 +216,9 @@ def _propose(
             return _neighbours_of_front(problem, state, rng, count)
         return _vary(problem, state, rng, learned, count)
     drawn = sampling.sampler(problem)(rng, target)
-    return drawn, np.full(target, ORIGINS.index("initial"), np.int8)
+    if problem.start and not state.evaluations and not round_:
+        drawn = np.concatenate([np.array(problem.start, np.int32), drawn])
+    return drawn, np.full(len(drawn), ORIGINS.index("initial"), np.int8)
 
 
 def _learn(problem: Problem, state: State) -> controller.Controller:
@@ -329,8 +331,9 @@ def _settings(problem: Problem, seed: int, context: Mapping[str, Any]) -> dict[s
     search = {field.name: getattr(problem, field.name) for field in dataclasses.fields(problem)}
     for name in ("picks", "pick_by", "pick_min", "pick_max"):  # they choose from the result
         del search[name]
-    if not problem.layer_choices:  # as searches were saved before layers had choices of their own
-        del search["layer_choices"]
+    for name in ("layer_choices", "start"):  # as searches were saved before there were any
+        if not search[name]:
+            del search[name]
     objectives = {o.name: _identity(o) for o in search.pop("objectives")}
     return {"seed": seed, "search": search, "objectives": objectives, "context": dict(context)}
 

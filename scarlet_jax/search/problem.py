@@ -3,7 +3,7 @@
 Everything is checked here, before any architecture is evaluated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from scarlet_jax.space import Array
 
 @dataclass(frozen=True)
 class Problem:
-    """A search problem; the fields after `layer_choices` are those of `config.search`.
+    """A search problem; most fields after `layer_choices` are those of `config.search`.
 
     Architectures are `int32[L]` with L = `depth`, each number below N = `num_choices`, and one of
     its layer's `layer_choices`, ascending; () stands for all choices in all layers.
@@ -50,6 +50,7 @@ class Problem:
     pick_by: str
     pick_min: float
     pick_max: float
+    start: tuple[tuple[int, ...], ...] = ()  # architectures that are evaluated first
 
     def __post_init__(self) -> None:
         most = self.allowed.sum(axis=1).max(initial=0)
@@ -59,6 +60,7 @@ class Problem:
                 "layer of two choices, or there is nothing to search"
             )
         _check_tables(self)
+        _check_start(self)
         check_objectives(self.objectives)
         _check_picks(self)
 
@@ -159,6 +161,7 @@ def make_problem(
     allowed: NDArray[np.bool_],
     objectives: Sequence[Objective],
     search: Mapping[str, Any] = MappingProxyType({}),
+    start: Iterable[Sequence[int]] = (),
 ) -> Problem:
     """Builds a problem.
 
@@ -166,13 +169,14 @@ def make_problem(
       allowed: which of N choices each of L layers may take, `bool[L, N]`, such as `Space.allowed`.
       objectives: what is wanted.
       search: settings of `config.search`; those that are absent have its defaults.
+      start: architectures, `int32[S, L]`, which are evaluated first if they are within the bounds.
 
     Raises:
       InputError: for a setting that is out of range, a bound that no architecture can meet, or a
         layer without choices.
     """
     section = settings.check_section(settings.Search, search, "search")
-    own = {"depth", "num_choices", "objectives", "layer_choices"}
+    own = {"depth", "num_choices", "objectives", "layer_choices", "start"}
     names = [field.name for field in fields(Problem) if field.name not in own]
     chosen = {name: getattr(section, name) for name in names}
     allowed = np.asarray(allowed, bool)
@@ -188,7 +192,24 @@ def make_problem(
     if not section.population:
         neighbours = int(allowed.sum()) - depth
         chosen["population"] = max(2, min(settings.POPULATION, neighbours))
-    return Problem(depth, num_choices, tuple(objectives), layer_choices, **chosen)
+    return Problem(
+        depth,
+        num_choices,
+        tuple(objectives),
+        layer_choices,
+        start=tuple(tuple(int(choice) for choice in path) for path in start),
+        **chosen,
+    )
+
+
+def _check_start(problem: Problem) -> None:
+    for path in problem.start:
+        inside = len(path) == problem.depth and min(path) >= 0 and max(path) < problem.num_choices
+        if not inside or not problem.allowed[range(problem.depth), path].all():
+            raise InputError(
+                f"the search starts from {', '.join(map(str, path))}; allowed: {problem.depth} "
+                f"choices below {problem.num_choices}, each one that its layer may take"
+            )
 
 
 def _check_tables(problem: Problem) -> None:
