@@ -240,6 +240,9 @@ class Training(Section):
     # muon, ...), else added to the gradient (sgd, rmsprop, adam): see train/optimizer.py.
     weight_decay: Rate = 4e-5
     label_smoothing: Fraction = 0.1
+    # Images of a class count in the loss by its share of the training images to the power of minus
+    # this: 0 all equally, 1 all classes equally.
+    class_balance: Share = 0.0
     clip_norm: Rate = 0.0  # of the whole gradient; 0 does not clip
     ema_decay: Fraction = 0.0  # of weights and statistics for evaluation; 0 keeps none
     statistics_rate: Factor = 0.1  # how far running statistics move towards a batch's
@@ -266,6 +269,8 @@ class Supernet(Training):
 
 class Subnet(Training):
     dropout: Fraction = 0.2  # before the classifier (ours)
+    # Modules that stay as they are, statistics of batch norm too: ("stem", "blocks.0", ...).
+    frozen: Names = ()
     ema_decay: Fraction = 0.999  # (ours)
 
 

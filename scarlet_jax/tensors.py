@@ -1,7 +1,7 @@
 """The arrays of a network by name, as files keep them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,11 @@ Arrays = Mapping[str, NDArray[Any]]
 
 def name_of(keypath: Any) -> str:
     return ".".join(str(key.key) for key in keypath)
+
+
+def is_inside(name: str, modules: Sequence[str]) -> bool:
+    """Whether an array is of one of these: `blocks.3.bn1.scale` of `blocks.3`, and of `blocks`."""
+    return any(f"{name}.".startswith(f"{module}.") for module in modules)
 
 
 def flatten(network: functional.Network) -> dict[str, NDArray[np.float32]]:

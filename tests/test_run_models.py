@@ -69,6 +69,23 @@ def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypat
         train_subnet(setup, PATH, "second")
 
 
+def test_modules_are_frozen_by_name(trained, images, tmp_path):
+    model, config = models.load(trained[2]), small.config(images)
+    config.subnet.update({"frozen": ("stem", "blocks"), "ema_decay": 0.0})
+    train_subnet(prepare(config, tmp_path), PATH, "frozen", model)
+    after = models.load(tmp_path / "subnets" / "frozen").network
+    for part in ("stem", "blocks"):
+        assert jax.tree.all(
+            jax.tree.map(np.array_equal, after.params[part], model.network.params[part])
+        )
+    kernel = after.params["head"]["classifier"]["kernel"]
+    assert not np.array_equal(kernel, model.network.params["head"]["classifier"]["kernel"])
+    config.subnet.frozen = ("blocks.1.expand",)  # a skip
+    message = r"frozen has 'blocks.1.expand', which is no module .* blocks, blocks.0, head, head.bn"
+    with pytest.raises(InputError, match=message):
+        train_subnet(prepare(config, tmp_path), PATH, "other", model)
+
+
 @pytest.mark.parametrize("skip", ["els", "folded"])
 def test_a_path_of_a_supernet_is_trained_as_what_it_is(skip, trained, images, tmp_path):
     setup = prepare(small.config(images), tmp_path)

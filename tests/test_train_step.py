@@ -1,5 +1,7 @@
 """The step against plain references, and on one device against eight."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,12 @@ import pytest
 from jax.sharding import Mesh
 from small import config
 
-from scarlet_jax import devices, subnet, supernet
+from scarlet_jax import devices, subnet, supernet, tensors
 from scarlet_jax.errors import InputError
+from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.run.setup import make_space
+from scarlet_jax.run.training import class_weights
 from scarlet_jax.train import losses
 from scarlet_jax.train import step as steps
 
@@ -41,7 +45,7 @@ def copy(state):
 
 
 def make_task(network, training, settings, optimizer=None):
-    return steps.Task(network.graphdef, training, settings.data, 3, optimizer)
+    return steps.Task(network.graphdef, training, settings.data, 3, optimizer=optimizer)
 
 
 def run_steps(task, state, mesh, batch, count=3):
@@ -202,6 +206,50 @@ def test_an_optimizer_from_python_stands_for_the_named_one(settings, batch):
     assert jax.tree.structure(after.opt_state) == jax.tree.structure(
         task.optimizer.init(state.params)
     )
+
+
+@pytest.fixture(scope="module")
+def path(settings):
+    return subnet.create(make_space(settings), [0, 0], num_classes=2, channels=1)
+
+
+def test_frozen_modules_stay_as_they_are_statistics_too(settings, path, batch):
+    training = settings.subnet.copy_and_resolve_references()
+    training.update({"frozen": ("stem", "blocks.0"), "weight_decay": 0.1, "ema_decay": 0.0})
+    task = make_task(path, training, settings)
+    state, _ = run_steps(task, steps.init_state(path, task), meshes()[1], batch)
+    before = tensors.flatten(path)
+    after = tensors.flatten(path._replace(params=state.params, stats=state.stats))
+    for name, array in before.items():
+        own = name.partition(".")[2]
+        is_frozen = own.startswith(("stem.", "blocks.0."))
+        assert np.array_equal(array, after[name]) == is_frozen, name
+    assert "params.blocks.1.expand.kernel" in before
+
+
+def test_classes_count_by_their_weights_on_any_number_of_devices(settings, path, batch):
+    training = settings.subnet.copy_and_resolve_references()
+    training.update({"dropout": 0.0, "label_smoothing": 0.0})
+    weights = np.array([0.5, 3.0], np.float32)
+    task = dataclasses.replace(make_task(path, training, settings), class_weights=weights)
+    histories = [
+        run_steps(task, steps.init_state(path, task), mesh, batch, 2)[1] for mesh in meshes()
+    ]
+    np.testing.assert_allclose(*[[h["loss"] for h in history] for history in histories], rtol=1e-5)
+    images = devices.normalise(jnp.asarray(batch["image"]), (0.5,), (0.25,))
+    logits, _ = functional.apply(*path, images, BatchStatistics(0.0))
+    alone = losses.cross_entropy(logits, batch["label"], 0.0)
+    own = weights[batch["label"]] * batch["weight"]
+    expected = float((alone * own).sum() / own.sum())
+    assert histories[0][0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_weights_even_out_how_many_images_a_class_has():
+    """By hand: 1 and 4 images of two classes, in the mean of which the weights are 1."""
+    labels = np.array([1, 0, 1, -1, 1, 1], np.int32)
+    assert class_weights(labels, 2, 0.0) is None
+    np.testing.assert_allclose(class_weights(labels, 2, 1.0), [2.5, 0.625])
+    np.testing.assert_allclose(class_weights(labels, 2, 0.5), [5 / 3, 5 / 6], rtol=1e-6)
 
 
 def test_batches_that_devices_cannot_share():

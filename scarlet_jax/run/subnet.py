@@ -1,7 +1,7 @@
 """The subnets of a work directory: train one, score it again, what each is called and has."""
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ def train_subnet(
     else:
         network, skip = _started_from(setup, architecture, initial), initial.skip
         identity["weights"] = tensors.fingerprint((initial.network.params, initial.network.stats))
+    _check_frozen(setup.config.subnet.frozen, network)
     score = _subnet_scorer(setup, network.graphdef)
 
     def evaluate(state: steps.TrainState) -> dict[str, float]:
@@ -194,6 +195,17 @@ def as_model(
     )
     names = setup.splits.class_names
     return models.Model(setup.space, architecture, skip, network, preprocessing, names)
+
+
+def _check_frozen(frozen: Sequence[str], network: functional.Network) -> None:
+    names = [name.partition(".")[2] for name in tensors.flatten(network)]
+    modules = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)})
+    for module in frozen:
+        if not any(tensors.is_inside(name, [module]) for name in names):
+            raise InputError(
+                f"subnet.frozen has {module!r}, which is no module of the network; allowed: "
+                f"{', '.join(modules)}"
+            )
 
 
 def _subnet_directory(setup: Setup, name: str) -> Path:

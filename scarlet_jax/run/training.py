@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from numpy.typing import NDArray
 
 from scarlet_jax import data, devices
 from scarlet_jax.errors import InputError
@@ -97,8 +99,27 @@ def _begin(
 ) -> tuple[steps.Task, steps.TrainState]:
     """What is trained, and its state before the first step."""
     config = setup.config
-    task = steps.Task(network.graphdef, config[section], config.data, config.seed)
+    labels, balance = setup.splits.train.labels(), config[section].class_balance
+    weights = class_weights(labels, setup.size.num_classes, balance)
+    task = steps.Task(network.graphdef, config[section], config.data, config.seed, weights)
     return task, devices.replicate(setup.mesh, steps.init_state(network, task))
+
+
+def class_weights(
+    labels: NDArray[np.int32], num_classes: int, balance: float
+) -> NDArray[np.float32] | None:
+    """What images of each class count in the loss, `float32[C]`, 1 on average; None for equally.
+
+    Args:
+      labels: of the training images, `int32[N]`; those below 0 are not known.
+      num_classes: C.
+      balance: `class_balance` of a training section.
+    """
+    if not balance:
+        return None
+    counts = np.bincount(labels[labels >= 0], minlength=num_classes)
+    weights = np.maximum(counts, 1.0) ** -balance
+    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
 
 
 def trained_network(network: functional.Network, state: steps.TrainState) -> functional.Network:

@@ -1,20 +1,22 @@
 """One training step, of the supernet or of a stand-alone network, data-parallel over a mesh."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import lax
 from jax.sharding import Mesh
 from jax.stages import Wrapped
 from ml_collections import ConfigDict
+from numpy.typing import NDArray
 
-from scarlet_jax import supernet
+from scarlet_jax import supernet, tensors
 from scarlet_jax.devices import DATA, SPREAD, WHOLE, normalise, program
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
@@ -49,6 +51,7 @@ class Task:
       graphdef: of a stand-alone network, or the plan of a supernet.
       training, data: sections of the configuration; of the data's, mean and deviation of pixels.
       seed: of paths and dropout, with the step.
+      class_weights: of the images of each class in the loss, `float32[C]`; None for equal ones.
       optimizer: in place of the section's. It is given each block alone, and its counts are a
         block's own: under uniform sampling, so are the steps of a schedule in it. The section's
         `clip_norm` holds, its `weight_decay` and learning rate do not.
@@ -58,6 +61,7 @@ class Task:
     training: ConfigDict
     data: ConfigDict
     seed: int
+    class_weights: NDArray[np.float32] | None = None
     optimizer: optax.GradientTransformation | None = None
 
     @property
@@ -182,7 +186,10 @@ def _gradient(
     """Along a path, `(stats, gradients, scores)`, summed over the devices here: a path's arrays are
     small, and those of all paths need no copy then."""
     images = batch["image"]
-    share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
+    share = _share(batch["weight"])
+    counted = share
+    if task.class_weights is not None:
+        counted = _share(batch["weight"] * jnp.asarray(task.class_weights)[batch["label"]])
     norm = BatchStatistics(rate=task.training.statistics_rate, axis=DATA)
 
     def loss_of(params: Params) -> tuple[jax.Array, Any]:
@@ -195,10 +202,16 @@ def _gradient(
             logits, after = functional.apply(task.graphdef, params, stats, images, norm, keys)
         loss = losses.cross_entropy(logits, batch["label"], task.training.label_smoothing)
         hits = losses.correct(logits, batch["label"])
-        return (share * loss).sum(), (after, (share * hits).sum())
+        return (counted * loss).sum(), (after, (share * hits).sum())
 
     (loss, (after, hits)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
     return after, *lax.psum((grads, {"loss": loss, "accuracy": hits}), DATA)
+
+
+def _share(weights: jax.Array) -> jax.Array:
+    """Of each image in a mean over the whole batch, `float32[B]`."""
+    total = lax.psum(weights.sum(), DATA)
+    return weights / jnp.where(total > 0, total, 1.0)
 
 
 def _write(task: Task, state: TrainState, result: Result) -> TrainState:
@@ -212,8 +225,20 @@ def _write(task: Task, state: TrainState, result: Result) -> TrainState:
         params = task.scatter(state.params, params, paths[0])
         stats = task.scatter(state.stats, stats, paths[0])
         opt_state = task.scatter(state.opt_state, opt_state, paths[0])
+    if frozen := task.training.get("frozen", ()):
+        params = _keep(frozen, state.params, params)
+        stats = _keep(frozen, state.stats, stats)
     ema = state.ema
     if ema is not None:
         rate = 1.0 - task.training.ema_decay
         ema = optax.incremental_update((params, stats), ema, rate)
     return TrainState(state.step + 1, params, stats, opt_state, ema)
+
+
+def _keep(frozen: Sequence[str], before: Params, after: Params) -> Params:
+    """`after`, but for the arrays of frozen modules."""
+
+    def choose(keypath: functional.KeyPath, old: jax.Array, new: jax.Array) -> jax.Array:
+        return old if tensors.is_inside(tensors.name_of(keypath), frozen) else new
+
+    return jax.tree_util.tree_map_with_path(choose, before, after)
