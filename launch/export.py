@@ -2,7 +2,7 @@
 
 scarlet export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx
 scarlet export --weights=runs/mnist/subnets/model-0 --format=litert --out=model.tflite \
-    --int8 --config=mnist
+    --precision=int8 --config=mnist
 scarlet export --weights=runs/mnist --config=mnist --arch=all-identity --format=onnx --out=path.onnx
 """
 
@@ -30,9 +30,11 @@ BATCH_SIZE = 32  # images compared at once (ours)
 
 def main() -> None:
     path, batch_size = Path(FLAGS.out), _batch_size()
-    if FLAGS.int8 and not FLAGS.config:
-        raise InputError("--int8 needs --config=FILE: images to calibrate on and to score")
-    module = export.check(FLAGS.format, path, batch_size, FLAGS.int8)
+    if FLAGS.precision == "int8" and not FLAGS.config:
+        raise InputError(
+            "--precision=int8 needs --config=FILE: images to calibrate on and to score"
+        )
+    module = export.check(FLAGS.format, path, batch_size, FLAGS.precision, FLAGS.opset)
     source = Path(FLAGS.weights)
     model = _path_model(source) if is_supernet(source) else models.load(source)
     source = source / models.FILE_NAME if source.is_dir() else source
@@ -49,7 +51,9 @@ def main() -> None:
         path,
         examples,
         batch_size=batch_size,
+        precision=FLAGS.precision,
         calibration=calibration,
+        opset=FLAGS.opset,
     )
     _report(path, result)
     preprocessing = model.preprocessing
@@ -62,7 +66,7 @@ def main() -> None:
     )
     if len(unreadable):
         say(str(unreadable))
-    say(f"{FLAGS.format}{' int8' if FLAGS.int8 else ''}: {path}")
+    say(f"{FLAGS.format} {FLAGS.precision}: {path}")
 
 
 def _path_model(source: Path) -> models.Model:
@@ -76,7 +80,9 @@ def _path_model(source: Path) -> models.Model:
 
 
 def _batch_size() -> int | None:
-    text = FLAGS.batch_size or ("1" if FLAGS.int8 or FLAGS.format == "litert" else "any")
+    text = FLAGS.batch_size or (
+        "1" if FLAGS.precision == "int8" or FLAGS.format == "litert" else "any"
+    )
     if text == "any":
         return None
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_IMAGES:
@@ -103,7 +109,7 @@ def _images(model: models.Model, unreadable: data.Unreadable) -> tuple[images.Ba
 
     calibration = (
         [image for image, _ in read("calibrate", splits.train, FLAGS.calibration_images, 1)]
-        if FLAGS.int8
+        if FLAGS.precision == "int8"
         else []
     )
     return read("compare", splits.test, FLAGS.images, BATCH_SIZE), calibration
@@ -137,7 +143,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("arch", None, "What --weights must be of, or its path. " + common.ARCH_HELP)
     flags.DEFINE_enum("format", None, export.FORMATS, "Of the file.")
     common.define_path("out", None, "The file to write.")
-    flags.DEFINE_boolean("int8", False, "8-bit weights and activations: onnx and litert.")
+    flags.DEFINE_enum("precision", "float32", export.PRECISIONS, "The last two: onnx and litert.")
+    flags.DEFINE_integer("opset", None, "Of onnx; the oldest possible, 14, if absent.")
     flags.DEFINE_string("batch_size", None, "Images a call, or any; 1 for litert and int8.")
     flags.DEFINE_integer(
         "images",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 
+import jax
 import numpy as np
 import onnx
 import pytest
@@ -63,7 +64,7 @@ def test_a_file_is_the_model(format_name, path, skip, tiny, examples, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     # Once more, without what `export` has compared.
     pixels, _ = examples
-    found = job.check(format_name, file, batch_size, False).load(file)(pixels)
+    found = job.check(format_name, file, batch_size).load(file)(pixels)
     expected = np.asarray(model(pixels))
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
@@ -142,7 +143,7 @@ def test_onnx_has_plain_nodes_alone(derived_model, examples, tmp_path):
     assert [size.dim_param or size.dim_value for size in shape] == ["batch", 3, 11, 11]
 
 
-@pytest.mark.parametrize("format_name", export.QUANTIZED)
+@pytest.mark.parametrize("format_name", export.NARROWER)
 def test_int8_is_close(format_name, tiny, examples, tmp_path):
     pixels, _ = examples
     # Weights whose logits do not hang on small differences of large numbers, as many random ones.
@@ -150,9 +151,15 @@ def test_int8_is_close(format_name, tiny, examples, tmp_path):
     calibration = np.split(pixels, len(pixels))
     path = tmp_path / "int8"
     result = export.export(
-        model, format_name, path, [examples], batch_size=1, calibration=calibration
+        model,
+        format_name,
+        path,
+        [examples],
+        batch_size=1,
+        precision="int8",
+        calibration=calibration,
     )
-    run = job.check(format_name, path, 1, True).load(path)
+    run = job.check(format_name, path, 1, "int8").load(path)
     found, expected = run(pixels), np.asarray(model(pixels))
     assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
     assert result.agreement.difference == pytest.approx(
@@ -161,10 +168,32 @@ def test_int8_is_close(format_name, tiny, examples, tmp_path):
     assert described(format_name, path)["class_names"] == list(CLASSES)
 
 
+@pytest.mark.parametrize("format_name", export.NARROWER)
+def test_float16_is_closer_and_half_as_large(format_name, tiny, examples, tmp_path):
+    model, sizes = created(tiny, [5, 7, 7], "identity", seed=4), {}
+    for precision in ("float32", "float16"):
+        path = tmp_path / precision
+        result = export.export(
+            model, format_name, path, [examples], batch_size=4, precision=precision
+        )
+        sizes[precision] = result.size
+    assert 1e-6 < result.agreement.difference < 5e-3
+    assert result.agreement.other_classes == 0
+    weights = sum(leaf.size for leaf in jax.tree.leaves(model.network.params))
+    assert sizes["float32"] - sizes["float16"] > weights  # two bytes each, less what is added
+    assert described(format_name, path)["class_names"] == list(CLASSES)
+
+
+def test_a_newer_opset_is_the_same_graph(derived_model, examples, tmp_path):
+    path = tmp_path / "model.onnx"
+    export.export(derived_model, "onnx", path, [examples], opset=18)
+    assert [entry.version for entry in onnx.load(path).opset_import] == [18]
+
+
 def test_a_file_that_is_not_the_model_is_not_kept(derived_model, examples, tmp_path, monkeypatch):
     path = tmp_path / "model"
     path.write_text("the one before")
-    module = job.check("onnx", path, None, False)
+    module = job.check("onnx", path, None)
     load = module.load
 
     def wrong(path, threads=None):
@@ -184,25 +213,31 @@ def test_a_file_that_is_not_the_model_is_not_kept(derived_model, examples, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("coreml", "m", None, False), "format is 'coreml'; allowed: stablehlo, onnx, litert"),
-        (("stablehlo", "m", None, True), "format 'stablehlo' has no int8; allowed: onnx, litert"),
-        (("litert", "m", None, False), "batch_size is any; allowed for litert: a number of im"),
-        (("onnx", "m", 8, True), "batch_size is 8; allowed for int8: 1"),
-        (("onnx", "none/m", None, False), "none/m cannot be written; allowed: a file in a folder"),
+        (("coreml", "m", None), "format is 'coreml'; allowed: stablehlo, onnx, litert"),
+        (("stablehlo", "m", None, "int8"), "format 'stablehlo' has no int8; allowed: onnx, litert"),
+        (("stablehlo", "m", None, "float16"), "format 'stablehlo' has no float16; allowed: onnx"),
+        (("onnx", "m", None, "int4"), "precision 'int4'; allowed: float32, float16, int8"),
+        (("onnx", "m", None, "float32", 13), "opset is 13; allowed: 14 to "),
+        (("litert", "m", 1, "float32", 18), "format 'litert' has no opset; allowed: onnx"),
+        (("litert", "m", None), "batch_size is any; allowed for litert: a number of im"),
+        (("onnx", "m", 8, "int8"), "batch_size is 8; allowed for int8: 1"),
+        (("onnx", "none/m", None), "none/m cannot be written; allowed: a file in a folder"),
     ],
 )
 def test_what_cannot_be_exported(arguments, message, tmp_path):
-    format_name, name, batch_size, quantize = arguments
+    format_name, name, *others = arguments
     with pytest.raises(InputError, match=message):
-        export.check(format_name, tmp_path / name, batch_size, quantize)
+        export.check(format_name, tmp_path / name, *others)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_absent_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "scarlet_jax.export.onnx", raising=False)
-    with pytest.raises(InputError, match=r"needs the package onnxruntime: pip install '.\[onnx"):
-        export.check("onnx", tmp_path / "m", None, False)
+    with pytest.raises(
+        InputError, match=r"needs the package onnxruntime: pip install 'scarlet-jax\[onnx"
+    ):
+        export.check("onnx", tmp_path / "m", None)
 
 
 @pytest.mark.parametrize("format_name", export.FORMATS)
@@ -211,7 +246,7 @@ def test_foreign_files_are_named(format_name, tmp_path):
     for content in (b"", b"not a model at all, but some text", bytes(range(256)) * 8):
         path.write_bytes(content)
         with pytest.raises(InputError, match=f"{path} cannot be read as "):
-            job.check(format_name, path, 1, False).load(path)
+            job.check(format_name, path, 1).load(path)
 
 
 def test_images_are_those_of_evaluation(tmp_path):

@@ -39,7 +39,7 @@ def test_a_model_is_exported_run_and_timed(folder, tmp_path):
     plain = [f"--weights={folder}", "--format=onnx", f"--out={out}", "--repeats=3"]
     with_data = [
         *(f"--weights={folder}", "--format=litert", f"--out={tmp_path / 'model.tflite'}"),
-        *("--int8", f"--config={folder / 'config.py'}", "--arch=0,1", "--repeats=3"),
+        *("--precision=int8", f"--config={folder / 'config.py'}", "--arch=0,1", "--repeats=3"),
     ]
     first, second = finish(start("export", *plain), start("export", *with_data))
     assert first[0] == 0, first[2]
@@ -49,14 +49,14 @@ def test_a_model_is_exported_run_and_timed(folder, tmp_path):
     assert lines[2].startswith("64 images in its runtime and in JAX: largest difference ")
     assert lines[2].endswith("0 in another class")
     assert lines[3].startswith("latency of 1 x 8 x 8 in its runtime: p50 ")
-    assert lines[4] == f"onnx: {out}"
+    assert lines[4] == f"onnx float32: {out}"
     assert second[0] == 0, second[2]
     lines = second[1].splitlines()
     assert lines[2].startswith("10 images in its runtime and in JAX")
     assert lines[3].startswith("accuracy on these test images: ")
     assert lines[-1] == f"litert int8: {tmp_path / 'model.tflite'}"
     assert second[2] == ""
-    assert job.check("litert", out, 1, False).load(tmp_path / "model.tflite")
+    assert job.check("litert", out, 1).load(tmp_path / "model.tflite")
 
 
 def test_a_model_is_scored_by_the_names_of_its_classes(folder, tmp_path):
@@ -92,9 +92,15 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
             weights,
             "--format=onnx",
             out,
-            "--int8",
-        ): "--int8 needs --config=FILE: images to calibrate",
-        (weights, "--format=stablehlo", out, "--int8", config): "format 'stablehlo' has no int8",
+            "--precision=int8",
+        ): "--precision=int8 needs --config=FILE: images to calibrate",
+        (
+            weights,
+            "--format=stablehlo",
+            out,
+            "--precision=int8",
+            config,
+        ): "format 'stablehlo' has no int8",
         (weights, "--format=onnx", out, "--arch=0,0"): "is 0,1 of space 'small', not 0,0 of space",
         (
             *(weights, "--format=onnx", out, config),

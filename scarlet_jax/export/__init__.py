@@ -2,7 +2,8 @@
 
 from scarlet_jax.export.job import (
     FORMATS,
-    QUANTIZED,
+    NARROWER,
+    PRECISIONS,
     TOLERANCE,
     Agreement,
     Exported,
@@ -13,7 +14,8 @@ from scarlet_jax.export.job import (
 
 __all__ = [
     "FORMATS",
-    "QUANTIZED",
+    "NARROWER",
+    "PRECISIONS",
     "TOLERANCE",
     "Agreement",
     "Exported",

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from scarlet_jax import benchmark, cost, derived, subnet
 from scarlet_jax import space as spaces
-from scarlet_jax.errors import InputError, MismatchError
+from scarlet_jax.errors import InputError, MismatchError, check_one_of
 from scarlet_jax.export.common import Description, Runner
 from scarlet_jax.files import check_writable, replacing
 from scarlet_jax.models import Model
 
 FORMATS = ("stablehlo", "onnx", "litert")
-QUANTIZED = ("onnx", "litert")
+PRECISIONS = ("float32", "float16", "int8")
+NARROWER = ("onnx", "litert")  # formats that have the last two
 TOLERANCE = 1e-4  # of float32 logits, as a share of the largest
 
 # Preprocessed images `float32[B, S, S, C]` with their labels `int32[B]`.
@@ -64,23 +65,37 @@ class Exported:
     agreement: Agreement
 
 
-def check(format_name: str, path: Path, batch_size: int | None, quantize: bool) -> ModuleType:
+def check(
+    format_name: str,
+    path: Path,
+    batch_size: int | None,
+    precision: str = "float32",
+    opset: int | None = None,
+) -> ModuleType:
     """The module of a format, which can write such a file there.
 
     Raises:
       InputError: for an unknown format, a package that it needs and that is not installed, a
-        batch or precision that it does not have, or a file that cannot be written.
+        batch, precision or opset that it does not have, or a file that cannot be written.
     """
     if format_name not in FORMATS:
         raise InputError(f"format is {format_name!r}; allowed: {', '.join(FORMATS)}")
-    if quantize and format_name not in QUANTIZED:
-        raise InputError(f"format {format_name!r} has no int8; allowed: {', '.join(QUANTIZED)}")
+    check_one_of("precision", precision, PRECISIONS)
+    if precision != "float32" and format_name not in NARROWER:
+        raise InputError(
+            f"format {format_name!r} has no {precision}; allowed: {', '.join(NARROWER)}"
+        )
     if format_name == "litert" and batch_size is None:
         raise InputError("batch_size is any; allowed for litert: a number of images")
-    if quantize and batch_size not in (1, None):
+    if precision == "int8" and batch_size not in (1, None):
         raise InputError(f"batch_size is {batch_size}; allowed for int8: 1, which calibration runs")
+    if opset is not None and format_name != "onnx":
+        raise InputError(f"format {format_name!r} has no opset; allowed: onnx")
     check_writable(path)
-    return module_of(format_name)
+    module = module_of(format_name)
+    if opset is not None:
+        module.check_opset(opset)
+    return module
 
 
 def module_of(format_name: str) -> ModuleType:
@@ -111,7 +126,9 @@ def export(
     examples: Examples,
     *,
     batch_size: int | None = None,
+    precision: str = "float32",
     calibration: Sequence[NDArray[np.float32]] = (),
+    opset: int | None = None,
 ) -> Exported:
     """Writes a model in a format, and compares the file with the model; see `check` before.
 
@@ -121,29 +138,31 @@ def export(
       path: of the file. It is written whole or not at all.
       examples: to compare the file with the model on.
       batch_size: images a call; None for any number.
-      calibration: images `float32[1, S, S, C]`; with them weights and activations get 8 bits.
+      precision: one of `PRECISIONS`, of weights and activations; LiteRT's float16 is of weights.
+      calibration: for int8, images `float32[1, S, S, C]`.
+      opset: of ONNX; None for the oldest possible.
 
     Raises:
       InputError: see `check`.
       MismatchError: if a float32 file disagrees with the model; nothing is written then.
     """
-    module = check(format_name, path, batch_size, bool(calibration))
+    module = check(format_name, path, batch_size, precision, opset)
     deployed, folds = deployable(model)
     size = model.size
     count = cost.of_network(model.space, model.architecture, deployed.skip, size)
     shape = (batch_size, size.image_size, size.image_size, size.channels)
     network = nnx.merge(*deployed.network)
-    with replacing(path) as partial:
-        if calibration:
-            with tempfile.TemporaryDirectory() as folder:
-                whole = Path(folder) / "float32.model"
-                module.convert(network, shape, whole)
-                module.quantize(whole, calibration, partial)
-        else:
-            module.convert(network, shape, partial)
+    own = {} if opset is None else {"opset": opset}
+    with replacing(path) as partial, tempfile.TemporaryDirectory() as folder:
+        whole = partial if precision == "float32" else Path(folder) / "float32.model"
+        module.convert(network, shape, whole, **own)
+        if precision == "int8":
+            module.quantize(whole, calibration, partial)
+        elif precision == "float16":
+            module.halve(whole, partial)
         module.describe(partial, describe(model, count))
         agreement = compare(model, module.load(partial), examples)
-        if not calibration and (agreement.difference > TOLERANCE or agreement.other_classes):
+        if precision == "float32" and (agreement.difference > TOLERANCE or agreement.other_classes):
             raise MismatchError(
                 f"the {format_name} file is not the model: logits differ by up to "
                 f"{agreement.difference:.1e} of the largest (allowed: {TOLERANCE:.0e}), "

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from ai_edge_quantizer import quantizer, recipe
+from ai_edge_quantizer import qtyping, quantizer, recipe, recipe_manager
 from litert_converter.mlir import ir, passmanager
 from litert_converter.mlir._mlir_libs import converter_api_ext as converter
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from scarlet_jax.export.common import Runner, append_description, described, in_
 from scarlet_jax.progress import quiet
 from scarlet_jax.subnet import Subnet
 
-__all__ = ["convert", "describe", "described", "load", "quantize"]
+__all__ = ["convert", "describe", "described", "halve", "load", "quantize"]
 
 SIGNATURE, INPUT, OUTPUT = "serving_default", "image", "logits"
 # A program for it has native convolutions, which the converter knows; CPUs get sums of shifts.
@@ -80,6 +80,23 @@ def load(path: Path, threads: int | None = None) -> Runner:
         return _from_file(outputs, run(**{INPUT: _to_file(inputs, images)})[OUTPUT])
 
     return in_batches(logits, int(inputs["shape"][0]))
+
+
+def halve(path: Path, target: Path) -> None:
+    """Writes the program with weights in float16, which are converted as they are used."""
+    manager = recipe_manager.RecipeManager()
+    weights = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
+    manager.add_quantization_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+        op_config=qtyping.OpQuantizationConfig(
+            weight_tensor_config=weights, explicit_dequantize=True
+        ),
+        algorithm_key=recipe.AlgorithmName.FLOAT_CASTING,
+    )
+    with quiet():
+        worker = quantizer.Quantizer(str(path), manager.get_quantization_recipe())
+        worker.quantize().export_model(str(target), overwrite=True)
 
 
 def quantize(path: Path, calibration: Sequence[NDArray[np.float32]], target: Path) -> None:

@@ -5,6 +5,7 @@ and fuses what it knows.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
+from onnxruntime.transformers import float16
 
 from scarlet_jax.blocks.base import Weights
 from scarlet_jax.errors import InputError
@@ -103,7 +105,14 @@ class Graph:
         return self.node("Gemm", flat, self.constant(kernel), self.constant(bias), output=OUTPUT)
 
 
-def convert(network: Subnet, shape: tuple[int | None, ...], path: Path) -> None:
+def check_opset(opset: int) -> None:
+    """Raises `InputError` for one that lacks operations, or that the package does not know."""
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise InputError(f"opset is {opset}; allowed: {OPSET} to {newest}")
+
+
+def convert(network: Subnet, shape: tuple[int | None, ...], path: Path, opset: int = OPSET) -> None:
     """Writes the graph for images of a shape `[B, H, W, C]`, whose batch may be None for any."""
     graph = Graph()
     logits = program.run(network, graph, INPUT)
@@ -123,8 +132,8 @@ def convert(network: Subnet, shape: tuple[int | None, ...], path: Path) -> None:
     )
     model = helper.make_model(
         proto,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[(own := helper.make_opsetid("", opset))],
+        ir_version=max(IR_VERSION, helper.find_min_ir_version_for([own])),
         producer_name="scarlet_jax",
     )
     onnx.checker.check_model(model, full_check=True)
@@ -166,6 +175,14 @@ def load(path: Path, threads: int | None = None) -> Runner:
         return session.run([OUTPUT], {INPUT: _planes(images)})[0]
 
     return in_batches(logits, batch if isinstance(batch, int) else None)
+
+
+def halve(path: Path, target: Path) -> None:
+    """Writes the graph with weights and activations in float16; images and logits stay float32."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights too small for float16
+        model = float16.convert_float_to_float16(onnx.load(path), keep_io_types=True)
+    onnx.save(model, target)
 
 
 def quantize(path: Path, calibration: Sequence[NDArray[np.float32]], target: Path) -> None:
