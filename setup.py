@@ -64,6 +64,7 @@ setup(
         "onnx": ONNX,
         "litert": LITERT,
         "export": [*ONNX, *LITERT],
+        "docs": ["sphinx>=8,<10", "myst-parser>=4", "furo"],  # the site of docs/
         "notebook": ["ipykernel", "nbclient"],  # runs notebooks/ without a browser
         "test": [
             *HUB,

@@ -246,7 +246,7 @@ def features(model: Model, images: jax.Array) -> dict[int, jax.Array]:
       images: preprocessed, `float32[B, H, W, C]`, of any size and shape.
 
     Returns:
-      `{stride: float32[B, ceil(H / stride), ceil(W / stride), D]}`, ascending.
+      By ascending stride, `float32[B, ceil(H / stride), ceil(W / stride), D]` each.
     """
     (_, maps), _ = functional.apply(*model.network, images, features=True)
     return {stride: maps[layer] for stride, layer in feature_layers(model.space).items()}

@@ -84,7 +84,7 @@ class Space:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels before the first layer, and after each in the supernet: `[L + 1]`."""
+        """Channels before the first layer and after each in the supernet, `[L + 1]`."""
         first = self.separable_width or self.stem_width
         return (first, *(layer.width for layer in self.layers))
 

@@ -14,7 +14,10 @@ def snippets(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("code", [*snippets("README.md"), *snippets("docs/library.md")])
+PAGES = ("README.md", "docs/library.md", "docs/models.md")
+
+
+@pytest.mark.parametrize("code", [code for page in PAGES for code in snippets(page)])
 def test_code_runs_as_it_stands(code, capsys, monkeypatch, tmp_path):
     """On small images: compiling and running S2 at 224 pixels takes half a minute."""
     monkeypatch.chdir(tmp_path)
