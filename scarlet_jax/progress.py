@@ -60,13 +60,13 @@ class Progress:
                 self.bar.set_postfix_str(detail, refresh=False)
             self.bar.update(done - self.bar.n)
         elif detail and self.shown:
-            rate = (done - self.done) / max(time.monotonic() - self.begin, 1e-9)
-            left = tqdm.format_interval((self.total - done) / rate) if rate else "?"
-            print(
-                f"{self.label}: {self.unit} {done}/{self.total}, {detail}, "
-                f"{rate:.3g} {self.unit}s/s, {left} left",
-                flush=True,
-            )
+            line = f"{self.label}: {self.unit} {done}/{self.total}, {detail}"
+            if done > self.done:
+                each = max(time.monotonic() - self.begin, 1e-9) / (done - self.done)  # seconds
+                unit = self.unit
+                pace = f"{1 / each:.3g} {unit}s/s" if each <= 1 else f"{each:.3g} s/{unit}"
+                line += f", {pace}, {tqdm.format_interval((self.total - done) * each)} left"
+            print(line, flush=True)
 
 
 def say(message: str) -> None:

@@ -24,7 +24,7 @@ from scarlet_jax import data, lock, subnet
 from scarlet_jax.errors import DivergedError, InputError
 from scarlet_jax.export import images as exported_images
 from scarlet_jax.nn import functional
-from scarlet_jax.run import supernet
+from scarlet_jax.run import pipeline, supernet
 from scarlet_jax.run.pipeline import run_pipeline
 from scarlet_jax.run.report import write_report
 from scarlet_jax.run.search import search_supernet
@@ -88,6 +88,24 @@ def test_the_main_job_leaves_what_it_promises(finished):
     records = [json.loads(line) for line in lines]
     assert [record["step"] for record in records] == [2, 4, 6]
     assert "validation_accuracy" in records[-1]
+
+
+def test_the_main_job_ends_with_its_models_and_what_to_do_with_the_best(capsys):
+    trained = [
+        {"name": "model-0", "macs": 999, "params": 90, "validation_accuracy": 0.5},
+        {"name": "model-10", "macs": 1_234_567, "params": 5_000, "validation_accuracy": 0.75},
+        {"name": "model-2", "macs": 2_234_567, "params": 5_001, "validation_accuracy": 0.75},
+    ]
+    pipeline._say_models(Path("my runs"), [model | {"test_accuracy": 0.625} for model in trained])
+    assert capsys.readouterr().out.splitlines() == [
+        "model              MACs   parameters  validation    test",
+        "model-0             999           90      50.00%  62.50%",
+        "model-10      1,234,567        5,000      75.00%  62.50%",
+        "model-2       2,234,567        5,001      75.00%  62.50%",
+        "best by validation: model-10; to use it",
+        "  scarlet predict '--weights=my runs/subnets/model-10' --images=FOLDER",
+        "  scarlet export '--weights=my runs/subnets/model-10' --format=onnx --out=model.onnx",
+    ]
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(finished, images, tmp_path, monkeypatch):

@@ -159,6 +159,18 @@ def test_progress_in_a_log_has_rate_and_time_left(capsys, monkeypatch):
     assert capsys.readouterr().out == "supernet: step 21/100, loss 1.0, 5 steps/s, 00:15 left\n"
 
 
+def test_progress_tells_a_slow_rate_by_the_unit_and_none_of_the_first(capsys, monkeypatch):
+    clock = iter([0.0, 60.0, 100.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.Progress("search", 21, "generation") as bar:
+        bar.update(1, "10 evaluated")
+        bar.update(3, "20 evaluated")
+    assert capsys.readouterr().out.splitlines() == [
+        "search: generation 1/21, 10 evaluated",
+        "search: generation 3/21, 20 evaluated, 20 s/generation, 06:00 left",
+    ]
+
+
 def test_progress_on_a_terminal_is_a_bar(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True

@@ -1,14 +1,17 @@
 """The main job: all the others, one after the other."""
 
+import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from scarlet_jax import search
+from scarlet_jax.progress import say
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.report import write_report
 from scarlet_jax.run.search import search_supernet
 from scarlet_jax.run.setup import Setup
-from scarlet_jax.run.subnet import model_name, train_subnet
+from scarlet_jax.run.subnet import Result, model_name, train_subnet
 from scarlet_jax.run.supernet import train_supernet
 
 
@@ -28,12 +31,34 @@ def run_pipeline(setup: Setup, command: str = "run_pipeline") -> Path:
     trained = time.monotonic()
     state = search_supernet(setup, network)
     searched = time.monotonic()
+    models = []
     for number, pick in enumerate(search.pick_indices(setup.problem, state)):
         architecture = state.architectures[pick]
-        train_subnet(setup, architecture, model_name(setup, number, architecture))
+        name = model_name(setup, number, architecture)
+        models.append(train_subnet(setup, architecture, name))
     seconds = {
         "supernet": trained - begin,
         "search": searched - trained,
         "subnets": time.monotonic() - searched,
     }
-    return write_report(setup, network, state, command, seconds)
+    report = write_report(setup, network, state, command, seconds)
+    _say_models(setup.workdir, models)
+    return report
+
+
+def _say_models(workdir: Path, models: Sequence[Result]) -> None:
+    """A table of what was trained, and what to do with the best of it."""
+    width = max(len("model"), *(len(model["name"]) for model in models))
+    say(f"{'model':{width}}  {'MACs':>13}  {'parameters':>11}  validation    test")
+    for model in models:
+        say(
+            f"{model['name']:{width}}  {model['macs']:13,}  {model['params']:11,}  "
+            f"{model['validation_accuracy']:10.2%}  {model['test_accuracy']:6.2%}"
+        )
+    best = max(models, key=lambda model: (model["validation_accuracy"], -model["macs"]))
+    weights = shlex.quote(f"--weights={workdir / 'subnets' / best['name']}")
+    say(
+        f"best by validation: {best['name']}; to use it\n"
+        f"  scarlet predict {weights} --images=FOLDER\n"
+        f"  scarlet export {weights} --format=onnx --out=model.onnx"
+    )
