@@ -88,7 +88,9 @@ def test_a_missing_compiler_is_one_line_that_says_what_to_install(name, extra, r
         raise reason
 
     monkeypatch.setattr(compile_check.topologies, "get_topology_desc", get_topology_desc)
-    with pytest.raises(InputError, match=rf"'{name}' .*pip install '\.\[{extra}\]'") as error:
+    with pytest.raises(
+        InputError, match=rf"'{name}' .*pip install 'scarlet-jax\[{extra}\]'"
+    ) as error:
         compile_check.describe(name)
     assert len(str(error.value).splitlines()) == 1
 

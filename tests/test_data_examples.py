@@ -1,5 +1,7 @@
 """A user's own images: arrays, and examples as the libraries give them."""
 
+import io
+
 import grain.python as grain
 import numpy as np
 import pytest
@@ -134,11 +136,10 @@ def test_a_run_takes_them_in_place_of_what_the_configuration_names(tmp_path):
     assert [images[name]["count"] for name in ("train", "validation", "test")] == [9, 3, 12]
 
 
-def test_an_unreadable_image_is_left_out_with_its_reason(tmp_path):
-    Image.fromarray(PIXELS[0]).save(tmp_path / "cut.png")
-    whole = (tmp_path / "cut.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    given = [*PAIRS, (Image.open(tmp_path / "cut.png"), 0)]
+def test_an_unreadable_image_is_left_out_with_its_reason():
+    Image.fromarray(PIXELS[0]).save(whole := io.BytesIO(), "PNG")
+    cut = io.BytesIO(whole.getvalue()[: whole.tell() // 2])
+    given = [*PAIRS, (Image.open(cut), 0)]
     splits, unreadable = load(Examples(PAIRS, given)), data.Unreadable()
     config = data_config(channels=3)
     batches = data.eval_batches(splits.test, config, batch_size=13, unreadable=unreadable)

@@ -382,7 +382,7 @@ def test_divergence_stops_with_advice(images, tmp_path):
 
 def test_unfinished_or_absent_weights_are_said_so(finished, images, tmp_path):
     setup = prepare(small.config(images), tmp_path)
-    with pytest.raises(InputError, match=r"no checkpoint in .* launch\.train_supernet"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* scarlet train_supernet"):
         load_supernet(setup)
     with pytest.raises(InputError, match=r"no trained subnet 'x' in .*; there are: none"):
         evaluate_subnet(setup, "x")
