@@ -1,4 +1,4 @@
-"""S2's choices on 32-pixel images: CIFAR-10 from class folders.
+r"""S2's choices on 32-pixel images: CIFAR-10 from class folders.
 
 scarlet pipeline --config=cifar10 --workdir=runs/cifar10 \
     --config.data.path=DIR

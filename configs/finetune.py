@@ -1,4 +1,4 @@
-"""SCARLET-A, B or C, or any other path of S2, on your own class folders, from given weights.
+r"""SCARLET-A, B or C, or any other path of S2, on your own class folders, from given weights.
 
 scarlet train_subnet --config=finetune --workdir=runs/mine --arch=scarlet-a \
     --weights=DIR --config.data.path=IMAGES

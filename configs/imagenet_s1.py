@@ -1,4 +1,4 @@
-"""SCARLET's S1, which has no squeeze-and-excitation, on ImageNet prepared by TensorFlow Datasets.
+r"""SCARLET's S1, which has no squeeze-and-excitation, on ImageNet prepared by TensorFlow Datasets.
 
 scarlet pipeline --config=imagenet_s1 --workdir=runs/imagenet_s1 \
     --config.data.path=DIR/imagenet2012/5.1.0

@@ -1,4 +1,4 @@
-"""SCARLET's S2 on ImageNet, prepared by TensorFlow Datasets.
+r"""SCARLET's S2 on ImageNet, prepared by TensorFlow Datasets.
 
 scarlet pipeline --config=imagenet_s2 --workdir=runs/imagenet_s2 \
     --config.data.path=DIR/imagenet2012/5.1.0

@@ -1,4 +1,4 @@
-"""The space of NAS-Bench-Macro on CIFAR-10 (Su et al., CVPR 2021, arXiv 2103.11922).
+r"""The space of NAS-Bench-Macro on CIFAR-10 (Su et al., CVPR 2021, arXiv 2103.11922).
 
 scarlet pipeline --config=nas_bench_macro --workdir=runs/macro \
     --config.data.path=DIR

@@ -42,6 +42,9 @@ NUMERICS = {
 CONFIGS = {path.stem: path for path in sorted(Path(configs.__file__).parent.glob("[a-z]*.py"))}
 
 
+EVERY = "flags of every command"  # what help calls them
+
+
 def define_config() -> None:
     """Defines `--config` with its overrides, and `--workdir`."""
     config_flags.DEFINE_config_file(
@@ -51,7 +54,7 @@ def define_config() -> None:
         "setting is changed by --config.section.field=value.",
     )
     define_path("workdir", None, "Where results go; a stopped run goes on from there.")
-    _show_in_help("config")
+    _show_in_help(sys.argv[0], "config")
 
 
 class PathParser(flags.ArgumentParser[str]):
@@ -66,10 +69,10 @@ class PathParser(flags.ArgumentParser[str]):
         return "path"
 
 
-def define_path(name: str, default: str | None, help_: str) -> None:
-    """Defines a flag that names a file or folder."""
+def define_path(name: str, default: str | None, help_: str, group: str | None = None) -> None:
+    """Defines a flag that names a file or folder; help has it in a group, or as a command's own."""
     flags.DEFINE(PathParser(), name, default, help_, serializer=flags.ArgumentSerializer())
-    _show_in_help(name)
+    _show_in_help(group or sys.argv[0], name)
 
 
 def prepare() -> setup.Setup:
@@ -151,6 +154,9 @@ def run(
             interrupts.finish()
 
     _define_start()
+    if {"--help", "-help", "-h"} & set(sys.argv[1:]):
+        print(_help(doc))
+        return
     app.run(guarded, flags_parser=_parse)
 
 
@@ -180,6 +186,7 @@ def _define_start() -> None:
         "compilation_cache",
         cache.default_directory(),
         "Where compiled programs are kept for later runs; nowhere if empty.",
+        EVERY,
     )
     flags.DEFINE_float(
         "compile_effort",
@@ -208,13 +215,19 @@ def _define_start() -> None:
     flags.DEFINE_integer(
         "start_seconds", 120, "How long the processes wait for each other.", lower_bound=1
     )
-    _show_in_help("keep_heap", "cpu_devices", "compile_effort")
-    _show_in_help("grace_seconds", "coordinator", "num_processes", "process_id", "start_seconds")
+    _show_in_help(EVERY, "keep_heap", "cpu_devices", "compile_effort", "grace_seconds")
+    _show_in_help(EVERY, "coordinator", "num_processes", "process_id", "start_seconds")
 
 
-def _show_in_help(*names: str) -> None:
+def _show_in_help(group: str, *names: str) -> None:
     for name in names:
-        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+        FLAGS.register_key_flag_for_module(group, FLAGS[name])
+
+
+def _help(doc: str | None) -> str:
+    """A launcher's docstring, its own flags, and then those of every command."""
+    own, every = (FLAGS.module_help(group) for group in (sys.argv[0], EVERY))
+    return "\n".join([doc or "", own.replace(sys.argv[0], "flags", 1).lstrip(), every])
 
 
 def _log_from(level: int) -> None:

@@ -1,4 +1,4 @@
-"""Trains one architecture alone and scores it on the test images.
+r"""Trains one architecture alone and scores it on the test images.
 
 scarlet train_subnet --config=mnist --workdir=runs/mnist \
     --arch=all-identity --name=smallest

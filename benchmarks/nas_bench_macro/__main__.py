@@ -1,4 +1,4 @@
-"""What the search and the supernet are worth on NAS-Bench-Macro.
+r"""What the search and the supernet are worth on NAS-Bench-Macro.
 
 python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --search
 python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --train --score \

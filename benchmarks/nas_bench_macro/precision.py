@@ -1,4 +1,4 @@
-"""What a score owes to the images it is taken on, and to the statistics of batch norm.
+r"""What a score owes to the images it is taken on, and to the statistics of batch norm.
 
 python -m benchmarks.nas_bench_macro.precision --config=configs/nas_bench_macro.py --workdir=DIR \
     --config.data.path=DIR

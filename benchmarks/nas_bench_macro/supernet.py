@@ -1,4 +1,4 @@
-"""One supernet of the benchmark, trained and scored: a process of its own that can be stopped.
+r"""One supernet of the benchmark, trained and scored: a process of its own that can be stopped.
 
 python -m benchmarks.nas_bench_macro.supernet --config=configs/nas_bench_macro.py --workdir=DIR \
     --config.data.path=DIR
