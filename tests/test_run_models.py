@@ -11,6 +11,7 @@ import small
 from scarlet_jax import data, derived, files, models
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import images as exported_images
+from scarlet_jax.run import subnet as subnets
 from scarlet_jax.run.setup import prepare
 from scarlet_jax.run.subnet import evaluate_subnet, train_subnet
 from scarlet_jax.train import step as steps
@@ -67,6 +68,32 @@ def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypat
     assert scores["accuracy"] == pytest.approx(result["test_accuracy"])
     with pytest.raises(InputError, match=r"is of another configuration or other data: weights"):
         train_subnet(setup, PATH, "second")
+
+
+def test_the_best_by_validation_is_kept_beside_the_last(images, tmp_path, monkeypatch):
+    config = small.config(images)
+    config.subnet.eval_every = 2
+    accuracies = iter([0.5, 0.75, 0.75, 0.75])  # at the steps 2, 4 and 6, and once more at the end
+    original = subnets.evaluation.network_evaluator
+
+    def scored(*args):
+        score = original(*args)
+        return lambda params, stats, batches: (
+            score(params, stats, batches)
+            | ({"accuracy": found} if (found := next(accuracies, None)) else {})
+        )
+
+    monkeypatch.setattr(subnets.evaluation, "network_evaluator", scored)
+    setup = prepare(config, tmp_path)
+    train_subnet(setup, PATH, "own")
+    directory = tmp_path / "subnets" / "own"
+    assert files.read_signed(directory / "best.json")["step"] == 4
+    best, last = models.load(directory / "best.safetensors"), models.load(directory)
+    assert not jax.tree.all(jax.tree.map(np.array_equal, best.network[1:], last.network[1:]))
+    # Of other settings, nothing is better or worse.
+    record = {"step": 1, "validation_accuracy": 0.1, "settings": {"seed": 1}}
+    subnets._keep_best(directory, record, lambda: last)
+    assert files.read_signed(directory / "best.json")["step"] == 1
 
 
 def test_modules_are_frozen_by_name(trained, images, tmp_path):

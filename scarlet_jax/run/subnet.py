@@ -9,6 +9,7 @@ import jax
 
 from scarlet_jax import cost, data, evaluation, models, processes, subnet, tensors
 from scarlet_jax import space as spaces
+from scarlet_jax.differences import differences
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import read_signed, write_signed
 from scarlet_jax.nn import functional
@@ -21,6 +22,7 @@ from scarlet_jax.train import step as steps
 
 LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 RESULT = "result.json"  # in a subnet's folder
+BEST = "best.safetensors"  # likewise
 Result = dict[str, Any]  # what `train_subnet` returns
 
 
@@ -30,7 +32,8 @@ def train_subnet(
 ) -> Result:
     """Trains one architecture alone and scores it on the test images.
 
-    Writes `result.json`, and the model with its averaged weights as `model.safetensors`.
+    Writes `result.json`, and the model with its averaged weights as `model.safetensors`; beside
+    it, as `best.safetensors` with `best.json`, the first that was best by validation.
 
     Args:
       setup: of the work directory.
@@ -52,12 +55,20 @@ def train_subnet(
         identity["weights"] = tensors.fingerprint((initial.network.params, initial.network.stats))
     _check_frozen(setup.config.subnet.frozen, network)
     score = _subnet_scorer(setup, network.graphdef)
+    settings = training_settings(setup, "subnet", identity)
+
+    def model_of(state: steps.TrainState) -> models.Model:
+        return as_model(setup, architecture, skip, training.trained_network(network, state))
 
     def evaluate(state: steps.TrainState) -> dict[str, float]:
         if not len(setup.splits.validation):
             return {}
         scores = score(state, setup.splits.validation)
-        return {f"validation_{key}": scores[key] for key in ("accuracy", "loss")}
+        found = {f"validation_{key}": scores[key] for key in ("accuracy", "loss")}
+        if processes.is_first():
+            record = {"step": int(state.step), **found, "settings": settings}
+            _keep_best(directory, record, lambda: model_of(state))
+        return found
 
     state = training.train(setup, network, "subnet", name, directory, identity, evaluate)
     count = cost.of_network(setup.space, architecture, skip, setup.size)
@@ -65,22 +76,33 @@ def train_subnet(
         "name": name,
         **identity,
         "skip": skip,
-        "settings": training_settings(setup, "subnet", identity),
+        "settings": settings,
         "blocks": spaces.to_names(setup.space, architecture),
         "macs": count.macs,
         "params": count.params,
         **evaluate(state),
         **{f"test_{key}": value for key, value in score(state, setup.splits.test).items()},
     }
-    trained = training.trained_network(network, state)
     if processes.is_first():
-        models.save(as_model(setup, architecture, skip, trained), directory / models.FILE_NAME)
+        models.save(model_of(state), directory / models.FILE_NAME)
         write_signed(directory / RESULT, result)
     say(
         f"{name}: test accuracy {result['test_accuracy']:.2%} of {result['test_images']} images, "
         f"{count.macs:,} MACs, {count.params:,} parameters, in {directory}"
     )
     return result
+
+
+def _keep_best(directory: Path, record: dict[str, Any], model: Callable[[], models.Model]) -> None:
+    """Writes a model and its record, if it is better by validation than what the directory has of
+    the same settings."""
+    path = directory / BEST
+    before = read_signed(path.with_suffix(".json"))
+    if before is None or differences(before["settings"], record["settings"]):
+        before = {"validation_accuracy": -1.0}
+    if record["validation_accuracy"] > before["validation_accuracy"]:
+        models.save(model(), path)
+        write_signed(path.with_suffix(".json"), record)
 
 
 def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
