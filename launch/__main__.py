@@ -12,6 +12,8 @@ from pathlib import Path
 
 import argcomplete
 
+from scarlet_jax import __version__
+
 COMMANDS = (
     *("pipeline", "train_supernet", "search", "rank", "train_subnet", "evaluate"),
     *("predict", "export", "convert", "benchmark", "compile_check"),
@@ -27,6 +29,7 @@ def main() -> None:
         epilog="scarlet COMMAND --help has its flags.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"scarlet-jax {__version__}")
     commands = parser.add_subparsers(
         dest="command", required=True, title="commands", metavar="COMMAND"
     )

@@ -38,7 +38,7 @@ def main() -> None:
     source = Path(FLAGS.weights)
     model = _path_model(source) if is_supernet(source) else models.load(source)
     source = source / models.FILE_NAME if source.is_dir() else source
-    if path.exists() and path.samefile(source):
+    if path.exists() and source.exists() and path.samefile(source):
         raise InputError(f"--out is {path}, the model itself; allowed: another file")
     if FLAGS.arch:
         asked = spaces.parse(model.space, FLAGS.arch)

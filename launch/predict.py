@@ -5,6 +5,7 @@ scarlet predict --weights=model.onnx --images=FOLDER --csv=classes.csv --json=cl
 """
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -20,6 +21,8 @@ COLUMNS = ("image", "class", "probability")
 
 
 def main() -> None:
+    if FLAGS.csv and FLAGS.csv == FLAGS.json:
+        raise InputError(f"--csv and --json are both {FLAGS.csv}; allowed: two files")
     for path in filter(None, (FLAGS.csv, FLAGS.json)):
         files.check_writable(path)
     paths = predict.pictures(map(Path, FLAGS.images))
@@ -36,10 +39,11 @@ def main() -> None:
     if not found:
         raise InputError(str(unreadable))
     if FLAGS.csv:
-        with files.replacing(FLAGS.csv) as partial, open(partial, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows((path, *row) for path, likely in found.items() for row in likely)
+        writer = csv.writer(text := io.StringIO(newline=""))
+        writer.writerow(COLUMNS)
+        writer.writerows((path, *row) for path, likely in found.items() for row in likely)
+        with files.replacing(FLAGS.csv) as partial:  # a file's name may be no text
+            partial.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
         say(f"classes of {len(found):,} images: {FLAGS.csv}")
     if FLAGS.json:
         record = {
@@ -47,7 +51,7 @@ def main() -> None:
             for path, likely in found.items()
         }
         with files.replacing(FLAGS.json) as partial:
-            partial.write_text(json.dumps(record, indent=1) + "\n")
+            partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         say(f"classes of {len(found):,} images: {FLAGS.json}")
     if len(unreadable):
         say(str(unreadable))

@@ -2,7 +2,7 @@ r"""Trains one architecture alone and scores it on the test images.
 
 scarlet train_subnet --config=mnist --workdir=runs/mnist \
     --arch=all-identity --name=smallest
-scarlet train_subnet --config=mnist --workdir=runs/mnist --arch=all-k7e6 --weights=runs/mnist
+scarlet train_subnet --config=mnist --workdir=runs/mnist --arch=all-identity --weights=runs/mnist
 scarlet train_subnet --config=finetune --workdir=runs/pets --arch=scarlet-a \
     --weights=DIR --config.data.path=IMAGES
 """

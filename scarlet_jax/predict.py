@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from scarlet_jax import data, models
+from scarlet_jax import data, models, settings
 from scarlet_jax.data.decode import UnreadableImage, decode_image
 from scarlet_jax.data.sources import image_suffixes
 from scarlet_jax.errors import InputError
@@ -19,6 +19,7 @@ from scarlet_jax.export.common import Runner
 from scarlet_jax.models import Preprocessing
 
 BATCH_SIZE = 32  # pictures at once (ours)
+MAX_ASPECT = settings.Data().max_aspect  # as in training
 
 
 class Classifier(NamedTuple):
@@ -79,9 +80,11 @@ def pictures(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in image_suffixes()]
+        suffixes = image_suffixes()
+        below = sorted(path.rglob("*"))
+        inside = [p for p in below if p.suffix.lower() in suffixes and p.is_file()]
         if not inside:
-            allowed = ", ".join(sorted(image_suffixes()))
+            allowed = ", ".join(sorted(suffixes))
             raise InputError(f"{path} has no pictures; allowed are files ending in {allowed}")
         found += inside
     return found
@@ -106,7 +109,7 @@ def predict(
         batch, images = paths[start : start + BATCH_SIZE], {}
         for path in batch:
             try:
-                picture = decode_image(path.read_bytes(), preprocessing.channels)
+                picture = decode_image(path.read_bytes(), preprocessing.channels, MAX_ASPECT)
             except (OSError, UnreadableImage) as error:
                 unreadable.note(str(path), str(error))
             else:

@@ -241,7 +241,7 @@ class Training(Section):
     weight_decay: Rate = 4e-5
     label_smoothing: Fraction = 0.1
     # Images of a class count in the loss by its share of the training images to the power of minus
-    # this: 0 all equally, 1 all classes equally.
+    # this: with 0 all alike, with 1 all classes alike over an epoch.
     class_balance: Share = 0.0
     clip_norm: Rate = 0.0  # of the whole gradient; 0 does not clip
     ema_decay: Fraction = 0.0  # of weights and statistics for evaluation; 0 keeps none
@@ -269,7 +269,8 @@ class Supernet(Training):
 
 class Subnet(Training):
     dropout: Fraction = 0.2  # before the classifier (ours)
-    # Modules that stay as they are, statistics of batch norm too: ("stem", "blocks.0", ...).
+    # Modules that stay as given weights have them, batch norm's statistics too: stem, blocks,
+    # blocks.0, ..., head.convolution, head.bn, head.
     frozen: Names = ()
     ema_decay: Fraction = 0.999  # (ours)
 

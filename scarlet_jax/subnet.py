@@ -1,5 +1,6 @@
 """The stand-alone network of one architecture, and its weights out of a supernet."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from scarlet_jax import cost, derived
+from scarlet_jax import cost, derived, tensors
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Block
 from scarlet_jax.blocks.ends import Head, Stem
@@ -17,7 +18,7 @@ from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import KeyPath, Params
-from scarlet_jax.nn.layers import BatchStatistics
+from scarlet_jax.nn.layers import BatchNorm, BatchStatistics
 from scarlet_jax.space import Array, Space
 from scarlet_jax.supernet import DTYPES, Plan
 from scarlet_jax.supernet.stage import crop
@@ -150,6 +151,20 @@ def extract(space: Space, supernet: functional.Network, architecture: Any) -> fu
         blocks = _blocks_on_path(plan, tree.pop("stages"), path)
         tree["blocks"] = {layer: block for layer, block in enumerate(blocks) if block}
     return functional.Network(functional.split(shell).graphdef, params, stats)
+
+
+def freeze(network: functional.Network, modules: Sequence[str]) -> functional.Network:
+    """The network with batch norm that keeps to its running statistics in some modules.
+
+    Args:
+      network: a stand-alone one.
+      modules: such as `stem`, `blocks.3` or `head.bn`.
+    """
+    module: Subnet = nnx.merge(*network)
+    for path, part in nnx.iter_modules(module):
+        if isinstance(part, BatchNorm) and tensors.is_inside(".".join(map(str, path)), modules):
+            part.frozen = True
+    return network._replace(graphdef=functional.split(module).graphdef)
 
 
 class Folded(NamedTuple):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import small
 from data_images import data_config
-from PIL import Image
+from PIL import ExifTags, Image
 
 from scarlet_jax import data
 from scarlet_jax.data import Examples
+from scarlet_jax.data.decode import UnreadableImage, decode_image
 from scarlet_jax.errors import InputError
 from scarlet_jax.run.setup import data_settings, prepare
 
@@ -121,11 +122,42 @@ def test_another_pixel_or_label_is_other_data():
         ),
         ([PIXELS[0]], r"train\[0\] is ndarray; allowed: an image and its label"),
         (7, "train is int; allowed: arrays or examples"),
+        ({"image": PIXELS, "label": LABELS}, "train is dict; allowed: arrays or examples"),
+        ((PIXELS[:0], LABELS[:0]), "train has no images; allowed: one or more"),
+        ((PIXELS[:, :0], LABELS), r"train\[0\] is uint8\[0, 5, 3\]; allowed: an image"),
     ],
 )
 def test_what_is_no_image_with_its_label_is_named(given, message):
     with pytest.raises(InputError, match=message):
         load(Examples(given, (PIXELS, LABELS), "012"))
+
+
+def test_two_examples_are_no_pair_of_arrays():
+    given, listed = (PAIRS[0], PAIRS[1]), PAIRS[:2]
+    found, expected = (load(Examples(own, own)).test for own in (given, listed))
+    assert contents(found) == contents(expected)
+
+
+def test_class_names_are_text_and_each_is_one_class():
+    given = (PIXELS, LABELS)
+    assert load(Examples(given, given, np.arange(3))).class_names == ("0", "1", "2")
+    with pytest.raises(InputError, match=r"are called 'a', 'a', 'b'; allowed: each name once"):
+        load(Examples(given, given, "aab"))
+    with pytest.raises(InputError, match=r"validation_split is 'val'; allowed: none, as only fold"):
+        load(Examples(given, given), validation_split="val")
+
+
+def test_photos_are_turned_upright_and_strips_left_out_as_from_files():
+    photo = Image.fromarray(PIXELS[0])
+    exif = photo.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo.save(encoded := io.BytesIO(), "JPEG", exif=exif)
+    expected = decode_image(encoded.getvalue(), 3)
+    strip = Image.fromarray(np.zeros((1, 300, 3), np.uint8))
+    splits = load(Examples(PAIRS, [(Image.open(encoded), 0), (strip, 1)]))
+    np.testing.assert_array_equal(splits.test[0]["image"], expected)
+    with pytest.raises(UnreadableImage, match="300 x 1 pixels; allowed: one side at most 100"):
+        splits.test[1]
 
 
 def test_a_run_takes_them_in_place_of_what_the_configuration_names(tmp_path):

@@ -1,5 +1,6 @@
 """Whole jobs on a tiny problem: interrupted, resumed, refused."""
 
+import dataclasses
 import functools
 import gc
 import json
@@ -106,6 +107,11 @@ def test_the_main_job_ends_with_its_models_and_what_to_do_with_the_best(capsys):
         "  scarlet predict '--weights=my runs/subnets/model-10' --images=FOLDER",
         "  scarlet export '--weights=my runs/subnets/model-10' --format=onnx --out=model.onnx",
     ]
+
+
+def test_without_a_pick_the_main_job_says_so(capsys):
+    pipeline._say_models(Path("runs"), [])
+    assert capsys.readouterr().out == "no model was picked, so none was trained\n"
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(finished, images, tmp_path, monkeypatch):
@@ -471,6 +477,9 @@ def test_a_path_as_a_model_scores_as_in_the_search(finished, path):
     )
     expected = right_images(finished, network)(path[np.newaxis])[0]
     np.testing.assert_array_equal(model(pixels).argmax(1) == labels, expected)
+    half = dataclasses.replace(network.graphdef, dtype="bfloat16")
+    exact = path_model(finished, network._replace(graphdef=half), path)
+    np.testing.assert_array_equal(exact(pixels), model(pixels))  # whatever the supernet's dtype
     running = subnet.extract(finished.space, network, path)
     assert not np.array_equal(model(pixels), functional.apply(*running, pixels)[0])
 

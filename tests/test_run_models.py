@@ -107,10 +107,11 @@ def test_modules_are_frozen_by_name(trained, images, tmp_path):
         )
     kernel = after.params["head"]["classifier"]["kernel"]
     assert not np.array_equal(kernel, model.network.params["head"]["classifier"]["kernel"])
-    config.subnet.frozen = ("blocks.1.expand",)  # a skip
-    message = r"frozen has 'blocks.1.expand', which is no module .* blocks, blocks.0, head, head.bn"
-    with pytest.raises(InputError, match=message):
-        train_subnet(prepare(config, tmp_path), PATH, "other", model)
+    with pytest.raises(InputError, match=r"subnet.frozen is stem, blocks, without weights to star"):
+        train_subnet(prepare(config, tmp_path), PATH, "other")
+    config.subnet.frozen = ("blocks.2",)
+    with pytest.raises(InputError, match=r"has 'blocks.2'; allowed: stem, .* blocks.0 to blocks.1"):
+        prepare(config, tmp_path)
 
 
 @pytest.mark.parametrize("skip", ["els", "folded"])

@@ -214,6 +214,7 @@ def path(settings):
 
 
 def test_frozen_modules_stay_as_they_are_statistics_too(settings, path, batch):
+    path = subnet.freeze(path, ("stem", "blocks.0"))
     training = settings.subnet.copy_and_resolve_references()
     training.update({"frozen": ("stem", "blocks.0"), "weight_decay": 0.1, "ema_decay": 0.0})
     task = make_task(path, training, settings)
@@ -225,6 +226,21 @@ def test_frozen_modules_stay_as_they_are_statistics_too(settings, path, batch):
         is_frozen = own.startswith(("stem.", "blocks.0."))
         assert np.array_equal(array, after[name]) == is_frozen, name
     assert "params.blocks.1.expand.kernel" in before
+
+
+def test_what_is_frozen_computes_in_training_what_it_will_in_use(settings, path, batch):
+    """With all batch norm frozen and no dropout, the loss is that of the running statistics."""
+    frozen = ("stem", "blocks", "head.convolution", "head.bn")
+    training = settings.subnet.copy_and_resolve_references()
+    training.update({"frozen": frozen, "dropout": 0.0, "label_smoothing": 0.0})
+    network = subnet.freeze(path, frozen)
+    task = make_task(network, training, settings)
+    _, history = run_steps(task, steps.init_state(network, task), meshes()[1], batch, 1)
+    images = devices.normalise(jnp.asarray(batch["image"]), (0.5,), (0.25,))
+    logits, _ = functional.apply(*path, images)
+    alone = losses.cross_entropy(logits, batch["label"], 0.0)
+    expected = float((alone * batch["weight"]).sum() / batch["weight"].sum())
+    assert history[0]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_classes_count_by_their_weights_on_any_number_of_devices(settings, path, batch):
@@ -240,7 +256,7 @@ def test_classes_count_by_their_weights_on_any_number_of_devices(settings, path,
     logits, _ = functional.apply(*path, images, BatchStatistics(0.0))
     alone = losses.cross_entropy(logits, batch["label"], 0.0)
     own = weights[batch["label"]] * batch["weight"]
-    expected = float((alone * own).sum() / own.sum())
+    expected = float((alone * own).sum() / batch["weight"].sum())
     assert histories[0][0]["loss"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -42,12 +42,18 @@ def decode_image(encoded: bytes, channels: int, max_aspect: float = math.inf) ->
     _ignore_broken_metadata()
     try:
         with Image.open(io.BytesIO(encoded)) as image:
-            _check_aspect(image, max_aspect)
-            pixels = in_eight_bits(image, channels)
-            # By now Pillow has turned a TIFF itself, and read what follows the pixels of a PNG.
-            turn = _turn(image)
+            return pixels_of(image, channels, max_aspect)
     except Exception as error:  # Pillow's decoders raise every kind on a corrupt file
         raise UnreadableImage(_reason(error, encoded)) from error
+
+
+def pixels_of(image: Image.Image, channels: int, max_aspect: float) -> NDArray[np.uint8]:
+    """`uint8[H, W, C]` of a picture of Pillow's, as `decode_image`, but raises anything."""
+    _ignore_broken_metadata()
+    _check_aspect(image, max_aspect)
+    pixels = _in_eight_bits(image, channels)
+    # By now Pillow has turned a TIFF itself, and read what follows the pixels of a PNG.
+    turn = _turn(image)
     array = np.asarray(pixels if turn is None else pixels.transpose(turn))
     return array[..., np.newaxis] if array.ndim == 2 else array
 
@@ -89,7 +95,7 @@ def _reason(error: Exception, encoded: bytes) -> str:
     return str(error) if isinstance(error, UnreadableImage) else f"{type(error).__name__}: {error}"
 
 
-def in_eight_bits(image: Image.Image, channels: int) -> Image.Image:
+def _in_eight_bits(image: Image.Image, channels: int) -> Image.Image:
     """The image in mode L or RGB."""
     if image.mode.startswith(("I", "F")):  # which convert() would clip instead of scale
         values = np.asarray(image)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_jax import tensors
-from scarlet_jax.data.decode import UnreadableImage, in_eight_bits
+from scarlet_jax.data.decode import UnreadableImage, pixels_of
 from scarlet_jax.data.sources import Example, Source, shown
 from scarlet_jax.errors import InputError
 from scarlet_jax.progress import Progress
@@ -47,6 +47,7 @@ class ExampleSource:
     examples: Sequence[Any]
     split: str
     channels: int
+    max_aspect: float
     classes: NDArray[np.int32]
     marks: tuple[str, ...]  # of the pixels
 
@@ -55,7 +56,8 @@ class ExampleSource:
 
     def __getitem__(self, index: int) -> Example:
         image, label = _parts(self.examples[index], self.name(index))
-        return {"image": _pixels(image, self.channels, self.name(index)), "label": label}
+        pixels = _pixels(image, self.channels, self.max_aspect, self.name(index))
+        return {"image": pixels, "label": label}
 
     def name(self, index: int) -> str:
         return f"{self.split}[{index}]"
@@ -70,7 +72,9 @@ class ExampleSource:
         pass
 
 
-def opened(examples: Examples, channels: int) -> tuple[dict[str, Source], tuple[str, ...]]:
+def opened(
+    examples: Examples, channels: int, max_aspect: float
+) -> tuple[dict[str, Source], tuple[str, ...]]:
     """Sources by split, and class names. Every image is read once, to know it again.
 
     Raises:
@@ -78,10 +82,14 @@ def opened(examples: Examples, channels: int) -> tuple[dict[str, Source], tuple[
     """
     given = {"train": examples.train, "test": examples.test, "validation": examples.validation}
     sources = {
-        name: _source(found, name, channels) for name, found in given.items() if found is not None
+        name: _source(found, name, channels, max_aspect)
+        for name, found in given.items()
+        if found is not None
     }
     most = max((int(source.labels().max(initial=0)) for source in sources.values()), default=0)
-    names = tuple(examples.class_names) or tuple(str(label) for label in range(most + 1))
+    names = tuple(map(str, examples.class_names)) or tuple(map(str, range(most + 1)))
+    if len(set(names)) < len(names):
+        raise InputError(f"classes are called {shown(names)}; allowed: each name once")
     for split, source in sources.items():
         labels = source.labels()
         if wrong := labels[(labels < 0) | (labels >= len(names))].tolist():
@@ -92,17 +100,21 @@ def opened(examples: Examples, channels: int) -> tuple[dict[str, Source], tuple[
     return sources, names
 
 
-def _source(given: Any, split: str, channels: int) -> Source:
-    if isinstance(given, tuple) and len(given) == 2 and np.ndim(given[0]) >= 3:
+def _source(given: Any, split: str, channels: int, max_aspect: float) -> Source:
+    if isinstance(given, tuple) and len(given) == 2 and len(np.shape(_first(given))) >= 3:
         given = _Pairs(*map(np.asarray, given))
         if len(given.images) != len(given):
             raise InputError(
                 f"{split} has {len(given.images)} images and {len(given)} labels; allowed: as many"
             )
-    elif not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
-        if not isinstance(given, Iterable):
+    elif isinstance(given, Mapping) or not (
+        hasattr(given, "__getitem__") and hasattr(given, "__len__")
+    ):
+        if isinstance(given, Mapping) or not isinstance(given, Iterable):
             raise InputError(f"{split} is {type(given).__name__}; allowed: arrays or examples")
         given = [_parts(example, split) for example in given]
+    if not len(given):
+        raise InputError(f"{split} has no images; allowed: one or more")
     labels: list[int] = []
     marks: list[str] = []
     with Progress(f"read {split}", len(given), "image") as progress:
@@ -111,11 +123,17 @@ def _source(given: Any, split: str, channels: int) -> Source:
             image, label = _parts(given[index], name)
             labels.append(label)
             try:
-                marks.append(tensors.fingerprint(_pixels(image, channels, name)))
+                marks.append(tensors.fingerprint(_pixels(image, channels, max_aspect, name)))
             except UnreadableImage as error:
                 marks.append(str(error))
             progress.update(index + 1)
-    return ExampleSource(given, split, channels, np.array(labels, np.int32), tuple(marks))
+    classes = np.array(labels, np.int32)
+    return ExampleSource(given, split, channels, max_aspect, classes, tuple(marks))
+
+
+def _first(given: tuple[Any, Any]) -> Any:
+    """What may be an array of images; of two examples, nothing."""
+    return given[0] if hasattr(given[0], "shape") else ()
 
 
 @dataclass(frozen=True)
@@ -150,18 +168,20 @@ def _parts(example: Any, name: str) -> tuple[Any, int]:
     return image, int(number.item())
 
 
-def _pixels(image: Any, channels: int, name: str) -> NDArray[np.uint8]:
+def _pixels(image: Any, channels: int, max_aspect: float, name: str) -> NDArray[np.uint8]:
     """`uint8[H, W, C]` of an image as users have it."""
     if not isinstance(image, Image.Image):
         array = np.asarray(image)
-        if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in SHAPES:
+        is_image = array.ndim in (2, 3) and array.size and array.shape[2:] in SHAPES
+        if array.dtype != np.uint8 or not is_image:
             raise InputError(
                 f"{name} is {array.dtype}{list(array.shape)}; allowed: an image of Pillow's, or "
                 "uint8[height, width], with or without 1 or 3 channels after them"
             )
         image = Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
     try:
-        pixels = np.asarray(in_eight_bits(image, channels))
+        return pixels_of(image, channels, max_aspect)
+    except UnreadableImage:
+        raise
     except Exception as error:  # as Pillow's decoders do where a file is opened late
         raise UnreadableImage(f"{type(error).__name__}: {error}") from error
-    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels

@@ -49,10 +49,15 @@ def load(data: ConfigDict, seed: int, examples: Examples | None = None) -> Split
       InputError: for a setting out of range, or data that is missing or does not fit.
     """
     section = settings.check_section(settings.Data, data, "data")
+    if section.validation_split and (examples is not None or section.source == "mnist"):
+        raise InputError(
+            f"data.validation_split is {section.validation_split!r}; allowed: none, as only "
+            "folders and prepared data sets have splits by name"
+        )
     left_out: Mapping[str, str] = {}
     own: Mapping[str, Source]
     if examples is not None:
-        own, class_names = opened(examples, section.channels)
+        own, class_names = opened(examples, section.channels, section.max_aspect)
     elif section.source == "mnist":
         own, class_names = sources.mnist(section.channels)
     elif not section.path:

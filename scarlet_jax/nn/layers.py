@@ -47,9 +47,13 @@ class BatchNorm(nnx.Module):
     """Batch normalisation over N, H and W; statistics in float32 whatever the input's dtype.
 
     The running variance is the biased one, as in Flax; PyTorch keeps the unbiased one.
+
+    Attributes:
+      frozen: whether it normalises by its running statistics in training too, and leaves them.
     """
 
     def __init__(self, width: int):
+        self.frozen = False
         self.scale = nnx.Param(np.ones(width, np.float32))
         self.bias = nnx.Param(np.zeros(width, np.float32))
         self.mean = nnx.BatchStat(np.zeros(width, np.float32))
@@ -57,7 +61,7 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, norm: BatchStatistics | None) -> jax.Array:
         mean, var = self.mean[...], self.var[...]
-        if norm is not None:
+        if norm is not None and not self.frozen:
             before = mean, var
             mean, var = mean_and_variance(moments(x, norm))
             self.mean[...], self.var[...] = (

@@ -11,7 +11,7 @@ from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.report import write_report
 from scarlet_jax.run.search import search_supernet
 from scarlet_jax.run.setup import Setup
-from scarlet_jax.run.subnet import Result, model_name, train_subnet
+from scarlet_jax.run.subnet import Result, check_frozen, model_name, train_subnet
 from scarlet_jax.run.supernet import train_supernet
 
 
@@ -26,6 +26,7 @@ def run_pipeline(setup: Setup, command: str = "run_pipeline") -> Path:
     Returns:
       The report's path.
     """
+    check_frozen(setup)
     begin = time.monotonic()
     network = train_supernet(setup)
     trained = time.monotonic()
@@ -48,6 +49,9 @@ def run_pipeline(setup: Setup, command: str = "run_pipeline") -> Path:
 
 def _say_models(workdir: Path, models: Sequence[Result]) -> None:
     """A table of what was trained, and what to do with the best of it."""
+    if not models:
+        say("no model was picked, so none was trained")
+        return
     width = max(len("model"), *(len(model["name"]) for model in models))
     say(f"{'model':{width}}  {'MACs':>13}  {'parameters':>11}  validation    test")
     for model in models:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ OPERATIONAL = {
     *("log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "eval_paths"),
     *("path", "validation_split", "threads", "workers", "selection"),
 }
+LATER = {"class_balance", "frozen"}  # than the first work directories
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ def prepare(
     """
     config = settings.check(config)
     space = make_space(config)
+    _check_frozen(config.subnet.frozen, space)
     models.check_image_size(space, config.data.image_size)
     for name, section in (("supernet", config.supernet), ("subnet", config.subnet)):
         devices.check_batch_size(f"{name}.batch_size", section.batch_size)
@@ -75,6 +77,16 @@ def prepare(
         problem=make_problem(config, space, size),
         unreadable=data.Unreadable(),
     )
+
+
+def _check_frozen(frozen: Sequence[str], space: Space) -> None:
+    blocks = [f"blocks.{number}" for number in range(space.depth)]
+    allowed = ["stem", "blocks", *blocks, "head", "head.convolution", "head.bn"]
+    if unknown := [name for name in frozen if name not in allowed]:
+        raise InputError(
+            f"subnet.frozen has {unknown[0]!r}; allowed: stem, blocks, blocks.0 to {blocks[-1]}, "
+            "head, head.convolution, head.bn"
+        )
 
 
 def make_space(config: ConfigDict) -> Space:
@@ -113,7 +125,10 @@ def _start(space: Space, path: Path) -> list[list[int]]:
         record = record.get("front", record)
     if not isinstance(record, list) or not record:
         raise InputError(f"search.start is {path}, which has no list of architectures")
-    return [spaces.from_json(space, json.dumps(own)).tolist() for own in record]
+    try:
+        return [spaces.from_json(space, json.dumps(own)).tolist() for own in record]
+    except InputError as error:
+        raise InputError(f"search.start is {path}, but {error}") from error
 
 
 def search_seed(config: ConfigDict) -> int:
@@ -140,4 +155,9 @@ def data_settings(setup: Setup) -> dict[str, Any]:
 
 
 def _without_operational(section: ConfigDict) -> dict[str, Any]:
-    return {name: value for name, value in section.to_dict().items() if name not in OPERATIONAL}
+    """What a result depends on of a section; settings that came later only if they are used."""
+    return {
+        name: value
+        for name, value in section.to_dict().items()
+        if name not in OPERATIONAL and (name not in LATER or value)
+    }

@@ -1,7 +1,7 @@
 """The subnets of a work directory: train one, score it again, what each is called and has."""
 
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ def train_subnet(
     else:
         network, skip = _started_from(setup, architecture, initial), initial.skip
         identity["weights"] = tensors.fingerprint((initial.network.params, initial.network.stats))
-    _check_frozen(setup.config.subnet.frozen, network)
+        network = subnet.freeze(network, setup.config.subnet.frozen)
+    check_frozen(setup, initial)
     score = _subnet_scorer(setup, network.graphdef)
     settings = training_settings(setup, "subnet", identity)
 
@@ -219,15 +220,13 @@ def as_model(
     return models.Model(setup.space, architecture, skip, network, preprocessing, names)
 
 
-def _check_frozen(frozen: Sequence[str], network: functional.Network) -> None:
-    names = [name.partition(".")[2] for name in tensors.flatten(network)]
-    modules = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)})
-    for module in frozen:
-        if not any(tensors.is_inside(name, [module]) for name in names):
-            raise InputError(
-                f"subnet.frozen has {module!r}, which is no module of the network; allowed: "
-                f"{', '.join(modules)}"
-            )
+def check_frozen(setup: Setup, initial: models.Model | None = None) -> None:
+    """Raises `InputError` for frozen modules without weights to start from."""
+    if (frozen := setup.config.subnet.frozen) and initial is None:
+        raise InputError(
+            f"subnet.frozen is {', '.join(frozen)}, without weights to start from, as random ones "
+            "are not to be frozen; allowed with scarlet train_subnet --weights"
+        )
 
 
 def _subnet_directory(setup: Setup, name: str) -> Path:

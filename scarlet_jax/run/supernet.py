@@ -1,5 +1,6 @@
 """The supernet of a work directory: train it, load it, score architectures with its weights."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -72,14 +73,16 @@ def is_supernet(path: Path) -> bool:
 def path_model(setup: Setup, network: functional.Network, architecture: Array) -> models.Model:
     """A path with the supernet's weights as a model of its own.
 
-    With the statistics of batch norm that the search scores it with, if these are recalibrated.
+    In float32, as all models are, and with the statistics of batch norm that the search scores it
+    with, if these are recalibrated.
 
     Args:
       setup: of the supernet.
       network: the supernet.
       architecture: `int32[L]`.
     """
-    graphdef, params, stats = subnet.extract(setup.space, network, architecture)
+    exact = network._replace(graphdef=dataclasses.replace(network.graphdef, dtype="float32"))
+    graphdef, params, stats = subnet.extract(setup.space, exact, architecture)
     section = setup.config.data
 
     @jax.jit

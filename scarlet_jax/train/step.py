@@ -51,7 +51,8 @@ class Task:
       graphdef: of a stand-alone network, or the plan of a supernet.
       training, data: sections of the configuration; of the data's, mean and deviation of pixels.
       seed: of paths and dropout, with the step.
-      class_weights: of the images of each class in the loss, `float32[C]`; None for equal ones.
+      class_weights: of the images of each class in the loss, `float32[C]`, 1 in the mean of all
+        training images; None for equal ones.
       optimizer: in place of the section's. It is given each block alone, and its counts are a
         block's own: under uniform sampling, so are the steps of a schedule in it. The section's
         `clip_norm` holds, its `weight_decay` and learning rate do not.
@@ -63,6 +64,12 @@ class Task:
     seed: int
     class_weights: NDArray[np.float32] | None = None
     optimizer: optax.GradientTransformation | None = None
+
+    @property
+    def frozen(self) -> Sequence[str]:
+        """Modules of a stand-alone network whose parameters stay; see also `subnet.freeze`."""
+        frozen: Sequence[str] = self.training.get("frozen", ())
+        return frozen
 
     @property
     def plan(self) -> supernet.Plan | None:
@@ -153,6 +160,7 @@ def _compute(task: Task, state: TrainState, batch: Batch) -> tuple[Result, Metri
         if task.training.shared_gradient == "mean":
             for part in ("stem", "head"):
                 grads[part] = jax.tree.map(lambda g: g / len(paths), grads[part])
+    grads = _keep(task.frozen, jax.tree.map(jnp.zeros_like, grads), grads)
     return (paths, grads, stats, own), scores | {
         "learning_rate": jnp.asarray(make_schedule(task.training)(state.step)),
         "gradient_norm": optax.tree.norm(grads),
@@ -186,10 +194,10 @@ def _gradient(
     """Along a path, `(stats, gradients, scores)`, summed over the devices here: a path's arrays are
     small, and those of all paths need no copy then."""
     images = batch["image"]
-    share = _share(batch["weight"])
+    share = batch["weight"] / jnp.maximum(lax.psum(batch["weight"].sum(), DATA), 1.0)
     counted = share
     if task.class_weights is not None:
-        counted = _share(batch["weight"] * jnp.asarray(task.class_weights)[batch["label"]])
+        counted = share * jnp.asarray(task.class_weights)[batch["label"]]
     norm = BatchStatistics(rate=task.training.statistics_rate, axis=DATA)
 
     def loss_of(params: Params) -> tuple[jax.Array, Any]:
@@ -208,12 +216,6 @@ def _gradient(
     return after, *lax.psum((grads, {"loss": loss, "accuracy": hits}), DATA)
 
 
-def _share(weights: jax.Array) -> jax.Array:
-    """Of each image in a mean over the whole batch, `float32[B]`."""
-    total = lax.psum(weights.sum(), DATA)
-    return weights / jnp.where(total > 0, total, 1.0)
-
-
 def _write(task: Task, state: TrainState, result: Result) -> TrainState:
     """One step of the optimizer. After one path, all other blocks stay, with their momentum."""
     paths, grads, stats, own = result
@@ -225,9 +227,7 @@ def _write(task: Task, state: TrainState, result: Result) -> TrainState:
         params = task.scatter(state.params, params, paths[0])
         stats = task.scatter(state.stats, stats, paths[0])
         opt_state = task.scatter(state.opt_state, opt_state, paths[0])
-    if frozen := task.training.get("frozen", ()):
-        params = _keep(frozen, state.params, params)
-        stats = _keep(frozen, state.stats, stats)
+    params = _keep(task.frozen, state.params, params)
     ema = state.ema
     if ema is not None:
         rate = 1.0 - task.training.ema_decay
@@ -237,6 +237,8 @@ def _write(task: Task, state: TrainState, result: Result) -> TrainState:
 
 def _keep(frozen: Sequence[str], before: Params, after: Params) -> Params:
     """`after`, but for the arrays of frozen modules."""
+    if not frozen:
+        return after
 
     def choose(keypath: functional.KeyPath, old: jax.Array, new: jax.Array) -> jax.Array:
         return old if tensors.is_inside(tensors.name_of(keypath), frozen) else new
