@@ -26,6 +26,7 @@ from scarlet_jax.errors import DivergedError, InputError
 from scarlet_jax.export import images as exported_images
 from scarlet_jax.nn import functional
 from scarlet_jax.run import pipeline, supernet
+from scarlet_jax.run import search as run_search
 from scarlet_jax.run.pipeline import run_pipeline
 from scarlet_jax.run.report import write_report
 from scarlet_jax.run.search import search_supernet
@@ -485,7 +486,7 @@ def test_a_path_as_a_model_scores_as_in_the_search(finished, path):
 
 
 def test_one_supernet_is_searched_with_another_seed_and_from_another_front(
-    finished, images, tmp_path
+    finished, images, tmp_path, caplog
 ):
     network = load_supernet(finished)
     config = small.config(images)
@@ -496,6 +497,9 @@ def test_one_supernet_is_searched_with_another_seed_and_from_another_front(
     front = json.loads((finished.workdir / "front.json").read_text())["front"]
     known = [model["architecture"] for model in front]
     assert state.architectures[: len(known)].tolist() == known
+    problem = dataclasses.replace(setup.problem, start=((0, 0),) * 9)
+    run_search._say_start(problem)
+    assert "6 of 9 architectures of search.start are evaluated: 9 are within" in caplog.text
     config.search.start = str(tmp_path / "none")
     with pytest.raises(InputError, match=r"search.start is .*none, which cannot be read"):
         prepare(config, tmp_path)

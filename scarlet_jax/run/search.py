@@ -80,6 +80,7 @@ def search_supernet(
     What has been scored before is not scored again, see `kept_scorer`; `source` is as there.
     """
     section, problem = setup.config.search, setup.problem
+    _say_start(problem)
     save = processes.is_first()
     context = score_context(setup, network)
     evaluate = kept_scorer(setup, network, context, source)
@@ -112,6 +113,23 @@ def search_supernet(
         f"{len(front['front'])} on the front, in {path}"
     )
     return state
+
+
+def _say_start(problem: search.Problem) -> None:
+    """Warns of a warm start that is not taken whole."""
+    if problem.start:
+        values = problem.computed_values(np.array(problem.start, np.int32))
+        inside = int(problem.within_bounds(values, computed_only=True).sum())
+        taken = min(inside, 2 * problem.population)  # what is evaluated before any generation
+        if taken < len(problem.start):
+            logging.warning(
+                "%d of %d architectures of search.start are evaluated: %d are within the bounds, "
+                "and twice the population is %d",
+                taken,
+                len(problem.start),
+                inside,
+                2 * problem.population,
+            )
 
 
 def undecided(setup: Setup, network: functional.Network, state: search.State) -> list[str]:
