@@ -43,7 +43,7 @@ def load(path: Path, threads: int | None = None) -> Classifier:
     Raises:
       InputError: for a file that is missing or of another kind, or a runtime that is not installed.
     """
-    kind = None if path.is_dir() or not path.is_file() else _format(path)
+    kind = _format(path) if path.is_file() else None
     if kind is None:
         model = models.load(path)
         call = jax.jit(model.__call__)

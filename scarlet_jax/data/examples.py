@@ -101,17 +101,16 @@ def opened(
 
 
 def _source(given: Any, split: str, channels: int, max_aspect: float) -> Source:
-    if isinstance(given, tuple) and len(given) == 2 and len(np.shape(_first(given))) >= 3:
+    is_indexed = hasattr(given, "__getitem__") and hasattr(given, "__len__")
+    if isinstance(given, Mapping) or not (is_indexed or isinstance(given, Iterable)):
+        raise InputError(f"{split} is {type(given).__name__}; allowed: arrays or examples")
+    if isinstance(given, tuple) and len(given) == 2 and len(getattr(given[0], "shape", ())) >= 3:
         given = _Pairs(*map(np.asarray, given))
         if len(given.images) != len(given):
             raise InputError(
                 f"{split} has {len(given.images)} images and {len(given)} labels; allowed: as many"
             )
-    elif isinstance(given, Mapping) or not (
-        hasattr(given, "__getitem__") and hasattr(given, "__len__")
-    ):
-        if isinstance(given, Mapping) or not isinstance(given, Iterable):
-            raise InputError(f"{split} is {type(given).__name__}; allowed: arrays or examples")
+    elif not is_indexed:
         given = [_parts(example, split) for example in given]
     if not len(given):
         raise InputError(f"{split} has no images; allowed: one or more")
@@ -129,11 +128,6 @@ def _source(given: Any, split: str, channels: int, max_aspect: float) -> Source:
             progress.update(index + 1)
     classes = np.array(labels, np.int32)
     return ExampleSource(given, split, channels, max_aspect, classes, tuple(marks))
-
-
-def _first(given: tuple[Any, Any]) -> Any:
-    """What may be an array of images; of two examples, nothing."""
-    return given[0] if hasattr(given[0], "shape") else ()
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,8 @@ def _compute(task: Task, state: TrainState, batch: Batch) -> tuple[Result, Metri
         if task.training.shared_gradient == "mean":
             for part in ("stem", "head"):
                 grads[part] = jax.tree.map(lambda g: g / len(paths), grads[part])
-    grads = _keep(task.frozen, jax.tree.map(jnp.zeros_like, grads), grads)
+    if task.frozen:
+        grads = _keep(task.frozen, jax.tree.map(jnp.zeros_like, grads), grads)
     return (paths, grads, stats, own), scores | {
         "learning_rate": jnp.asarray(make_schedule(task.training)(state.step)),
         "gradient_norm": optax.tree.norm(grads),
@@ -227,7 +228,8 @@ def _write(task: Task, state: TrainState, result: Result) -> TrainState:
         params = task.scatter(state.params, params, paths[0])
         stats = task.scatter(state.stats, stats, paths[0])
         opt_state = task.scatter(state.opt_state, opt_state, paths[0])
-    params = _keep(task.frozen, state.params, params)
+    if task.frozen:
+        params = _keep(task.frozen, state.params, params)
     ema = state.ema
     if ema is not None:
         rate = 1.0 - task.training.ema_decay
@@ -237,8 +239,6 @@ def _write(task: Task, state: TrainState, result: Result) -> TrainState:
 
 def _keep(frozen: Sequence[str], before: Params, after: Params) -> Params:
     """`after`, but for the arrays of frozen modules."""
-    if not frozen:
-        return after
 
     def choose(keypath: functional.KeyPath, old: jax.Array, new: jax.Array) -> jax.Array:
         return old if tensors.is_inside(tensors.name_of(keypath), frozen) else new
