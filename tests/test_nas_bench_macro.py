@@ -1,6 +1,7 @@
 """The benchmark's table, and what it makes of a search and of a supernet's scores."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from scipy import stats
 
 from benchmarks import search_peers
 from benchmarks.intervals import difference, interval, with_width
+from benchmarks.measure import machine
+from benchmarks.nas_bench_macro import __main__ as command_line
 from benchmarks.nas_bench_macro import (
     picks,
     precision,
@@ -184,8 +187,9 @@ def test_a_search_by_the_truth_finds_the_front(table):
     assert by_chance["reached"]["hypervolume"] < 0.9 < found["reached"]["hypervolume"]
 
 
-def test_what_is_retrained_is_a_network_and_its_equal(table, tmp_path, monkeypatch):
-    chosen = retrained.chosen(table, table.accuracy / 100, seed=0)
+def test_what_is_retrained_is_a_network_and_its_equal(table):
+    picked = picks.searched(table, table.accuracy / 100, seed=0).picks
+    chosen = retrained.chosen(table, picked, seed=0)
     assert chosen["largest"] == table.macs.argmax()
     pairs = [name for name in chosen if name.startswith("picked")]
     assert len(chosen) == 2 * len(pairs) + 1 >= 9
@@ -199,8 +203,9 @@ def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monk
     commands = {}
     monkeypatch.setattr(retrained, "side_by_side", commands.update)
     seeds = [{"largest": 5, "picked-1": 6}, {"largest": 5, "picked-1": 7}]
-    retrained.train(table, seeds, tmp_path / "data", tmp_path)
-    assert len(commands) == 4
+    known = [{"name": "largest", "seed": 1, "macs": 3, "accuracy": 0.25}]
+    retrained.train(table, seeds, known, tmp_path / "data", tmp_path)
+    assert len(commands) == 3
     own = commands[tmp_path / "retrained" / "picked-1" / "1"]
     architecture = ",".join(map(str, table.networks[7].tolist()))
     assert {f"--arch={architecture}", "--name=picked-1", "--config.seed=1"} < set(own)
@@ -212,10 +217,11 @@ def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monk
         folder.mkdir(parents=True)
         result = {"macs": 10 + int(directory.name), "test_accuracy": 0.5}
         (folder / "result.json").write_text(json.dumps(result))
-    assert list(retrained.results(seeds, tmp_path)) == [
-        {"name": name, "seed": seed, "macs": 10 + seed, "accuracy": 0.5}
-        for seed in (0, 1)
-        for name in ("largest", "picked-1")
+    assert retrained.results(seeds, known, tmp_path) == [
+        {"name": "largest", "seed": 0, "macs": 10, "accuracy": 0.5},
+        *known,
+        {"name": "picked-1", "seed": 0, "macs": 10, "accuracy": 0.5},
+        {"name": "picked-1", "seed": 1, "macs": 11, "accuracy": 0.5},
     ]
 
 
@@ -340,7 +346,7 @@ def test_precision_is_tau_in_the_mean_of_disjoint_sets_of_images(tmp_path, monke
 
 def test_what_is_known_of_supernets_is_read_from_their_folders(table, tmp_path):
     with pytest.raises(InputError, match=r"no supernet base has scored all networks in "):
-        summary.ranked(table, tmp_path)
+        summary.ranked(table, tmp_path, {})
     scores = table.accuracy / 100
     some = np.full(len(scores), np.nan)
     chosen = tables.sample(len(scores))
@@ -355,12 +361,19 @@ def test_what_is_known_of_supernets_is_read_from_their_folders(table, tmp_path):
     packed = np.zeros((len(precision.STATISTICS), precision.NETWORKS, precision.IMAGES[-1] // 8))
     packed[:, :, 0] = np.arange(precision.NETWORKS) % 2  # an image that every other one gets right
     np.save(tmp_path / "base" / "0" / recipes.PRECISION, packed.astype(np.uint8))
-    found = json.loads(json.dumps(summary.ranked(table, tmp_path)))
+    found = json.loads(json.dumps(summary.ranked(table, tmp_path, {})))
     base, els = (found["recipes"][name]["seeds"]["0"] for name in ("base", "els"))
     assert base["all"]["tau"] == base["sample"]["tau"] == els["sample"]["tau"] == 1
     assert base["loss"] == [[50, 1.5]]
     assert np.shape(base["precision"]) == (len(precision.STATISTICS), len(precision.IMAGES))
     assert not {"all", "found", "precision"} & set(els)
+    picked = table.index(np.array(base["found"]["picks"], np.int32))
+    assert table.macs[picked].tolist() == sorted(table.macs[picked].tolist())
+    changed = {"settings": {"space.skip": "none"}, "seeds": {"0": els}}
+    known = found["recipes"] | {"none": found["recipes"]["els"], "eighth": changed}
+    shutil.rmtree(tmp_path / "base")
+    kept = json.loads(json.dumps(summary.ranked(table, tmp_path, known)))
+    assert kept == found  # "none" and "eighth" are recorded with other settings
     assert found["choices"] == ["identity", "E3K3", "E6K5"]
     assert found["reshapes"] == [True, False, True, False, False, True, False, False]
     assert len(found["front"]) == table.front.sum()
@@ -391,3 +404,24 @@ def test_bad_arguments_end_in_one_line(arguments, message, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"base": {}}, {"machine": {"processor": "other"}}, {"recipes": {}}]
+)
+def test_earlier_results_are_those_of_such_a_machine_and_the_same_settings(
+    table, tmp_path, monkeypatch, change
+):
+    path = tmp_path / "ranking.json"
+    monkeypatch.setattr(command_line.tables, "results_file", lambda job: path)
+    seeds = {"0": {"found": {"picks": table.networks[[3, 5]].tolist()}}}
+    found = {
+        "machine": machine(),
+        "base": recipes.BASE,
+        "recipes": {"base": {"settings": {}, "seeds": seeds}},
+    }
+    path.write_text(json.dumps(found))
+    assert command_line.picks_of_base(table, 0).tolist() == [3, 5]
+    path.write_text(json.dumps(found | change))
+    with pytest.raises(InputError, match="no picks of seed 0 of the recipe base"):
+        command_line.picks_of_base(table, 0)

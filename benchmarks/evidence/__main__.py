@@ -4,6 +4,7 @@ python -m benchmarks.evidence
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import matplotlib
@@ -22,8 +23,16 @@ def load() -> tuple[Found, Found, Found | None]:
     return (
         json.loads(search.read_text()),
         json.loads(ranking.read_text()),
-        json.loads(retrained.read_text()) if retrained.exists() else None,
+        whole_seeds(json.loads(retrained.read_text())) if retrained.exists() else None,
     )
+
+
+def whole_seeds(retrained: Found) -> Found:
+    """Only the seeds of which as many networks are trained as of any."""
+    trained = Counter(run["seed"] for run in retrained["runs"])
+    most = max(trained.values())
+    runs = [run for run in retrained["runs"] if trained[run["seed"]] == most]
+    return {**retrained, "runs": runs}
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --retr
     --data=DIR --seeds=3
 
 `--train` and `--retrain` go on where they were stopped, and may be stopped at any time. The latter
-takes what searches by the supernets `base` pick, which `--train` has to have scored without
-`--sample`. Results go into `benchmarks/results/`.
+takes what searches by the supernets `base` pick, which `--score` has told, of all networks. Results
+go into `benchmarks/results/`, beside those of earlier runs on such a machine.
 """
 
 import json
@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
-from numpy.typing import NDArray
 
 from benchmarks.evidence import tables
 from benchmarks.measure import machine
 from benchmarks.nas_bench_macro import recipes, retrained, search
+from benchmarks.nas_bench_macro.picks import Rows
 from benchmarks.nas_bench_macro.summary import ranked
 from benchmarks.nas_bench_macro.table import Table, load
 from scarlet_jax.errors import InputError
@@ -45,28 +45,42 @@ def searched(table: Table, seeds: int) -> dict[str, Any]:
     }
 
 
-def scores_of_base(out: Path, seed: int) -> NDArray[np.float64]:
-    """Of all networks, by one supernet.
+def picks_of_base(table: Table, seed: int) -> Rows:
+    """What was picked by one supernet's scores of all networks.
 
     Raises:
-      InputError: if they are not there.
+      InputError: if nothing was.
     """
-    path = out / "base" / str(seed) / recipes.SCORES
-    if not path.exists() or np.isnan(scores := np.load(path)).any():
+    runs = earlier("ranking", "base", recipes.BASE).get("recipes", {}).get("base", {"seeds": {}})
+    run = runs["seeds"].get(str(seed), {})
+    if "found" not in run:
         raise InputError(
-            f"{path} does not have the scores of all networks; allowed: after --train --only=base "
-            f"--seeds={FLAGS.seeds}, without --sample"
+            f"{tables.results_file('ranking')} has no picks of seed {seed} of the recipe base; "
+            f"allowed: after --train --score --only=base --seeds={seed + 1}, without --sample"
         )
-    return np.asarray(scores)
+    return table.index(np.array(run["found"]["picks"], np.int32))
 
 
-def retrain(table: Table, out: Path) -> dict[str, Any]:
-    """Trains what is picked alone, and others."""
+def retrain(table: Table, out: Path) -> None:
+    """Trains what is picked alone, and others; keeps what is finished when it is stopped."""
     chosen = [
-        retrained.chosen(table, scores_of_base(out, seed), seed) for seed in range(FLAGS.seeds)
+        retrained.chosen(table, picks_of_base(table, seed), seed) for seed in range(FLAGS.seeds)
     ]
-    retrained.train(table, chosen, Path(FLAGS.data), out)
-    return {"recipe": retrained.RECIPE, "runs": list(retrained.results(chosen, out))}
+    known = earlier("retrained", "recipe", retrained.RECIPE).get("runs", [])
+    try:
+        retrained.train(table, chosen, known, Path(FLAGS.data), out)
+    finally:
+        runs = retrained.results(chosen, known, out)
+        write("retrained", {"recipe": retrained.RECIPE, "runs": runs})
+
+
+def earlier(job: str, setting: str, value: recipes.Settings) -> dict[str, Any]:
+    """The results that are there, if they are of the same setting, processor and jax."""
+    path = tables.results_file(job)
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    own, now = found.get("machine", {}), machine()
+    same = all(own.get(part) == now[part] for part in ("processor", "jax"))
+    return found if same and found.get(setting) == dict(value) else {}
 
 
 def origin() -> dict[str, Any]:
@@ -104,12 +118,12 @@ def run(table: Table, out: Path) -> None:
         write("search", found := searched(table, FLAGS.seeds))
         print("".join(tables.search_tables(found)))
     if FLAGS.score:
-        write("ranking", found := ranked(table, out))
+        known = earlier("ranking", "base", recipes.BASE).get("recipes", {})
+        write("ranking", found := ranked(table, out, known))
         for networks in ("all", "sample"):
             print("\n".join(["", *tables.ranking_table(found, networks)]))
     if FLAGS.retrain:
-        write("retrained", found := retrain(table, out))
-        print("\n".join(["", *tables.retrained_table(found)]))
+        retrain(table, out)
 
 
 def check_flags() -> None:

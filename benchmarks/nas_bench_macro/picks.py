@@ -45,12 +45,13 @@ def searched(table: Table, scores: NDArray[np.float64], seed: int) -> Searched:
 
 
 def found(table: Table, scores: NDArray[np.float64], seed: int) -> dict[str, Any]:
-    """MACs, score and published accuracy of a search's front, and what that has by the latter."""
+    """What a search picks, and what its front has by the published accuracies."""
     own = searched(table, scores, seed)
     front = own.front[np.argsort(table.macs[own.front])]
     columns = table.macs[front], scores[front].round(4), table.accuracy[front].round(3)
     return {
         "evaluated": len(own.evaluated),
+        "picks": table.networks[own.picks].tolist(),
         "front": np.stack(columns, axis=1).tolist(),
         "reached": dict(zip(MEASURES, reached(table, front).round(5).tolist(), strict=True)),
     }

@@ -2,14 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.nas_bench_macro.picks import searched
+from benchmarks.nas_bench_macro.picks import Rows
 from benchmarks.nas_bench_macro.processes import side_by_side
 from benchmarks.nas_bench_macro.recipes import BASE, Settings
 from benchmarks.nas_bench_macro.table import Table
@@ -26,16 +25,17 @@ RECIPE: Settings = {
 EQUAL = 0.05  # ours: networks within so large a share of a pick's MACs are its equals
 DIRECTORY = "retrained"
 Networks = Mapping[str, int]  # rows of the table by name
+Run = Mapping[str, Any]  # name, seed, MACs and test accuracy
 
 
-def chosen(table: Table, scores: NDArray[np.float64], seed: int) -> Networks:
-    """What is trained of one supernet's scores `float64[networks]`.
+def chosen(table: Table, picks: Rows, seed: int) -> Networks:
+    """What is trained of the picks of one supernet's search.
 
     Every pick that has equals, one of those drawn at random, and the largest network.
     """
     rng = np.random.default_rng(seed)
     found = {"largest": int(table.macs.argmax())}
-    for number, row in enumerate(searched(table, scores, seed).picks.tolist()):
+    for number, row in enumerate(picks.tolist()):
         own = table.macs[row]
         others = np.setdiff1d(np.flatnonzero(np.abs(table.macs - own) <= EQUAL * own), row)
         if len(others):
@@ -43,12 +43,16 @@ def chosen(table: Table, scores: NDArray[np.float64], seed: int) -> Networks:
     return found
 
 
-def train(table: Table, seeds: Sequence[Networks], data: Path, out: Path) -> None:
-    """Trains every network by `RECIPE`, with the seed of its supernet; see `side_by_side`."""
+def train(
+    table: Table, seeds: Sequence[Networks], known: Sequence[Run], data: Path, out: Path
+) -> None:
+    """Trains what is not known by `RECIPE`, with the seed of its supernet; see `side_by_side`."""
+    done = {(run["name"], run["seed"]) for run in known}
     units = {
         out / DIRECTORY / name / str(seed): command(name, table.networks[row], seed, data, out)
         for seed, networks in enumerate(seeds)
         for name, row in networks.items()
+        if (name, seed) not in done
     }
     side_by_side(units)
 
@@ -64,11 +68,14 @@ def command(name: str, architecture: Array, seed: int, data: Path, out: Path) ->
     ]
 
 
-def results(seeds: Sequence[Networks], out: Path) -> Iterator[dict[str, Any]]:
-    """Name, seed, MACs and test accuracy of every network that `train` has trained."""
+def results(seeds: Sequence[Networks], known: Sequence[Run], out: Path) -> list[Run]:
+    """What is known, and what `train` has trained."""
+    found = {(run["name"], run["seed"]): run for run in known}
     for seed, networks in enumerate(seeds):
         for name in networks:
             path = out / DIRECTORY / name / str(seed) / "subnets" / name / RESULT
-            found = json.loads(path.read_text())
-            own = {"macs": found["macs"], "accuracy": found["test_accuracy"]}
-            yield {"name": name, "seed": seed, **own}
+            if path.exists():
+                own = json.loads(path.read_text())
+                accuracy = {"macs": own["macs"], "accuracy": own["test_accuracy"]}
+                found[name, seed] = {"name": name, "seed": seed, **accuracy}
+    return [found[key] for key in sorted(found)]

@@ -1,5 +1,6 @@
 """What supernets that have been scored are worth, beside what costs nothing, as JSON values."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,24 @@ from scarlet_jax.errors import InputError
 BUDGETS = (30, 40, 50, 60, 80)  # million MACs, ours: what searches find is compared within them
 
 
-def ranked(table: Table, out: Path) -> dict[str, Any]:
+def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     """How well what has been scored ranks, beside what costs nothing.
+
+    Args:
+      table: of all networks.
+      out: where supernets are.
+      known: the recipes of earlier results, whose supernets need not be there any more.
 
     Raises:
       InputError: where no supernet `base` has scored all networks.
     """
-    found: dict[str, dict[int, Any]] = {}
+    found = {
+        name: dict(recipe["seeds"])
+        for name, recipe in known.items()
+        if recipe["settings"] == recipes.RECIPES.get(name)
+    }
     for name, seed, directory in recipes.scored(out):
-        found.setdefault(name, {})[seed] = measured(table, directory, seed)
+        found.setdefault(name, {})[str(seed)] = measured(table, directory, seed)
     if not any("all" in own for own in found.get("base", {}).values()):
         raise InputError(
             f"no supernet base has scored all networks in {out}; allowed: after --train "
