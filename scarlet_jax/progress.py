@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from tqdm import tqdm
 
@@ -27,26 +28,21 @@ class Progress:
         self.done, self.begin = start, time.monotonic()
         self.shown = processes.is_first()
         self.warm = False  # the first unit compiles, and would spoil the rate
-        size = shutil.get_terminal_size()  # tqdm's own look-up finds 0 on some terminals
-        self.bar = (
-            tqdm(
-                total=total,
-                initial=start,
-                desc=label,
-                unit=unit,
-                ncols=size.columns,
-                nrows=size.lines,
-            )
-            if self.shown and sys.stderr.isatty()
-            else None
-        )
+        self.bar = self.under = None
+        if self.shown and sys.stderr.isatty():
+            size = shutil.get_terminal_size()  # tqdm's own look-up finds 0 on some terminals
+            own = partial(tqdm, ncols=size.columns, nrows=size.lines)
+            self.bar = own(total=total, initial=start, desc=label, unit=unit)
+            # What a bar of 80 columns has no room for.
+            self.under = own(position=1, bar_format="  {desc}")
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        for line in (self.bar, self.under):
+            if line is not None:
+                line.close()
 
     def update(self, done: int, detail: str = "") -> None:
         """Shows that `done` units are done; a log gets a line only where there is a detail."""
@@ -55,9 +51,9 @@ class Progress:
             if self.bar is not None:
                 self.bar.initial = self.bar.n = done
                 self.bar.unpause()
-        if self.bar is not None:
+        if self.bar is not None and self.under is not None:
             if detail:
-                self.bar.set_postfix_str(detail, refresh=False)
+                self.under.set_description_str(detail)
             self.bar.update(done - self.bar.n)
         elif detail and self.shown:
             line = f"{self.label}: {self.unit} {done}/{self.total}, {detail}"

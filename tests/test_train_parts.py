@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -175,7 +176,13 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
-    with progress.Progress("search", 4, "generation") as bar:
-        bar.update(4, "front of 7")
-    assert "search: 100%" in terminal.getvalue()
-    assert "4/4" in terminal.getvalue()
+    monkeypatch.setenv("COLUMNS", "80")
+    detail = "439 evaluated, 90% feasible, hypervolume 0.812, best accuracy 0.947"
+    with progress.Progress("search", 4, "generation", start=2) as bar:
+        assert "search:  50%" in terminal.getvalue()
+        bar.update(4, detail)
+    text = terminal.getvalue()
+    assert "search: 100%" in text
+    assert "4/4" in text
+    assert f"  {detail}" in text  # whole, under the bar
+    assert max(len(line) for line in re.split(r"[\r\n]|\x1b\[A", text)) <= 80

@@ -84,15 +84,17 @@ def search_supernet(
     save = processes.is_first()
     context = score_context(setup, network)
     evaluate = kept_scorer(setup, network, context, source)
+    directory, seed = setup.workdir / DIRECTORY, search_seed(setup.config)
+    done = search.load(problem, seed=seed, directory=directory, context=context).generation
     with (
         interrupts.deferred(),
-        Progress("search", section.generations + 1, "generation") as progress,
+        Progress("search", section.generations + 1, "generation", done) as progress,
     ):
         state = search.run(
             problem,
             evaluate,
-            seed=search_seed(setup.config),
-            directory=setup.workdir / DIRECTORY,
+            seed=seed,
+            directory=directory,
             context=context,
             save=save,
             on_generation=lambda state: progress.update(
