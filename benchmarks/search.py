@@ -16,8 +16,8 @@ from absl import app, flags
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from benchmarks import record
 from benchmarks.measure import machine
-from benchmarks.plot import SETTINGS
 from benchmarks.search_peers import ABLATIONS, PEERS, POPULATION, Run, engine
 from benchmarks.search_tasks import (
     TASKS,
@@ -28,6 +28,7 @@ from benchmarks.search_tasks import (
     dtlz2,
     non_dominated,
 )
+from benchmarks.style import SETTINGS
 from scarlet_jax import cost, search
 from scarlet_jax.search import nsga2
 from scarlet_jax.space import S2, Array
@@ -93,8 +94,8 @@ def ablate(seeds: int) -> None:
             print(f"| {task.name} | {kind} | {_row(np.array(rows))} |", flush=True)
 
 
-def time_sorting(size: int = 2000, objectives: int = 3) -> None:
-    """Non-dominated sorting with crowding, ours and pymoo's, in turns."""
+def time_sorting(size: int = 2000, objectives: int = 3) -> dict[str, list[float]]:
+    """Milliseconds of sorting without and with crowding, ours and pymoo's, in turns."""
     from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
     from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
@@ -114,13 +115,16 @@ def time_sorting(size: int = 2000, objectives: int = 3) -> None:
     }
     print(f"\n| {size:,} points, {objectives} objectives | ours ms | pymoo ms | ratio |")
     print("| --- | --- | --- | --- |")
+    found = {}
     for name, calls in sides.items():
-        ours, peer = np.median([[_seconds(call) for call in calls] for _ in range(51)], axis=0)
-        print(f"| {name} | {1e3 * ours:.2f} | {1e3 * peer:.2f} | {peer / ours:.2f} |")
+        times = [[1e3 * _seconds(call) for call in calls] for _ in range(51)]
+        found[name] = ours, peer = np.median(times, axis=0).tolist()
+        print(f"| {name} | {ours:.2f} | {peer:.2f} | {peer / ours:.2f} |")
+    return found
 
 
-def time_bookkeeping(population: int = 10_000, generations: int = 5) -> None:
-    """Seconds of `ask` and `tell` a generation, with architectures of S2."""
+def time_bookkeeping(population: int = 10_000, generations: int = 5) -> list[float]:
+    """Seconds of `ask` and `tell` of each generation, with architectures of S2."""
     task, macs = additive(0), cost.tables(S2).macs
     objectives = (
         search.Objective("score", "min", 0.5),
@@ -142,6 +146,7 @@ def time_bookkeeping(population: int = 10_000, generations: int = 5) -> None:
         f"\nbookkeeping of {population:,} architectures a generation: "
         f"{np.median(spent[1:]):.2f} s in the median of {generations}, {max(spent[1:]):.2f} at most"
     )
+    return spent[1:]
 
 
 def plot(results: Mapping[str, Mapping[str, Curves]], seeds: int, path: Path) -> None:
@@ -188,8 +193,17 @@ def main(argv: list[str]) -> None:
     print(f"{about}; share of the true hypervolume in %, median of {FLAGS.seeds} seeds\n")
     results = compare(FLAGS.seeds)
     ablate(FLAGS.seeds)
-    time_sorting()
-    time_bookkeeping()
+    found = {
+        "seeds": FLAGS.seeds,
+        "evaluations": BUDGET,
+        "reached": {
+            task: {peer: float(np.median(values[:, -1])) for peer, values in peers.items()}
+            for task, peers in results.items()
+        },
+        "sorting": time_sorting(),
+        "bookkeeping": time_bookkeeping(),
+    }
+    record.write("search", "python -m benchmarks.search", found)
     if FLAGS.plot:
         plot(results, FLAGS.seeds, Path(FLAGS.plot))
         print(f"\nplot: {FLAGS.plot}")

@@ -1,20 +1,21 @@
 """Measures the supernet side by side with PyTorch, and prints a table of ratios.
 
-python -m benchmarks.speed --out=runs/speed --only=score,train
+python -m benchmarks.speed
+python -m benchmarks.speed --only=score,train
+
+With all rows, it goes into `benchmarks/results/`.
 """
 
-import json
 import math
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import app, flags
 
+from benchmarks import record
 from benchmarks.measure import (
     OURS,
     TORCH,
@@ -26,6 +27,7 @@ from benchmarks.measure import (
     machine,
     measure,
 )
+from benchmarks.record import Found
 
 FLAGS = flags.FLAGS
 HEADER = ("work", "ours", "PyTorch", "ratio", "PyTorch, same allocator", "ratio")
@@ -118,41 +120,23 @@ def median(measurement: Measurement, quantity: str) -> float:
     return float(np.median(measurement[quantity]))
 
 
-def figures(row: Row, results: Results) -> list[float]:
-    """The medians of what a row compares, ours first."""
-    return [median(results[pair], row.quantity) for pair in row.compared]
-
-
 def three_digits(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
-def table(rows: Sequence[Row], results: Results) -> str:
-    """Markdown. A ratio is what the other side needs over what ours needs: above 1, ours wins."""
-    lines = [" | ".join(HEADER), " | ".join("---" for _ in HEADER)]
-    for row in rows:
-        ours, *others = figures(row, results)
-        cells = [row.title, f"{three_digits(ours)} {UNITS[row.quantity]}"]
-        for (_, side), other in zip(row.compared[1:], others, strict=True):
-            note = " (ours, one by one)" if side is OURS else ""
-            cells.append(f"{three_digits(other)} {UNITS[row.quantity]}{note}")
-            cells.append(f"{other / ours:.2f}")
-        cells += [""] * (len(HEADER) - len(cells))
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def as_json(rows: Sequence[Row], results: Results) -> dict[str, Any]:
-    """The table's figures and every single measurement."""
+def figures(rows: Sequence[Row], results: Results) -> Found:
+    """The medians that each row compares, ours first, and every single measurement."""
     return {
-        "machine": machine(),
         "rows": [
             {
-                "name": row.name,
-                "quantity": row.quantity,
+                "title": row.title,
+                "unit": UNITS[row.quantity],
                 "figures": [
-                    {"side": side.title, "kind": work.kind, "median": value}
-                    for (work, side), value in zip(row.compared, figures(row, results), strict=True)
+                    {
+                        "side": "ours, one by one" if work is ONE_BY_ONE else side.title,
+                        "median": median(results[work, side], row.quantity),
+                    }
+                    for work, side in row.compared
                 ],
             }
             for row in rows
@@ -162,6 +146,21 @@ def as_json(rows: Sequence[Row], results: Results) -> dict[str, Any]:
             for (work, side), measurement in results.items()
         ],
     }
+
+
+def table(found: Found) -> str:
+    """Markdown. A ratio is what the other side needs over what ours needs: above 1, ours wins."""
+    lines = [" | ".join(HEADER), " | ".join("---" for _ in HEADER)]
+    for row in found["rows"]:
+        ours, *others = row["figures"]
+        cells = [row["title"], f"{three_digits(ours['median'])} {row['unit']}"]
+        for other in others:
+            note = "" if other["side"] in HEADER else f" ({other['side']})"
+            cells.append(f"{three_digits(other['median'])} {row['unit']}{note}")
+            cells.append(f"{other['median'] / ours['median']:.2f}")
+        cells += [""] * (len(HEADER) - len(cells))
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def without_torch(row: Row) -> Row:
@@ -178,18 +177,16 @@ def main(argv: list[str]) -> None:
         rows = [without_torch(row) for row in rows]
     results = run(rows)
     measured = [row for row in rows if set(row.compared) <= set(results)]
-    print(f"\n{', '.join(machine().values())}\n\n{table(measured, results)}\n")
-    path = Path(FLAGS.out) / "speed.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(as_json(measured, results), indent=1) + "\n")
-    print(f"all measurements are in {path}")
+    found = figures(measured, results)
+    print(f"\n{', '.join(machine().values())}\n\n{table(found)}\n")
+    if measured == list(ROWS):
+        record.write("speed", "python -m benchmarks.speed", found)
     if len(measured) < len(rows):
         sys.exit(f"error: {len(rows) - len(measured)} rows could not be measured")
 
 
 if __name__ == "__main__":
     names = [row.name for row in ROWS]
-    flags.DEFINE_string("out", "runs/speed", "Where speed.json goes.")
     flags.DEFINE_list("only", names, f"Rows to measure, of {','.join(names)}.")
     flags.DEFINE_bool("without_torch", False, "Measure ours only.")
     flags.register_validator(

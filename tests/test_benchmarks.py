@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import offspring, plot, speed
+from benchmarks import offspring, speed
 from benchmarks.measure import OURS, TORCH, TORCH_SAME, Setup, Work, set_up
 from benchmarks.search_peers import POPULATION
 from scarlet_jax import release, subnet
@@ -141,13 +141,13 @@ def test_table_has_the_medians_and_the_ratios_to_ours():
         (speed.TRAIN, TORCH): measurement([1.0, 1.5, 9.0, 1.25], peak=5.0),
         (speed.TRAIN, TORCH_SAME): measurement([0.25], peak=1.0),
     }
-    _, _, step, memory, first_step = speed.table(rows, results).splitlines()
+    found = json.loads(json.dumps(speed.figures(rows, results)))
+    _, _, step, memory, first_step = speed.table(found).splitlines()
     assert step == "| training step, one path | 0.500 s | 1.38 s | 2.75 | 0.250 s | 0.50 |"
     assert memory == "| peak memory | 2.00 GB | 5.00 GB | 2.50 | 1.00 GB | 0.50 |"
     assert first_step == "| first training step, cold | 61.0 s |  |  |  |  |"
-    saved = json.loads(json.dumps(speed.as_json(rows, results)))
-    assert [figure["median"] for figure in saved["rows"][0]["figures"]] == [0.5, 1.375, 0.25]
-    assert saved["measurements"][1]["seconds"] == [1.0, 1.5, 9.0, 1.25]
+    assert [figure["median"] for figure in found["rows"][0]["figures"]] == [0.5, 1.375, 0.25]
+    assert found["measurements"][1]["seconds"] == [1.0, 1.5, 9.0, 1.25]
 
 
 def test_a_population_is_held_against_one_by_one():
@@ -156,7 +156,7 @@ def test_a_population_is_held_against_one_by_one():
         (speed.POPULATION, OURS): measurement([10.0]),
         (speed.ONE_BY_ONE, OURS): measurement([123.4]),
     }
-    line = speed.table([row], results).splitlines()[-1]
+    line = speed.table(speed.figures([row], results)).splitlines()[-1]
     assert "| 10.0 s | 123 s (ours, one by one) | 12.34 |" in line
 
 
@@ -185,24 +185,3 @@ def test_a_failed_process_is_reported_and_left_out(monkeypatch, capsys):
     monkeypatch.setattr(speed, "measure", fails_for_torch)
     assert list(speed.run(speed.ROWS[:1])) == [(speed.SCORE, OURS)]
     assert capsys.readouterr().out.count("PyTorch: failed with exit code 137") == 2
-
-
-def test_plot_measures_only_what_its_file_lacks(tmp_path, monkeypatch):
-    asked = []
-
-    def measure(work, side):
-        asked.append((work, side))
-        return measurement([work.batch_size / 100])
-
-    monkeypatch.setattr(plot, "measure", measure)
-    points = plot.complete(tmp_path / "plot.json", with_torch=True)
-    assert {point.images_per_second for point in points} == {100.0}
-    assert len(asked) == len(set(asked)) == len(points)
-    lost = points[3]
-    plot.save(tmp_path / "plot.json", [point for point in points if point != lost])
-    asked.clear()
-    assert sorted(plot.complete(tmp_path / "plot.json", with_torch=True)) == sorted(points)
-    assert len(asked) == 1
-    lines = plot.draw(points).axes[1].get_lines()
-    assert [line.get_label() for line in lines] == [OURS.title, TORCH.title, TORCH_SAME.title]
-    np.testing.assert_array_equal(lines[0].get_xdata(), plot.IMAGE_SIZES)

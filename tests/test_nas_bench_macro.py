@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import search_peers
+from benchmarks import record, search_peers
 from benchmarks.intervals import difference, interval, with_width
 from benchmarks.measure import machine
 from benchmarks.nas_bench_macro import __main__ as command_line
@@ -413,7 +413,7 @@ def test_earlier_results_are_those_of_such_a_machine_and_the_same_settings(
     table, tmp_path, monkeypatch, change
 ):
     path = tmp_path / "ranking.json"
-    monkeypatch.setattr(command_line.tables, "results_file", lambda job: path)
+    monkeypatch.setattr(record, "file", lambda name: path)
     seeds = {"0": {"found": {"picks": table.networks[[3, 5]].tolist()}}}
     found = {
         "machine": machine(),
@@ -423,5 +423,5 @@ def test_earlier_results_are_those_of_such_a_machine_and_the_same_settings(
     path.write_text(json.dumps(found))
     assert command_line.picks_of_base(table, 0).tolist() == [3, 5]
     path.write_text(json.dumps(found | change))
-    with pytest.raises(InputError, match="no picks of seed 0 of the recipe base"):
+    with pytest.raises(InputError, match="no picks of seed 0 of base"):
         command_line.picks_of_base(table, 0)

@@ -3,15 +3,15 @@
 python -m benchmarks.evidence
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import matplotlib
 
+from benchmarks import record
 from benchmarks.evidence.figures import draw_found, draw_retrained, draw_search, draw_stabilizers
 from benchmarks.evidence.page import PICTURES, page
-from benchmarks.evidence.tables import Found, results_file
+from benchmarks.evidence.tables import Found
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "evidence.md"
@@ -19,12 +19,10 @@ PAGE = ROOT / "docs" / "evidence.md"
 
 def load() -> tuple[Found, Found, Found | None]:
     """Of the search, of how supernets rank, and of what was retrained, if it was."""
-    search, ranking, retrained = map(results_file, ("search", "ranking", "retrained"))
-    return (
-        json.loads(search.read_text()),
-        json.loads(ranking.read_text()),
-        whole_seeds(json.loads(retrained.read_text())) if retrained.exists() else None,
+    search, ranking, retrained = (
+        record.read(f"nas_bench_macro_{job}") for job in ("search", "ranking", "retrained")
     )
+    return search, ranking, whole_seeds(retrained) if retrained else None
 
 
 def whole_seeds(retrained: Found) -> Found:

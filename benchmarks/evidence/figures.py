@@ -22,7 +22,7 @@ from benchmarks.evidence.tables import (
     values,
 )
 from benchmarks.intervals import interval
-from benchmarks.plot import SETTINGS
+from benchmarks.style import SETTINGS
 
 DRAWN = ("share of the front", "above the median")
 # Okabe and Ito's colours, and a line for each: colour is never the only cue.

@@ -11,6 +11,7 @@ from benchmarks.intervals import interval, with_width
 from benchmarks.nas_bench_macro import similarity
 from benchmarks.nas_bench_macro.ranking import PUBLISHED
 from benchmarks.nas_bench_macro.retrained import EQUAL
+from benchmarks.record import source
 from scarlet_jax.configs import nas_bench_macro
 
 # Beside the page.
@@ -138,7 +139,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
     text += SEARCH.format(
         answer=told["search"], seeds=len(search["searches"][OURS]), front=len(ranking["front"])
     )
-    text += f"\n![Curves over evaluated networks]({PICTURES[0]})\n\n{_source(search)}\n"
+    text += f"\n![Curves over evaluated networks]({PICTURES[0]})\n\n{source(search)}\n"
     text += "".join(tables.search_tables(search))
     base, section = ranking["base"], nas_bench_macro.get_config()
     batch = base["search.batch_size"]
@@ -150,7 +151,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         networks=networks,
         **size,
     )
-    text += f"{_source(ranking)}\n\n{_lines(tables.ranking_table(ranking, 'all'))}"
+    text += f"{source(ranking)}\n\n{_lines(tables.ranking_table(ranking, 'all'))}"
     text += SAMPLED.format(sample=ranking["networks"]["sample"])
     text += f"\n{_lines(tables.ranking_table(ranking, 'sample'))}"
     if runs := tables.measured_precision(ranking):
@@ -172,7 +173,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         text += RETRAINED.format(
             answer=told["retrained"], equal=EQUAL, steps=steps, seeds=seeds, **size
         )
-        text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{_source(retrained)}\n\n"
+        text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{source(retrained)}\n\n"
         text += _lines(tables.retrained_table(retrained))
     if paired := tables.paired_seeds(ranking):
         text += STABILIZERS.format(
@@ -286,11 +287,6 @@ def _listed(parts: Iterable[str]) -> str:
 
 def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
-
-
-def _source(found: Found) -> str:
-    machine = ", ".join(found["machine"][key] for key in ("processor", "cores", "python", "jax"))
-    return f"`{found['command']}`, {machine}, commit {found['commit']}."
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,6 @@ SUPERNET = "supernet's score"
 PAIRED = ("els", "none")
 RESHAPED = "similarity of identity and blocks where width or stride change"
 UNCHANGED = "similarity elsewhere"
-
-
-def results_file(job: str) -> Path:
-    """Where `nas_bench_macro` writes what a job has found."""
-    return Path(__file__).parents[1] / "results" / f"nas_bench_macro_{job}.json"
 
 
 def search_tables(found: Found) -> Iterator[str]:

@@ -11,9 +11,7 @@ takes what searches by the supernets `base` pick, which `--score` has told, of a
 go into `benchmarks/results/`, beside those of earlier runs on such a machine.
 """
 
-import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from benchmarks import record
 from benchmarks.evidence import tables
 from benchmarks.measure import machine
 from benchmarks.nas_bench_macro import recipes, retrained, search
@@ -55,7 +54,7 @@ def picks_of_base(table: Table, seed: int) -> Rows:
     run = runs["seeds"].get(str(seed), {})
     if "found" not in run:
         raise InputError(
-            f"{tables.results_file('ranking')} has no picks of seed {seed} of the recipe base; "
+            f"{record.file('nas_bench_macro_ranking')} has no picks of seed {seed} of base; "
             f"allowed: after --train --score --only=base --seeds={seed + 1}, without --sample"
         )
     return table.index(np.array(run["found"]["picks"], np.int32))
@@ -76,19 +75,10 @@ def retrain(table: Table, out: Path) -> None:
 
 def earlier(job: str, setting: str, value: recipes.Settings) -> dict[str, Any]:
     """The results that are there, if they are of the same setting, processor and jax."""
-    path = tables.results_file(job)
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found = record.read(f"nas_bench_macro_{job}")
     own, now = found.get("machine", {}), machine()
     same = all(own.get(part) == now[part] for part in ("processor", "jax"))
     return found if same and found.get(setting) == dict(value) else {}
-
-
-def origin() -> dict[str, Any]:
-    """Where results come from."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {"command": command(), "commit": commit.stdout.strip(), "machine": machine()}
 
 
 def command() -> str:
@@ -101,10 +91,8 @@ def command() -> str:
     return shlex.join(given)
 
 
-def write(name: str, found: Mapping[str, Any]) -> None:
-    path = tables.results_file(name)
-    path.write_text(json.dumps({**origin(), **found}) + "\n")
-    print(f"\nwritten: {path}")
+def write(job: str, found: Mapping[str, Any]) -> None:
+    record.write(f"nas_bench_macro_{job}", command(), found)
 
 
 def run(table: Table, out: Path) -> None:

@@ -1,0 +1,1 @@
+"""What docs/figures.md says, measured by the commands that users have, and the page."""
