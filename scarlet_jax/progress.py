@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 from tqdm import tqdm
 
@@ -28,41 +27,45 @@ class Progress:
         self.done, self.begin = start, time.monotonic()
         self.shown = processes.is_first()
         self.warm = False  # the first unit compiles, and would spoil the rate
-        self.bar = self.under = None
-        if self.shown and sys.stderr.isatty():
-            size = shutil.get_terminal_size()  # tqdm's own look-up finds 0 on some terminals
-            own = partial(tqdm, ncols=size.columns, nrows=size.lines)
-            self.bar = own(total=total, initial=start, desc=label, unit=unit)
-            # What a bar of 80 columns has no room for.
-            self.under = own(position=1, bar_format="  {desc}")
+        size = shutil.get_terminal_size()  # tqdm's own look-up finds 0 on some terminals
+        self.bar = (
+            tqdm(
+                total=total,
+                initial=start,
+                desc=label,
+                unit=unit,
+                ncols=size.columns,
+                nrows=size.lines,
+            )
+            if self.shown and sys.stderr.isatty()
+            else None
+        )
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for line in (self.bar, self.under):
-            if line is not None:
-                line.close()
+        if self.bar is not None:
+            self.bar.close()
 
     def update(self, done: int, detail: str = "") -> None:
-        """Shows that `done` units are done; a log gets a line only where there is a detail."""
+        """Shows that `done` units are done, and a line with the detail, if there is one."""
         if not self.warm:
             self.done, self.begin, self.warm = done, time.monotonic(), True
             if self.bar is not None:
                 self.bar.initial = self.bar.n = done
                 self.bar.unpause()
-        if self.bar is not None and self.under is not None:
-            if detail:
-                self.under.set_description_str(detail)
+        if self.bar is not None:
             self.bar.update(done - self.bar.n)
-        elif detail and self.shown:
-            line = f"{self.label}: {self.unit} {done}/{self.total}, {detail}"
-            if done > self.done:
-                each = max(time.monotonic() - self.begin, 1e-9) / (done - self.done)  # seconds
-                unit = self.unit
-                pace = f"{1 / each:.3g} {unit}s/s" if each <= 1 else f"{each:.3g} s/{unit}"
-                line += f", {pace}, {tqdm.format_interval((self.total - done) * each)} left"
-            print(line, flush=True)
+        if not detail:
+            return
+        line = f"{self.label}: {self.unit} {done}/{self.total}, {detail}"
+        if self.bar is None and done > self.done:
+            each = max(time.monotonic() - self.begin, 1e-9) / (done - self.done)  # seconds
+            unit = self.unit
+            pace = f"{1 / each:.3g} {unit}s/s" if each <= 1 else f"{each:.3g} s/{unit}"
+            line += f", {pace}, {tqdm.format_interval((self.total - done) * each)} left"
+        say(line)
 
 
 def say(message: str) -> None:
