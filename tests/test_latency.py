@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import os
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarlet_jax import latency
+from scarlet_jax import benchmark, latency
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.blocks import Style
 from scarlet_jax.errors import InputError
+from scarlet_jax.latency.parts import plan
 from scarlet_jax.network_size import NetworkSize
 
 SIZE = NetworkSize(image_size=8, num_classes=3, channels=1)
@@ -120,7 +122,7 @@ def test_every_time_counts_and_must_be_there(keys, path):
             latency.load(path, SPACE, SIZE)
         assert str(error.value) == (
             f"latency table {path} has {shown} at {'.'.join(map(str, keys))}; allowed: "
-            "milliseconds, finite and not negative"
+            "ms, finite and not negative"
         )
 
 
@@ -304,7 +306,7 @@ def test_a_table_is_written_whole_or_not_at_all(path, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(latency.os, "replace", stopped)
+    monkeypatch.setattr(os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
         latency.write(path, {"format": "half"})
     assert json.loads(path.read_text()) == TABLE
@@ -342,7 +344,7 @@ def clock(monkeypatch):
         call()
         return np.full(repeats, milliseconds[len(call.args)] / 1e3)
 
-    monkeypatch.setattr(latency.benchmark, "seconds", seconds)
+    monkeypatch.setattr(benchmark, "seconds", seconds)
 
 
 def test_a_measured_table_of_choices_of_their_own_is_whole(clock, path):
@@ -369,9 +371,9 @@ def test_equal_blocks_are_one_part_whatever_their_layers_may_take():
         for own in ((("E2K3",),) * 3, ())
     )
     both = make_space(widths=(12,) * 3, strides=(2, 1, 1), layer_choices=(("E2K3",),) * 2 + ((),))
-    second, third = latency._plan(both, 8)["layers"][1:]
+    second, third = plan(both, 8)["layers"][1:]
     assert second["E2K3"] == third["E2K3"]
-    assert latency._plan(fixed, 8) == latency._plan(free, 8)
+    assert plan(fixed, 8) == plan(free, 8)
 
 
 def test_a_time_is_what_a_block_adds_and_the_stem_has_the_rest(clock):

@@ -238,15 +238,14 @@ def test_benchmark_prints_exact_counts():
 def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, tmp_path):
     table = tmp_path / "latency.json"
     ((code, out, err),) = finish(
-        start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2")
+        start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2", "--force")
     )
     assert code == 0, err
     *_, agreement, written = out.splitlines()
-    assert agreement.startswith("2 random networks, sum of the table against measured latency: ")
-    assert written == f"latency table of cpu: {table}"
+    assert agreement.startswith("2 random networks, sum of the table against what was measured: ")
+    assert written == f"table of cpu, in ms: {table}"
     config = small.config(tmp_path / "images")
-    config.search.latency_table = str(table)
-    config.search.latency_device = "cpu"
+    config.search.objectives.latency.update({"table": str(table), "device": "cpu", "max": 1e6})
     prepare(config, tmp_path / "run")
 
 
