@@ -13,6 +13,8 @@ What is written is a table to fill in: in place of numbers it has the names of f
 Any number may be filled in by hand instead; then its file is not asked for.
 """
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,14 +125,14 @@ def export_blocks(
 
 def commands(format_name: str, folder: Path) -> list[str]:
     """What to run, with an Android phone attached and the tool in `DEVICE_FOLDER` on it."""
-    there = f"{DEVICE_FOLDER}/{folder.resolve().name}"
+    here, there = os.fspath(folder), f"{DEVICE_FOLDER}/{folder.resolve().name}"
     loop = (
         f'for f in *{SUFFIXES[format_name]}; do {TOOLS[format_name]} > "${{f%.*}}.txt" 2>&1; done'
     )
     return [
-        f"adb push {folder} {DEVICE_FOLDER}",
-        f"adb shell 'cd {there} && {loop}'",
-        f"adb pull {there}/. {folder}",
+        shlex.join(["adb", "push", here, DEVICE_FOLDER]),
+        shlex.join(["adb", "shell", f"cd {shlex.quote(there)} && {loop}"]),
+        shlex.join(["adb", "pull", f"{there}/.", here]),
     ]
 
 
