@@ -1,17 +1,21 @@
 """The code in the documentation runs, and the notebook is committed as it ran."""
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
+from scarlet_jax import settings
+from scarlet_jax.configs import base
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = json.loads((ROOT / "notebooks" / "quickstart.ipynb").read_text())
 
 
-def snippets(page):
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+def snippets(page, language="python"):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 PAGES = ("README.md", "docs/library.md", "docs/models.md")
@@ -30,6 +34,22 @@ def test_the_page_on_folding_shows_what_its_code_prints(capsys):
     code, printed = re.search(r"```python\n(.*?)```.*?```\n(.*?)```", page, re.DOTALL).groups()
     exec(code, {})
     assert capsys.readouterr().out == printed
+
+
+def test_objectives_by_tables_are_settings():
+    (code,) = (c for c in snippets("docs/spaces.md", "py") if "table" in c)
+    config = base.get_config()
+    exec(code, {"config": config})
+    own = settings.check(config).search.objectives
+    assert own.energy.table == "energy.json"
+    assert own.old_phone.to_dict() == {
+        "goal": "none",
+        "weight": 0.0,
+        "min": -math.inf,
+        "max": 60.0,
+        "table": "old_phone.json",
+        "device": "",
+    }
 
 
 def test_the_notebook_has_run_from_start_to_end():

@@ -152,6 +152,7 @@ BAD = {
     ("pipeline", *MNIST, "--process_id=1"): "--process_id go with --coordinator",
     ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
     ("benchmark", "--arch=scarlet-a", "--table=t.json"): "--arch or --table, not both, must be giv",
+    ("benchmark", "--arch=scarlet-a", "--blocks=b"): "--blocks=b goes with --table=FILE",
     ("benchmark", "--table=/nonexistent/t.json"): "/nonexistent/t.json cannot be written; allowed",
     ("benchmark", "--arch=scarlet-a", "--csv=/dev/null"): "in the place of a device",
     ("benchmark", "--arch=scarlet-a", "--supernet=x"): "--supernet=x needs --config=FILE",
