@@ -182,6 +182,8 @@ def test_a_number_by_hand_needs_no_output(folder):
         (OLD_LITE, 2950.34),
         (ONNX.format(total=""), 7.270205),
         (ONNX.format(total=" total") + "P50 Latency: 0.00727787 s\n", 7.27787),
+        (OLD_LITE + "".join(LITE.format(mean=9, median=m) for m in (1300, 1200)), 1.3),  # rounds
+        (ONNX.format(total="") + ONNX.format(total=" total") + "P50 Latency: 9e-3 s\n", 8.1351025),
         (LITE.partition("INFO: Inference")[0], None),  # stopped before its end
         ("", None),
         ("12.5", None),
@@ -250,9 +252,10 @@ def test_a_phone_is_told_what_to_run(tmp_path):
     assert push == f"adb push '{tmp_path}/my blocks' /data/local/tmp"
     *_, there = shlex.split(loop)
     assert there.startswith(
-        "cd '/data/local/tmp/my blocks' && for f in *.tflite; do /data/local/tmp/"
+        "cd '/data/local/tmp/my blocks' && for i in 1 2 3 4 5; do for f in *.tf"
     )
-    assert "benchmark_model --num_threads=1 --graph=$f > " in there
+    assert "benchmark_model --num_threads=1 " in there
+    assert "--graph=$f >> " in there
     assert pull == f"adb pull '/data/local/tmp/my blocks/.' '{tmp_path}/my blocks'"
 
 

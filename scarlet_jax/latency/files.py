@@ -41,10 +41,15 @@ TABLE = "table.json"  # in the folder
 DETAILS = 10  # lines of progress in a log (ours)
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
 DEVICE_FOLDER = "/data/local/tmp"  # where Android's shell may write and run programs
+# Each run is short, as there are several rounds (ours).
 TOOLS = {
-    "litert": f"{DEVICE_FOLDER}/benchmark_model --num_threads=1 --graph=$f",
-    "onnx": f"{DEVICE_FOLDER}/onnxruntime_perf_test -I -s -x 1 -m times -r 200 $f",
+    "litert": (
+        f"{DEVICE_FOLDER}/benchmark_model --num_threads=1 --num_runs=10 --min_secs=0.2 "
+        "--warmup_min_secs=0.1 --graph=$f"
+    ),
+    "onnx": f"{DEVICE_FOLDER}/onnxruntime_perf_test -I -s -x 1 -m times -r 50 $f",
 }
+ROUNDS = "1 2 3 4 5"  # so that a phone that grows warm favours no file (ours)
 
 
 def export_blocks(
@@ -126,9 +131,8 @@ def export_blocks(
 def commands(format_name: str, folder: Path) -> list[str]:
     """What to run, with an Android phone attached and the tool in `DEVICE_FOLDER` on it."""
     here, there = os.fspath(folder), f"{DEVICE_FOLDER}/{folder.resolve().name}"
-    loop = (
-        f'for f in *{SUFFIXES[format_name]}; do {TOOLS[format_name]} > "${{f%.*}}.txt" 2>&1; done'
-    )
+    run = f'{TOOLS[format_name]} >> "${{f%.*}}.txt" 2>&1'
+    loop = f"for i in {ROUNDS}; do for f in *{SUFFIXES[format_name]}; do {run}; done; done"
     return [
         shlex.join(["adb", "push", here, DEVICE_FOLDER]),
         shlex.join(["adb", "shell", f"cd {shlex.quote(there)} && {loop}"]),
