@@ -1,4 +1,4 @@
-r"""Writes a trained model for another runtime, and runs it there to compare it with JAX.
+r"""Writes a trained model, or every block of a space, as files of other runtimes.
 
 scarlet export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx
 scarlet export --weights=runs/mnist/subnets/model-0 --format=litert --out=model.tflite \

@@ -13,9 +13,10 @@ What is written is a table to fill in: in place of numbers it has the names of f
 Any number may be filled in by hand instead; then its file is not asked for.
 """
 
+import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,10 @@ from flax import nnx
 
 from scarlet_jax import export, subnet
 from scarlet_jax import space as spaces
-from scarlet_jax.blocks import Block
 from scarlet_jax.blocks.base import Exportable
-from scarlet_jax.blocks.ends import Head
 from scarlet_jax.blocks.skips import Identity
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import check_writable, replacing
+from scarlet_jax.files import replacing
 from scarlet_jax.latency import networks, printed, table
 from scarlet_jax.latency.parts import Part, plan
 from scarlet_jax.network_size import NetworkSize
@@ -87,33 +86,20 @@ def export_blocks(
     if (folder / TABLE).exists():
         raise InputError(f"{folder} has blocks already, with {TABLE}; allowed: another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    check_writable(folder / TABLE)
     module = export.check(format_name, folder / TABLE, 1, precision)
     planned = plan(space, size.image_size)
-    rng = np.random.default_rng(0)
-    built = {
-        part: part.build(space, size.num_classes, rng)
-        for part in dict.fromkeys(jax.tree.leaves(planned))
+    names = {
+        part: None if _is_nothing(part, space) else _name(part) for part in jax.tree.leaves(planned)
     }
-    measured = [part for part, block in built.items() if not _is_nothing(block)]
-    total, every = len(measured) + len(paths), -(-(len(measured) + len(paths)) // DETAILS)
+    parts = [part for part, name in names.items() if name is not None]
+    total, rng = len(parts) + len(paths), np.random.default_rng(0)
+    every = -(-total // DETAILS)
     with Progress("write", total, "file") as progress:
-
-        def write(done: int, name: str, own: Exportable, side: int, channels: int) -> None:
-            shape = (1, side, side, channels)
+        for done, (name, own, shape) in enumerate(_modules(space, size, parts, paths), start=1):
             noise = rng.standard_normal(shape).astype(np.float32)
             with replacing(folder / f"{name}{SUFFIXES[format_name]}") as partial:
                 export.write(module, own, shape, partial, precision, [noise])
             progress.update(done, "" if done % every else name)
-
-        for done, part in enumerate(measured, start=1):
-            write(done, _name(part), built[part], part.side, part.width)
-        for done, (name, path) in enumerate(paths.items(), start=len(measured) + 1):
-            network = _network(space, path, size)
-            write(done, name, network, size.image_size, size.channels)
-    names: dict[str, Any] = jax.tree.map(
-        lambda part: 0.0 if _is_nothing(built[part]) else _name(part), planned
-    )
     record = {
         **table.heading(space, size),
         "unit": table.UNIT,
@@ -121,7 +107,7 @@ def export_blocks(
         "runtime": format_name,
         "precision": precision,
         "stem": None,
-        **names,
+        **jax.tree.map(lambda part: names[part] or 0.0, planned),
         "networks": {name: path.tolist() for name, path in paths.items()},
     }
     table.write(folder / TABLE, record)
@@ -162,7 +148,7 @@ def read_blocks(space: Space, size: NetworkSize, folder: Path) -> dict[str, Any]
         raise InputError(
             f"{path} has no networks for the stem; allowed: {networks.REFERENCES} or more"
         )
-    paths = np.stack([spaces.from_json(space, str(path)) for path in own.values()])
+    paths = np.stack([spaces.from_json(space, json.dumps(listed)) for listed in own.values()])
     planned = {name: record.get(name) for name in ("layers", "head")}
     parts = [name for name in jax.tree.leaves(planned) if isinstance(name, str)]
     found = _read(folder, list(dict.fromkeys([*parts, *own])), record["unit"])
@@ -211,11 +197,22 @@ def _name(part: Part) -> str:
     return f"{part.choice.name}-{shape}-to-{part.layer.width}-stride-{part.layer.stride}"
 
 
-def _is_nothing(block: Block | Head) -> bool:
+def _is_nothing(part: Part, space: Space) -> bool:
+    """Whether its output is its input, which makes no file."""
+    if part.choice is None or not part.choice.is_skip:
+        return False
+    block = part.build(space, 1, np.random.default_rng(0))
     return isinstance(block, Identity) and block.stride == 1
 
 
-def _network(space: Space, path: Array, size: NetworkSize) -> subnet.Subnet:
-    network = subnet.create(space, path, num_classes=size.num_classes, channels=size.channels)
-    merged: subnet.Subnet = nnx.merge(*network)
-    return merged
+def _modules(
+    space: Space, size: NetworkSize, parts: Sequence[Part], paths: Mapping[str, Array]
+) -> Iterator[tuple[str, Exportable, tuple[int, ...]]]:
+    """What goes into files, with the names of these and the shapes of inputs."""
+    rng = np.random.default_rng(0)
+    for part in parts:
+        block = part.build(space, size.num_classes, rng)
+        yield _name(part), block, (1, part.side, part.side, part.width)
+    for name, path in paths.items():
+        network = subnet.create(space, path, num_classes=size.num_classes, channels=size.channels)
+        yield name, nnx.merge(*network), (1, size.image_size, size.image_size, size.channels)
