@@ -165,6 +165,19 @@ def test_a_filled_table_is_what_a_hand_finds(text, unit, folder):
     np.testing.assert_allclose(table(paths), [by_hand(path) for path in paths])
 
 
+def test_a_stem_may_be_negative(folder):
+    """Blocks alone pay for a call each, of 60 here."""
+    named(folder)
+    write_outputs(folder, str)
+    for name, cost in BLOCKS.items():
+        (folder / f"{name}.txt").write_text(f"{cost + 60}")
+    record = latency.read_blocks(SPACE, SIZE, folder)
+    assert record["stem"] == pytest.approx(STEM - 3 * 60)  # networks of two blocks and a head
+    latency.write(folder / "filled.json", record)
+    two_blocks = latency.load(folder / "filled.json", SPACE, SIZE)(np.array([[0, 1]], np.int32))
+    assert two_blocks.tolist() == pytest.approx([by_hand([0, 1])])
+
+
 def test_a_number_by_hand_needs_no_output(folder):
     named(folder)
     write_outputs(folder, str)

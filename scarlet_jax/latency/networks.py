@@ -55,7 +55,7 @@ def fitted(
     """
     without_stem = path_table(space, {"stem": 0.0} | dict(costs), "the table")(architectures)
     rest = (measured - without_stem)[:REFERENCES]
-    stem = max(0.0, float(np.median(rest)))
+    stem = float(np.median(rest))
     numbers: dict[str, Any] = {"stem": stem, **costs}
     if len(architectures) > REFERENCES:
         sums = without_stem[REFERENCES:] + stem

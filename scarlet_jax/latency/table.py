@@ -18,9 +18,10 @@ A table is a JSON object, made by `scarlet benchmark`, or by hand:
     }
 
 All of these must be there, but for the unit, which is ms if it is not; `definition` gives a
-space's. Numbers are of the unit, whatever it is called, finite and not
-negative: of each layer by choice and by the channels of its input; of the head by the channels of
-its input; and as `stem` what a network takes beyond them: stem, separable block, the call itself.
+space's. Numbers are of the unit, whatever it is called, finite and not negative: of each layer by
+choice and by the channels of its input; of the head by the channels of its input; and as `stem`
+what a network takes beyond them: stem, separable block, the call itself. The stem may be negative,
+where blocks were measured alone, each with a call of its own.
 As identities keep their channels, a layer's input is as wide as the output of any layer before it,
 or of the separable block; behind a layer that may not be an identity, only as that layer's.
 Other widths of the space may be there for a layer, and are passed over. Where layers have choices
@@ -164,13 +165,14 @@ def path_table(space: Space, record: Mapping[str, Any], where: str) -> PathTable
                     f"{', '.join(allowed)}"
                 )
 
-    def number_at(*keys: Any) -> float:
+    def number_at(*keys: Any, least: float = 0.0) -> float:
         value = _find(record, *keys)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 <= value <= sys.float_info.max:
+        if not is_number or not least <= value <= sys.float_info.max:
+            rule = "finite" if least < 0 else "finite and not negative"
             raise InputError(
                 f"{where} has {_shown(value)} at {'.'.join(map(str, keys))}; allowed: "
-                f"{unit}, finite and not negative"
+                f"{unit}, {rule}"
             )
         return float(value)
 
@@ -194,7 +196,8 @@ def path_table(space: Space, record: Mapping[str, Any], where: str) -> PathTable
             f"{where} has {len(record['layers'])} layers; allowed: {space.depth}, as many as space "
             f"{space.name!r} has"
         )
-    return PathTable(number_at("stem"), layers, head, space.keeps_width, space.allowed, unit)
+    stem = number_at("stem", least=-sys.float_info.max)
+    return PathTable(stem, layers, head, space.keeps_width, space.allowed, unit)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
