@@ -1,21 +1,23 @@
-"""Counts and times architectures on this machine's device, or makes a latency table for it.
+"""Counts and times architectures on this machine's device, or makes a table of every block.
 
 scarlet benchmark --arch=scarlet-a --arch=all-identity --csv=table.csv --json=table.json
 scarlet benchmark --config=mnist --supernet=runs/mnist --arch=all-identity
 scarlet benchmark --config=mnist --table=latency.json
+scarlet benchmark --config=mnist --blocks=phone --table=phone.json
 """
 
-from absl import flags
-from ml_collections import ConfigDict
+from pathlib import Path
 
-from scarlet_jax import benchmark_table, data, devices, files, latency, models
+from absl import flags
+
+from scarlet_jax import benchmark_table, devices, files, latency
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, MismatchError
 from scarlet_jax.launch import common
-from scarlet_jax.network_size import IMAGENET, NetworkSize
+from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.progress import say
-from scarlet_jax.run.setup import Setup, make_space, prepare
+from scarlet_jax.run.setup import prepare
 
 FLAGS = flags.FLAGS
 
@@ -23,13 +25,12 @@ FLAGS = flags.FLAGS
 def main() -> None:
     _check_flags()
     config = FLAGS.config
-    space = make_space(config) if config else spaces.get_space(FLAGS.space)
+    space = common.space()
     architectures = [spaces.parse(space, text) for text in FLAGS.arch or []]
     # `common.prepare` would split a CPU into devices, and times would not be those without a
     # supernet.
     setup = prepare(config, FLAGS.supernet) if FLAGS.supernet else None
-    size = _size(config, setup)
-    models.check_image_size(space, size.image_size)
+    size = common.size(space, setup.size if setup else None)
     timing = Timing(FLAGS.dtype, FLAGS.batch_size or (1 if FLAGS.table else 16), FLAGS.repeats)
     if FLAGS.table:
         make_table(space, size, timing)
@@ -57,24 +58,11 @@ def _check_flags() -> None:
         raise InputError(f"--supernet={FLAGS.supernet} needs --config=FILE, what it is trained by")
     if FLAGS.csv and FLAGS.csv == FLAGS.json:
         raise InputError(f"--csv and --json are both {FLAGS.csv}; allowed: two files")
-    for path in filter(None, (FLAGS.table, FLAGS.csv, FLAGS.json)):
+    if FLAGS.blocks and not FLAGS.table:
+        raise InputError(f"--blocks={FLAGS.blocks} goes with --table=FILE, where its table goes")
+    tables = (FLAGS.table, _rejected()) if FLAGS.table else ()
+    for path in filter(None, (*tables, FLAGS.csv, FLAGS.json)):
         files.check_writable(path)
-
-
-def _size(config: ConfigDict | None, setup: Setup | None) -> NetworkSize:
-    """As the flags say, or else as a run of the configuration takes it, or else ImageNet's."""
-    if setup:
-        own = setup.size
-    elif config:
-        section = config.data
-        num_classes = FLAGS.num_classes or section.num_classes
-        num_classes = num_classes or len(data.load(section, config.seed).class_names)
-        own = NetworkSize(section.image_size, num_classes, section.channels)
-    else:
-        own = IMAGENET
-    return NetworkSize(
-        FLAGS.image_size or own.image_size, FLAGS.num_classes or own.num_classes, own.channels
-    )
 
 
 def _describe(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
@@ -86,17 +74,31 @@ def _describe(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
 
 
 def make_table(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
-    _describe(space, size, timing)
-    record = latency.measure_table(space, size, timing, check=FLAGS.check)
-    latency.write(FLAGS.table, record)
+    if FLAGS.blocks:
+        record = latency.read_blocks(space, size, Path(FLAGS.blocks))
+    else:
+        _describe(space, size, timing)
+        record = latency.measure_table(space, size, timing, check=FLAGS.check)
     if check := record.get("check"):
         tau = check["kendall_tau"]
         say(
-            f"{len(check['sums'])} random networks, sum of the table against measured latency: "
+            f"{len(check['sums'])} random networks, sum of the table against what was measured: "
             f"median error {check['median_error']:.1%}, worst {check['worst_error']:.1%}, "
             f"Kendall's tau {'undefined' if tau is None else f'{tau:.2f}'}"
         )
-    say(f"latency table of {record['device']['kind']}: {FLAGS.table}")
+        if (fault := latency.useless(check)) and not FLAGS.force:
+            latency.write(_rejected(), record)
+            raise MismatchError(
+                f"the table is useless: {fault}; it is in {_rejected()}, and would be in "
+                f"{FLAGS.table} with --force"
+            )
+    latency.write(FLAGS.table, record)
+    say(f"table of {record['device']['kind']}, in {record['unit']}: {FLAGS.table}")
+
+
+def _rejected() -> str:
+    """Where a table goes that is of no use: measuring it took long, and it shows what is wrong."""
+    return f"{FLAGS.table}.rejected"
 
 
 if __name__ == "__main__":
@@ -113,16 +115,21 @@ if __name__ == "__main__":
     common.define_path(
         "table", None, "Where a table of every block's latency goes. A stopped run starts anew."
     )
-    flags.DEFINE_integer(
-        "check", 20, "Random networks to compare the --table with; 0 for none.", lower_bound=0
+    common.define_path(
+        "blocks",
+        None,
+        "A folder of scarlet export --blocks=..., with what was printed of its files on their "
+        "device beside them: the --table is of that, and nothing is measured here.",
     )
-    flags.DEFINE_string("space", "s2", "The search space, s1 or s2, where there is no --config.")
-    flags.DEFINE_integer(
-        "image_size", None, "Pixels a side; 224, or the --config's.", lower_bound=1
+    flags.DEFINE_boolean(
+        "force",
+        False,
+        "Writes a --table that its check finds useless as well; else it goes to FILE.rejected.",
     )
     flags.DEFINE_integer(
-        "num_classes", None, "Classifier outputs; 1000, or the --config's.", lower_bound=1
+        "check", 20, "Random networks to compare a --table with; 0 for none.", lower_bound=0
     )
+    common.define_size()
     flags.DEFINE_integer(
         "batch_size",
         None,

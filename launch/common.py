@@ -14,10 +14,12 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from scarlet_jax import configs, interrupts, processes, settings
+from scarlet_jax import configs, data, interrupts, models, processes, settings
+from scarlet_jax import space as spaces
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
 from scarlet_jax.files import local_path
 from scarlet_jax.launch import cache, cores, heap
+from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.run import setup
 
 FLAGS = flags.FLAGS
@@ -73,6 +75,43 @@ def define_path(name: str, default: str | None, help_: str, group: str | None = 
     """Defines a flag that names a file or folder; help has it in a group, or as a command's own."""
     flags.DEFINE(PathParser(), name, default, help_, serializer=flags.ArgumentSerializer())
     _show_in_help(group or sys.argv[0], name)
+
+
+def define_size() -> None:
+    """Defines what a space and the size of its networks are where there is no `--config`."""
+    flags.DEFINE_string("space", "s2", "The search space, s1 or s2, where there is no --config.")
+    flags.DEFINE_integer(
+        "image_size", None, "Pixels a side; 224, or the --config's.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "num_classes", None, "Classifier outputs; 1000, or the --config's.", lower_bound=1
+    )
+    _show_in_help(sys.argv[0], "space", "image_size", "num_classes")
+
+
+def space() -> spaces.Space:
+    """Of the `--config`, or as the flags of `define_size` say."""
+    return setup.make_space(FLAGS.config) if FLAGS.config else spaces.get_space(FLAGS.space)
+
+
+def size(space: spaces.Space, own: NetworkSize | None = None) -> NetworkSize:
+    """As the flags of `define_size` say, or else as a run of the `--config`, or else ImageNet's.
+
+    Args:
+      space: which must be able to take such images.
+      own: of a run that is set up already.
+    """
+    if FLAGS.config and own is None:
+        section = FLAGS.config.data
+        num_classes = FLAGS.num_classes or section.num_classes
+        num_classes = num_classes or len(data.load(section, FLAGS.config.seed).class_names)
+        own = NetworkSize(section.image_size, num_classes, section.channels)
+    own = own or IMAGENET
+    found = NetworkSize(
+        FLAGS.image_size or own.image_size, FLAGS.num_classes or own.num_classes, own.channels
+    )
+    models.check_image_size(space, found.image_size)
+    return found
 
 
 def prepare() -> setup.Setup:

@@ -1,9 +1,10 @@
-r"""Writes a trained model for another runtime, and runs it there to compare it with JAX.
+r"""Writes a trained model, or every block of a space, as files of other runtimes.
 
 scarlet export --weights=runs/mnist/subnets/model-0 --format=onnx --out=model.onnx
 scarlet export --weights=runs/mnist/subnets/model-0 --format=litert --out=model.tflite \
     --precision=int8 --config=mnist
 scarlet export --weights=runs/mnist --config=mnist --arch=all-identity --format=onnx --out=path.onnx
+scarlet export --config=mnist --blocks=phone --format=litert  # every block, to be measured there
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from scarlet_jax import data, export, models
+from scarlet_jax import data, export, latency, models
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import images
@@ -29,6 +30,44 @@ BATCH_SIZE = 32  # images compared at once (ours)
 
 
 def main() -> None:
+    _check_flags()
+    if FLAGS.blocks:
+        export_blocks(Path(FLAGS.blocks))
+    else:
+        export_model()
+
+
+def _check_flags() -> None:
+    if not FLAGS.blocks and not (FLAGS.weights and FLAGS.out):
+        raise InputError(
+            f"--weights and --out, or --blocks, must be given, {common.examples(__doc__)}"
+        )
+    for name in ("weights", "arch", "out", "batch_size", "opset"):
+        if FLAGS.blocks and getattr(FLAGS, name):
+            raise InputError(f"--{name} does not go with --blocks")
+
+
+def export_blocks(folder: Path) -> None:
+    space = common.space()
+    count = latency.export_blocks(
+        space,
+        common.size(space),
+        FLAGS.format,
+        folder,
+        check=FLAGS.check,
+        precision=FLAGS.precision,
+    )
+    table = folder / latency.TABLE
+    say(f"{count} files, and {table} to fill in. With a phone attached, and the tool on it:")
+    for line in latency.commands(FLAGS.format, folder):
+        say(f"  {line}")
+    say(
+        f"Then name the device in {table}, and scarlet benchmark --blocks={folder} --table=FILE, "
+        "with the same --config or --space, makes the table."
+    )
+
+
+def export_model() -> None:
     path, batch_size = Path(FLAGS.out), _batch_size()
     if FLAGS.precision == "int8" and not FLAGS.config:
         raise InputError(
@@ -141,6 +180,16 @@ if __name__ == "__main__":
         "exported.",
     )
     flags.DEFINE_string("arch", None, "What --weights must be of, or its path. " + common.ARCH_HELP)
+    common.define_path(
+        "blocks",
+        None,
+        "A folder for every distinct block of the --config's space, or of --space, as files, for "
+        "litert or onnx, with a table to fill in by what they take on another device.",
+    )
+    flags.DEFINE_integer(
+        "check", 20, "Random networks beside --blocks, to check the table by.", lower_bound=0
+    )
+    common.define_size()
     flags.DEFINE_enum("format", None, export.FORMATS, "Of the file.")
     common.define_path("out", None, "The file to write.")
     flags.DEFINE_enum("precision", "float32", export.PRECISIONS, "The last two: onnx and litert.")
@@ -156,4 +205,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("calibration_images", 200, "For int8, of training.", lower_bound=1)
     flags.DEFINE_integer("threads", None, "Of the runtime; its own choice if absent.")
     flags.DEFINE_integer("repeats", 50, "Timed calls.", lower_bound=1)
-    common.run(main, __doc__, required=("weights", "format", "out"))
+    common.run(main, __doc__, required=("format",))

@@ -12,7 +12,7 @@ class DivergedError(RuntimeError):
 
 
 class MismatchError(RuntimeError):
-    """An exported file is not the model that it was made of."""
+    """What was made is not what it stands for: an exported file, a table of costs."""
 
 
 def check_one_of(name: str, value: str, allowed: Collection[str]) -> None:

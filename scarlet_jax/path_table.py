@@ -26,6 +26,7 @@ class PathTable:
     head: Numbers  # [L + 1], by the last source
     keeps_width: NDArray[np.bool_]  # [N]
     allowed: NDArray[np.bool_]  # [L, N], which choices each layer may take
+    unit: str = ""  # of all numbers; none for counts
 
     @property
     def depth(self) -> int:

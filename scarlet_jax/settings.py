@@ -284,11 +284,33 @@ class Objective(Section):
     max: Bound = inf
 
 
+class TableObjective(Objective):
+    """A number of the table's unit."""
+
+    # A file of scarlet benchmark --table=..., or by hand: scarlet_jax/latency/table.py.
+    table: LocalPath = ""
+    device: str = ""  # that the table must be of; "" takes any
+
+
 class Objectives(Section):
+    """Those below, and any other that has a table, such as the latency on a second device."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, TableObjective] = Field(init=False)
+
     accuracy: Objective = Objective(goal="max", weight=0.5)  # in the supernet, in [0, 1]
     macs: Objective = Objective(goal="min", weight=0.5, max=500_000_000.0)
     params: Objective = Objective()  # MoGA wants more of them: "max"
-    latency: Objective = Objective()  # milliseconds, by latency_table
+    latency: TableObjective = TableObjective()
+    energy: TableObjective = TableObjective()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Objectives":
+        for name, objective in (self.__pydantic_extra__ or {}).items():
+            if not objective.table:
+                known = ", ".join(type(self).model_fields)
+                raise ValueError(f"{name} has no table; allowed without: {known}")
+        return self
 
 
 POPULATION = 70  # table 1
@@ -298,10 +320,6 @@ class Search(Section):
     """Algorithm 1, with table 1's values where it gives one."""
 
     objectives: Objectives = Objectives()
-    # A file of scarlet benchmark --table=..., or of a phone in the same form.
-    latency_table: LocalPath = ""
-    latency_device: str = ""  # the device that the table must be of; "" takes any
-
     # Of all random draws of the search; -1 takes the run's. With --supernet=DIR another seed, start
     # or setting searches one supernet again, in a work directory of its own.
     seed: Annotated[int, Field(ge=-1, le=LARGE)] = -1
@@ -432,7 +450,8 @@ def _schema(kind: type[Section], path: list[str]) -> tuple[dict[str, Any], dict[
     parent = field = root
     for key in path:
         parent = field
-        field = parent.get("properties", {}).get(key, {})
+        others = parent.get("additionalProperties") or {}
+        field = parent.get("properties", {}).get(key, others)
         if reference := field.get("$ref"):
             field = root["$defs"][reference.rpartition("/")[2]]
     return parent, field

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scarlet_jax import cost, derived, tensors
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Block
+from scarlet_jax.blocks.base import Operations, X
 from scarlet_jax.blocks.ends import Head, Stem
 from scarlet_jax.blocks.skips import Stabilizer
 from scarlet_jax.errors import InputError, check_one_of
@@ -80,6 +81,16 @@ class Subnet(nnx.Module):
             maps.append(x)
         logits = self.head(x, norm, dropout_keys)
         return (logits, maps) if features else logits
+
+    def export(self, ops: Operations[X], x: X) -> X:
+        """The logits by running statistics, in the operations that every runtime has.
+
+        Of a network with identities or folded skips.
+        """
+        x = self.stem.export(ops, x)
+        for block in self.blocks:
+            x = block.export(ops, x)
+        return self.head.export(ops, x)
 
 
 def create(

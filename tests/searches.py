@@ -38,14 +38,14 @@ def everything(space: Space):
     return np.array(list(itertools.product(*map(np.flatnonzero, space.allowed))), np.int32)
 
 
-def make_problem(space: Space = SPACE, objectives=None, latency=None, **settings):
+def make_problem(space: Space = SPACE, objectives=None, tables=None, **settings):
     """With `objectives` as changes by name: `{"macs": {"max": 1e6}}`."""
     config = base.get_config().search
     config.update({"population": 12, "generations": 5, "max_tries": 20, "picks": 4} | settings)
     config.objectives.macs.max = float("inf")
     for name, changes in (objectives or {}).items():
         config.objectives[name].update(changes)
-    built_in = search.built_in(space, config.objectives, SIZE, latency=latency)
+    built_in = search.built_in(space, config.objectives, SIZE, tables or {})
     return search.make_problem(space.allowed, built_in, config)
 
 

@@ -1,21 +1,25 @@
 """The code in the documentation runs, and the notebooks are committed as they ran."""
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
+from scarlet_jax import settings
+from scarlet_jax.configs import base
+
 ROOT = Path(__file__).parent.parent
 # Of each notebook: how many pictures it shows, and what its last cells print.
 NOTEBOOKS = {
     "quickstart": (2, "Agreement(images=1000"),
-    "photos_to_phone": (0, '"class_names": '),
+    "photos_to_phone": (0, 'class_names ["flower", "temple"]'),
 }
 
 
-def snippets(page):
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+def snippets(page, language="python"):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 PAGES = ("README.md", "docs/library.md", "docs/models.md")
@@ -34,6 +38,22 @@ def test_the_page_on_folding_shows_what_its_code_prints(capsys):
     code, printed = re.search(r"```python\n(.*?)```.*?```\n(.*?)```", page, re.DOTALL).groups()
     exec(code, {})
     assert capsys.readouterr().out == printed
+
+
+def test_objectives_by_tables_are_settings():
+    (code,) = (c for c in snippets("docs/spaces.md", "py") if "table" in c)
+    config = base.get_config()
+    exec(code, {"config": config})
+    own = settings.check(config).search.objectives
+    assert own.energy.table == "energy.json"
+    assert own.old_phone.to_dict() == {
+        "goal": "none",
+        "weight": 0.0,
+        "min": -math.inf,
+        "max": 60.0,
+        "table": "old_phone.json",
+        "device": "",
+    }
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -1,23 +1,31 @@
 """Latency tables: paths' sums, what a table must hold, and that blocks are measured once."""
 
 import copy
+import functools
 import itertools
 import json
+import math
+import operator
+import os
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from scarlet_jax import latency
+from scarlet_jax import benchmark, latency, search, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.blocks import Style
+from scarlet_jax.configs import base
 from scarlet_jax.errors import InputError
+from scarlet_jax.latency.parts import plan
 from scarlet_jax.network_size import NetworkSize
+from scarlet_jax.run.setup import make_problem
 
 SIZE = NetworkSize(image_size=8, num_classes=3, channels=1)
 TIMING = Timing(dtype="float32", batch_size=1, repeats=2)
@@ -114,14 +122,73 @@ def replaced(table, keys, value):
 def test_every_time_counts_and_must_be_there(keys, path):
     latency.write(path, replaced(TABLE, keys, 1000))
     assert latency.load(path, SPACE, SIZE)(everything(SPACE)).max() > 1000
-    for value, shown in ((None, "nothing"), (-1, "-1"), (float("nan"), "nan"), ("1", "'1'")):
+    wrong = {None: "nothing", math.nan: "nan", -math.inf: "-inf", "1": "'1'"}
+    is_stem = keys == ("stem",)
+    for value, shown in (wrong if is_stem else wrong | {-1: "-1"}).items():
         path.write_text(json.dumps(replaced(TABLE, keys, value)))
         with pytest.raises(InputError) as error:
             latency.load(path, SPACE, SIZE)
         assert str(error.value) == (
             f"latency table {path} has {shown} at {'.'.join(map(str, keys))}; allowed: "
-            "milliseconds, finite and not negative"
+            + ("ms, finite" if is_stem else "ms, finite and not negative")
         )
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"), [("", "''"), (" ", "' '"), (3, "3"), ("m\nJ", "'m\\nJ'")]
+)
+def test_a_unit_is_any_text(unit, shown, path):
+    latency.write(path, TABLE)
+    assert latency.load(path, SPACE, SIZE).unit == "ms"  # older tables say none
+    latency.write(path, TABLE | {"unit": "mJ a frame"})
+    assert latency.load(path, SPACE, SIZE).unit == "mJ a frame"
+    latency.write(path, TABLE | {"unit": unit})
+    with pytest.raises(InputError) as error:
+        latency.load(path, SPACE, SIZE)
+    assert str(error.value) == (
+        f"latency table {path} has {shown} at unit; allowed: text, such as ms or mJ"
+    )
+
+
+def test_several_tables_are_objectives_at_once(tmp_path):
+    """Latency and energy, and by its own name a second phone's latency, which is only bounded."""
+    tables = {"energy": 2.5, "latency": 1, "other_phone": 0.5}  # by how much each multiplies
+    for name, factor in tables.items():
+        record = copy.deepcopy(TABLE) | {"unit": "mJ" if name == "energy" else "ms"}
+        for keys in numbers(TABLE):
+            value = functools.reduce(operator.getitem, keys, TABLE)
+            record = replaced(record, keys, factor * value)
+        latency.write(tmp_path / name, record)
+    config = base.get_config()
+    own = config.search.objectives
+    own.update({"macs": {"goal": "none", "weight": 0.0, "max": math.inf}})
+    wanted = {"goal": "min", "weight": 0.25}
+    own.latency.update(wanted | {"table": str(tmp_path / "latency"), "device": "Phone 1"})
+    own.energy.update(wanted | {"table": str(tmp_path / "energy"), "max": 310.0})
+    with config.unlocked():
+        own.other_phone = {"table": str(tmp_path / "other_phone"), "max": 1e3}
+    config.search.pick_by = "energy"
+
+    problem = make_problem(settings.check(config), SPACE, SIZE)
+    assert problem.names == ["accuracy", *tables]
+    values = problem.computed_values(everything(SPACE))
+    sums = [128.5 + 0.5, 121.5 + 0.5, 123.75, 110.25]
+    for column, factor in enumerate(tables.values(), start=1):
+        assert values[:, column].tolist() == pytest.approx([factor * total for total in sums])
+    state = search.init(problem, seed=0)
+    batch = search.ask(problem, state)
+    state = search.tell(problem, state, batch, np.linspace(0.1, 0.9, len(batch.architectures)))
+    front = search.front(problem, state)
+    assert front["objectives"]["energy"] == {"goal": "min", "weight": 0.25, "unit": "mJ"}
+    assert "unit" not in front["objectives"]["accuracy"]
+    assert all(model["energy"] == 2.5 * model["latency"] <= 310 for model in front["front"])
+
+    own.energy.max = 200.0
+    with pytest.raises(InputError, match=r"energy\.max is 200 mJ, .* value is 275\.625 mJ$"):
+        make_problem(settings.check(config), SPACE, SIZE)
+    own.energy.table = ""
+    with pytest.raises(InputError, match=r"energy needs a table; .*objectives\.energy\.table"):
+        make_problem(settings.check(config), SPACE, SIZE)
 
 
 @st.composite
@@ -154,7 +221,7 @@ def tables(draw):
     return space, table, spaces.sample(space, np.random.default_rng(draw(st.integers(0))), 1)
 
 
-@settings(max_examples=40)
+@examples(max_examples=40)
 @given(case=tables())
 def test_a_path_costs_what_a_walk_along_it_finds(case):
     space, table, architecture = case
@@ -304,7 +371,7 @@ def test_a_table_is_written_whole_or_not_at_all(path, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(latency.os, "replace", stopped)
+    monkeypatch.setattr(os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
         latency.write(path, {"format": "half"})
     assert json.loads(path.read_text()) == TABLE
@@ -342,7 +409,7 @@ def clock(monkeypatch):
         call()
         return np.full(repeats, milliseconds[len(call.args)] / 1e3)
 
-    monkeypatch.setattr(latency.benchmark, "seconds", seconds)
+    monkeypatch.setattr(benchmark, "seconds", seconds)
 
 
 def test_a_measured_table_of_choices_of_their_own_is_whole(clock, path):
@@ -369,9 +436,9 @@ def test_equal_blocks_are_one_part_whatever_their_layers_may_take():
         for own in ((("E2K3",),) * 3, ())
     )
     both = make_space(widths=(12,) * 3, strides=(2, 1, 1), layer_choices=(("E2K3",),) * 2 + ((),))
-    second, third = latency._plan(both, 8)["layers"][1:]
+    second, third = plan(both, 8)["layers"][1:]
     assert second["E2K3"] == third["E2K3"]
-    assert latency._plan(fixed, 8) == latency._plan(free, 8)
+    assert plan(fixed, 8) == plan(free, 8)
 
 
 def test_a_time_is_what_a_block_adds_and_the_stem_has_the_rest(clock):

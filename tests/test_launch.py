@@ -152,6 +152,7 @@ BAD = {
     ("pipeline", *MNIST, "--process_id=1"): "--process_id go with --coordinator",
     ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
     ("benchmark", "--arch=scarlet-a", "--table=t.json"): "--arch or --table, not both, must be giv",
+    ("benchmark", "--arch=scarlet-a", "--blocks=b"): "--blocks=b goes with --table=FILE",
     ("benchmark", "--table=/nonexistent/t.json"): "/nonexistent/t.json cannot be written; allowed",
     ("benchmark", "--arch=scarlet-a", "--csv=/dev/null"): "in the place of a device",
     ("benchmark", "--arch=scarlet-a", "--supernet=x"): "--supernet=x needs --config=FILE",
@@ -238,15 +239,14 @@ def test_benchmark_prints_exact_counts():
 def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, tmp_path):
     table = tmp_path / "latency.json"
     ((code, out, err),) = finish(
-        start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2")
+        start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2", "--force")
     )
     assert code == 0, err
     *_, agreement, written = out.splitlines()
-    assert agreement.startswith("2 random networks, sum of the table against measured latency: ")
-    assert written == f"latency table of cpu: {table}"
+    assert agreement.startswith("2 random networks, sum of the table against what was measured: ")
+    assert written == f"table of cpu, in ms: {table}"
     config = small.config(tmp_path / "images")
-    config.search.latency_table = str(table)
-    config.search.latency_device = "cpu"
+    config.search.objectives.latency.update({"table": str(table), "device": "cpu", "max": 1e6})
     prepare(config, tmp_path / "run")
 
 

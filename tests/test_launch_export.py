@@ -1,5 +1,6 @@
 """Model files on the command line: trained further, exported, and bad input."""
 
+import json
 import zipfile
 
 import pytest
@@ -78,11 +79,52 @@ def test_a_model_is_scored_by_the_names_of_its_classes(folder, tmp_path):
     assert zipfile.ZipFile(out).read("labels.txt").decode().split() == ["light", "dark"]
 
 
+def test_blocks_become_a_table_by_what_is_printed_of_them(folder, tmp_path):
+    """A table whose sums are not what networks take is refused, and kept under another name."""
+    config, blocks = f"--config={folder / 'config.py'}", tmp_path / "phone"
+    ((code, out, err),) = finish(
+        start("export", config, f"--blocks={blocks}", "--format=onnx", "--check=3")
+    )
+    assert code == 0, err
+    lines = out.splitlines()
+    files = sorted(path.stem for path in blocks.glob("*.onnx"))
+    assert f"{len(files)} files, and {blocks}/table.json to fill in. With a phone " in out
+    assert f"  adb push {blocks} /data/local/tmp" in lines
+    assert lines[-1].startswith(f"Then name the device in {blocks}/table.json, and scarlet benchma")
+    record = json.loads((blocks / "table.json").read_text())
+    (blocks / "table.json").write_text(json.dumps(record | {"device": {"kind": "Phone"}}))
+    for name in files:
+        (blocks / f"{name}.txt").write_text("1" if name.startswith("network") else "0.25")
+    table = tmp_path / "phone.json"
+    making = ["benchmark", config, f"--blocks={blocks}", f"--table={table}"]
+    ((code, out, err),) = finish(start(*making))
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("3 random networks, sum of the table against what was m")
+    assert out.splitlines()[1] == f"table of Phone, in ms: {table}"
+    table.unlink()
+    for name in ("network-08", "network-09", "network-10"):  # those of the check
+        (blocks / f"{name}.txt").write_text("0.01")
+    refused, forced = finish(
+        start(*making), start(*making[:-1], f"--table={tmp_path / 'forced.json'}", "--force")
+    )
+    assert refused[0] == 2
+    assert refused[2].startswith("error: the table is useless: the median error of its sums is ")
+    assert refused[2].endswith(f"it is in {table}.rejected, and would be in {table} with --force\n")
+    assert not table.exists()
+    assert forced[0] == 0, forced[2]
+    assert json.loads(tmp_path.joinpath("phone.json.rejected").read_text()) == json.loads(
+        tmp_path.joinpath("forced.json").read_text()
+    )
+
+
 def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
     weights, out = f"--weights={folder}", f"--out={tmp_path / 'model'}"
     config = f"--config={folder / 'config.py'}"
     bad = {
-        (): "--weights and --format and --out must be given, for example",
+        (): "--format must be given, for example",
+        ("--format=onnx", weights): "--weights and --out, or --blocks, must be given, for example",
+        ("--format=onnx", weights, "--blocks=b"): "--weights does not go with --blocks",
+        ("--format=stablehlo", f"--blocks={tmp_path / 'b'}"): "allowed for blocks: litert, onnx",
         (weights, "--format=coreml", out): "value should be one of <stablehlo|onnx|litert>",
         (f"--weights={tmp_path}", "--format=onnx", out): "there is no model file",
         (weights, "--format=onnx", "--out=/nonexistent/m"): "/nonexistent/m cannot be written",

@@ -66,6 +66,7 @@ def make_search(generations: int, size: int) -> Search:
         generations=survivors,
         front=np.array([np.flatnonzero(macs == x)[0] for x, _ in best], np.int32),
         hypervolume=np.maximum.accumulate(rng.uniform(size=count)),
+        units={"latency": "ms"},
     )
 
 
@@ -245,11 +246,13 @@ def test_if_nothing_is_retrained_the_headline_says_so(empty: Report) -> None:
 
 def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None:
     searched = {"accuracy": 0.7, "latency": 3.14159, "a<b": 0.123456, "macs": 1_234_567}
+    searched |= {"energy": 41.5}
     models = [
         make_model("both", values=searched, curve=()),
         make_model("outside", values=searched | {"accuracy": np.nan, "a<b": np.nan}, curve=()),
     ]
-    text = render(replace(empty, models=models))
+    search = replace(SEARCH, units={"latency": "ms", "energy": "mJ"})
+    text = render(replace(empty, models=models, search=search))
     tiles = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text))
     assert tiles == {
         "test accuracy": "87.50%",
@@ -258,16 +261,19 @@ def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None
         "latency": "3.14\u202fms",
         "a&lt;b": "0.1235",
         "MACs": "1.23\u202fM",
+        "energy": "41.5\u202fmJ",
     }
     assert "it scores 70.00% on the supernet, runs in 3.14\u202fms, takes 1.23\u202fM" in text
-    cards = re.findall(r"<article.*?</header>", text)
+    assert "takes 41.5\u202fmJ" in text
+    cards = re.findall(r"<article.*?</header>", text)[-2:]  # the first is of the search
     assert [re.findall(r"<span>latency <b>(.*?)</b>", card) for card in cards] == [
         ["3.14\u202fms"]
     ] * 2
     assert "<span>a&lt;b <b>–</b></span>" in cards[1]
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", text)]
-    assert ["87.50%", "1,000", "90.00%", "70.00%", "3.14\u202fms", "0.1235", "1,234,567"] in rows
-    assert ["87.50%", "1,000", "90.00%", "–", "3.14\u202fms", "–", "1,234,567"] in rows
+    trained, ms, mj = ["87.50%", "1,000", "90.00%"], "3.14\u202fms", "41.5\u202fmJ"
+    assert [*trained, "70.00%", ms, "0.1235", "1,234,567", mj] in rows
+    assert [*trained, "–", ms, "–", "1,234,567", mj] in rows
 
 
 def test_marks_of_many_models_are_all_different() -> None:

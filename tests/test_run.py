@@ -436,7 +436,7 @@ def test_what_is_no_folders_name(name):
     [
         ("search.objectives.macs", "max", 1.0, "macs.max is 1, which no architecture"),
         ("search.objectives.macs", "weight", 0.7, "sum to 1.2"),
-        ("search", "latency_table", "/nowhere", "/nowhere"),
+        ("search.objectives.energy", "table", "/nowhere", "/nowhere"),
         ("search", "statistics", "mean", "search.statistics is 'mean'"),
         ("supernet", "sampler", "fair", "supernet.sampler is 'fair'"),
         ("supernet", "batch_size", 9, "supernet.batch_size is 9"),

@@ -159,15 +159,17 @@ def test_a_search_by_latency_shows_latency(setup):
     section.objectives.update({"latency": {"goal": "min", "weight": 0.5}})
     section.pick_by = "latency"
     macs = cost.tables(setup.space, setup.size).macs
-    table = dataclasses.replace(macs, stem=1.0, layers=macs.layers * 1e-3, head=macs.head * 0.0)
-    objectives = search.built_in(setup.space, section.objectives, setup.size, latency=table)
+    table = dataclasses.replace(
+        macs, stem=1.0, layers=macs.layers * 1e-3, head=macs.head * 0.0, unit="us"
+    )
+    objectives = search.built_in(setup.space, section.objectives, setup.size, {"latency": table})
     problem = search.make_problem(setup.space.allowed, objectives, section)
     setup = dataclasses.replace(setup, problem=problem)
     state = searched(setup, EARLY)
     write_result(setup, "outside", LATE[2])
     page = render(report_of(setup, state))
     *inside, took = [
-        f"{value:.3g}\u202fms" for value in table(np.array([*EARLY, LATE[2]], np.int32))
+        f"{value:.3g}\u202fus" for value in table(np.array([*EARLY, LATE[2]], np.int32))
     ]
     assert f"<dt>latency</dt><dd>{took}</dd>" in page
     assert f"runs in {took}" in page

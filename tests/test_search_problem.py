@@ -17,7 +17,7 @@ from scarlet_jax.path_table import PathTable
 
 def test_the_defaults_are_a_problem():
     config = base.get_config().search
-    objectives = search.built_in(spaces.S2, config.objectives, IMAGENET, latency=None)
+    objectives = search.built_in(spaces.S2, config.objectives, IMAGENET)
     problem = search.make_problem(spaces.S2.allowed, objectives)
     assert problem.population == 70
     assert [objective.name for objective in problem.objectives] == ["accuracy", "macs"]
@@ -68,7 +68,10 @@ def test_wrong_settings_are_named(settings, message):
         ({"accuracy": {"min": 76.0}}, r"accuracy.min is 76, .*; the nearest possible value is 1"),
         ({"macs": {"min": 200.0, "max": 100.0}}, r"macs has min 200 and max 100; allowed"),
         ({"macs": {"max": float("nan")}}, r"macs has min -inf and max nan"),
-        ({"latency": {"goal": "min"}}, r"latency needs a table.*search.latency_table"),
+        (
+            {"latency": {"goal": "min"}},
+            r"latency needs a table; .*latency.table, a file",
+        ),
         ({"latency": {"max": 20.0}}, r"latency needs a table"),
     ],
 )
@@ -81,8 +84,8 @@ def test_unknown_and_repeated_objectives_are_refused():
     config = base.get_config().search
     with config.unlocked():
         config.objectives.flops = {"goal": "min", "weight": 0.5, "min": 0.0, "max": 1.0}
-    with pytest.raises(InputError, match=r"has flops; allowed: accuracy, macs, params, latency"):
-        search.built_in(TINY, config.objectives, SIZE, latency=None)
+    with pytest.raises(InputError, match=r"flops needs a table; allowed: accuracy, macs, par"):
+        search.built_in(TINY, config.objectives, SIZE)
     twice = (search.Objective("score", "max", 0.5), search.Objective("score", "min", 0.5))
     with pytest.raises(InputError, match=r"names score, score; allowed: each once"):
         search.make_problem(np.ones((3, 2)), twice)
@@ -138,7 +141,7 @@ def test_values_of_architectures():
     latency = dataclasses.replace(latency, stem=1.5, layers=latency.layers * 1e-6)
     changes = {"params": {"goal": "max", "weight": 0.25}, "latency": {"max": 1e6}}
     changes |= {"macs": {"weight": 0.25}}
-    problem = make_problem(objectives=changes, latency=latency)
+    problem = make_problem(objectives=changes, tables={"latency": latency})
     assert [o.name for o in problem.objectives] == ["accuracy", "macs", "params", "latency"]
     drawn = spaces.sample(SPACE, np.random.default_rng(0), 5)
     values = problem.computed_values(drawn)

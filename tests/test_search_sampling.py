@@ -27,7 +27,7 @@ def s2_problem(bounds):
     config.objectives.macs.max = float("inf")
     for name, changes in bounds.items():
         config.objectives[name].update(changes)
-    objectives = search.built_in(spaces.S2, config.objectives, IMAGENET, latency=None)
+    objectives = search.built_in(spaces.S2, config.objectives, IMAGENET)
     return search.make_problem(spaces.S2.allowed, objectives, config)
 
 

@@ -114,8 +114,14 @@ def test_every_configuration_is_allowed(preset):
         (
             "search.objectives",
             {"flops": {}},
-            "no setting search.objectives.flops; .*macs",
+            "search.objectives.flops has no table; allowed without: accuracy, macs, params, lat",
         ),
+        (
+            "search.objectives",
+            {"other": {"table": "t.json", "weight": 2.0}},
+            "search.objectives.other.weight is 2.0; allowed: numbers from 0 to 1",
+        ),
+        ("search.objectives", {"other": 3}, "search.objectives.other is 3; allowed: a section"),
         ("search", 3, "search is 3; allowed: a section"),
     ],
 )

@@ -169,6 +169,14 @@ class Operations(Protocol[X]):
         ...
 
 
+class Exportable(Protocol):
+    """What can be written for another runtime: a network, or a part of one."""
+
+    def export(self, ops: Operations[X], x: X) -> X:
+        """Carries it out on a feature map."""
+        ...
+
+
 class Block(nnx.Module):
     """The module of a block, of one choice."""
 

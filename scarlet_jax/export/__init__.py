@@ -10,6 +10,7 @@ from scarlet_jax.export.job import (
     check,
     export,
     latency_ms,
+    write,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "check",
     "export",
     "latency_ms",
+    "write",
 ]

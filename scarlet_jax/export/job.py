@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from scarlet_jax import benchmark, cost, derived, subnet
 from scarlet_jax import space as spaces
+from scarlet_jax.blocks.base import Exportable
 from scarlet_jax.errors import InputError, MismatchError, check_one_of
 from scarlet_jax.export.common import Description, Runner
 from scarlet_jax.files import check_writable, replacing
@@ -152,14 +153,8 @@ def export(
     count = cost.of_network(model.space, model.architecture, deployed.skip, size)
     shape = (batch_size, size.image_size, size.image_size, size.channels)
     network = nnx.merge(*deployed.network)
-    own = {} if opset is None else {"opset": opset}
-    with replacing(path) as partial, tempfile.TemporaryDirectory() as folder:
-        whole = partial if precision == "float32" else Path(folder) / "float32.model"
-        module.convert(network, shape, whole, **own)
-        if precision == "int8":
-            module.quantize(whole, calibration, partial)
-        elif precision == "float16":
-            module.halve(whole, partial)
+    with replacing(path) as partial:
+        write(module, network, shape, partial, precision, calibration, opset)
         module.describe(partial, describe(model, count))
         agreement = compare(model, module.load(partial), examples)
         if precision == "float32" and (agreement.difference > TOLERANCE or agreement.other_classes):
@@ -169,6 +164,26 @@ def export(
                 f"{agreement.other_classes} of {agreement.images} images get another class"
             )
     return Exported(path.stat().st_size, count, tuple(folds), agreement)
+
+
+def write(
+    format_module: ModuleType,
+    module: Exportable,
+    shape: tuple[int | None, ...],
+    path: Path,
+    precision: str = "float32",
+    calibration: Sequence[NDArray[np.float32]] = (),
+    opset: int | None = None,
+) -> None:
+    """Writes a network or a part of one, whose inputs are `float32[B, H, W, C]`; see `export`."""
+    own = {} if opset is None else {"opset": opset}
+    with tempfile.TemporaryDirectory() as folder:
+        whole = path if precision == "float32" else Path(folder) / "float32.model"
+        format_module.convert(module, shape, whole, **own)
+        if precision == "int8":
+            format_module.quantize(whole, calibration, path)
+        elif precision == "float16":
+            format_module.halve(whole, path)
 
 
 def describe(model: Model, count: cost.Cost) -> Description:

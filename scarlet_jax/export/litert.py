@@ -20,11 +20,11 @@ from litert_converter.mlir import ir, passmanager
 from litert_converter.mlir._mlir_libs import converter_api_ext as converter
 from numpy.typing import NDArray
 
+from scarlet_jax.blocks.base import Exportable
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import stablehlo
 from scarlet_jax.export.common import Runner, append_description, described, in_batches
 from scarlet_jax.progress import quiet
-from scarlet_jax.subnet import Subnet
 
 __all__ = ["convert", "describe", "described", "halve", "load", "quantize"]
 
@@ -33,26 +33,26 @@ SIGNATURE, INPUT, OUTPUT = "serving_default", "image", "logits"
 LOWERED_FOR = "tpu"
 
 
-def convert(network: Subnet, shape: tuple[int | None, ...], path: Path) -> None:
+def convert(module: Exportable, shape: tuple[int | None, ...], path: Path) -> None:
     """Writes the program for images of a shape `[B, H, W, C]`, all of it known."""
-    traced = stablehlo.jitted(network).trace(jax.ShapeDtypeStruct(shape, jnp.float32))
+    traced = stablehlo.jitted(module).trace(jax.ShapeDtypeStruct(shape, jnp.float32))
     bytecode = io.BytesIO()
     lowered = traced.lower(lowering_platforms=(LOWERED_FOR,))
     lowered.compiler_ir().operation.write_bytecode(file=bytecode)
     context = ir.Context()
     converter.prepare_mlir_context(context)
     with context:
-        module = ir.Module.parse(bytecode.getvalue())
+        parsed = ir.Module.parse(bytecode.getvalue())
         converter.set_signature(
-            module.operation,
+            parsed.operation,
             signature_name=SIGNATURE,
             input_names=[INPUT],
             output_names=[OUTPUT],
         )
         settings = converter.ConvertToTFLConfig()
         settings.model_origin_framework = "JAX"
-        converter.run_convert_to_tfl_passes(module, passmanager.PassManager(), settings)
-        path.write_bytes(converter.export_flatbuffer_to_bytes(module.operation))
+        converter.run_convert_to_tfl_passes(parsed, passmanager.PassManager(), settings)
+        path.write_bytes(converter.export_flatbuffer_to_bytes(parsed.operation))
 
 
 describe = append_description

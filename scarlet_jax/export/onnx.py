@@ -19,11 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 from onnxruntime.transformers import float16
 
-from scarlet_jax.blocks.base import Weights
+from scarlet_jax.blocks.base import Exportable, Weights
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import program
 from scarlet_jax.export.common import Description, Runner, in_batches
-from scarlet_jax.subnet import Subnet
 
 # As old as the operations allow, so that older runtimes take the file: HardSwish came with 14.
 OPSET, IR_VERSION = 14, 8
@@ -112,22 +111,21 @@ def check_opset(opset: int) -> None:
         raise InputError(f"opset is {opset}; allowed: {OPSET} to {newest}")
 
 
-def convert(network: Subnet, shape: tuple[int | None, ...], path: Path, opset: int = OPSET) -> None:
+def convert(
+    module: Exportable, shape: tuple[int | None, ...], path: Path, opset: int = OPSET
+) -> None:
     """Writes the graph for images of a shape `[B, H, W, C]`, whose batch may be None for any."""
     graph = Graph()
-    logits = program.run(network, graph, INPUT)
+    output = module.export(graph, INPUT)
     batch, height, width, channels = shape
     batch_name: Any = "batch" if batch is None else batch
     image = (batch_name, channels, height, width)
+    *sides, out = program.output_shape(module, shape)
     proto = helper.make_graph(
         graph.nodes,
         "scarlet",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, image)],
-        [
-            helper.make_tensor_value_info(
-                logits, TensorProto.FLOAT, (batch_name, network.num_classes)
-            )
-        ],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, (batch_name, out, *sides))],
         graph.constants,
     )
     model = helper.make_model(
@@ -172,7 +170,7 @@ def load(path: Path, threads: int | None = None) -> Runner:
     batch = session.get_inputs()[0].shape[0]
 
     def logits(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return session.run([OUTPUT], {INPUT: _planes(images)})[0]
+        return session.run(None, {INPUT: _planes(images)})[0]
 
     return in_batches(logits, batch if isinstance(batch, int) else None)
 

@@ -1,33 +1,25 @@
-"""A network as the few operations that every runtime has, batch norm folded into convolutions.
+"""A network or block as the few operations that every runtime has, batch norm folded into them.
 
-Stem, blocks and head say in which order, by `Block.export`; `blocks.Operations` carries them out:
-here on JAX arrays, elsewhere as nodes of another format's graph.
+Its `export` says in which order; `blocks.Operations` carries them out: here on JAX arrays,
+elsewhere as nodes of another format's graph.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from scarlet_jax.blocks.base import Operations, Weights, X
+from scarlet_jax.blocks.base import Exportable, Weights
 from scarlet_jax.nn.convolution import depthwise, native, patches_times_kernel
 from scarlet_jax.nn.layers import ACTIVATIONS, pointwise, subsample
-from scarlet_jax.subnet import Subnet
 
 EXPORTED = ACTIVATIONS | {"none": lambda x: x, "hard_sigmoid": jax.nn.hard_sigmoid}
 
 
-def run(network: Subnet, ops: Operations[X], x: X) -> X:
-    """The logits of images that the network has been built for.
-
-    Args:
-      network: with identities or folded skips, and running statistics.
-      ops: carries the operations out.
-      x: images, in its form.
-    """
-    x = network.stem.export(ops, x)
-    for block in network.blocks:
-        x = block.export(ops, x)
-    return network.head.export(ops, x)
+def output_shape(module: Exportable, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Of what comes out for inputs `[B, H, W, C]`, without the batch."""
+    x = jax.ShapeDtypeStruct((1, *shape[1:]), jnp.float32)
+    out: jax.ShapeDtypeStruct = jax.eval_shape(lambda x: module.export(Arrays(), x), x)
+    return out.shape[1:]
 
 
 class Arrays:

@@ -8,26 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from scarlet_jax.blocks.base import Exportable
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import program
 from scarlet_jax.export.common import Runner, append_description, described, in_batches
-from scarlet_jax.subnet import Subnet
 
 __all__ = ["convert", "describe", "described", "load"]
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
-def jitted(network: Subnet) -> Any:
-    """The deployed network with its weights as constants, `float32[B, H, W, C]` to logits."""
-    return jax.jit(lambda image: program.run(network, program.Arrays(), image))
+def jitted(module: Exportable) -> Any:
+    """A deployed network or block with its weights as constants, of `float32[B, H, W, C]`."""
+    return jax.jit(lambda x: module.export(program.Arrays(), x))
 
 
-def convert(network: Subnet, shape: tuple[int | None, ...], path: Path) -> None:
+def convert(module: Exportable, shape: tuple[int | None, ...], path: Path) -> None:
     """Writes the program for images of a shape, whose batch may be None for any."""
     batch = export.symbolic_shape("batch")[0] if shape[0] is None else shape[0]
     image = jax.ShapeDtypeStruct((batch, *shape[1:]), jnp.float32)
-    exported = export.export(jitted(network), platforms=PLATFORMS)(image)
+    exported = export.export(jitted(module), platforms=PLATFORMS)(image)
     path.write_bytes(exported.serialize())
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ from scipy import stats
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.report.quantities import Quantity, quantity
 from scarlet_jax.space import Array, Space
 
 Points = NDArray[np.float64]  # [n, 2]: x and y
-Columns = Mapping[str, NDArray[np.float64]]  # [E] each: accuracy, macs, params, latency (ms), ...
+Columns = Mapping[str, NDArray[np.float64]]  # [E] each: accuracy, macs, params, latency, ...
 Curve = Sequence[Mapping[str, float]]  # records with "step" and any of the metrics below
 
 TRAINING = {"loss": "loss", "accuracy": "accuracy"}  # the training key of each metric
@@ -59,6 +60,11 @@ class Search:
     generations: Sequence[Array]  # int32[<= n] each, survivors: indices into the history
     front: Array  # int32[F], indices of the final non-dominated set, ascending x
     hypervolume: NDArray[np.float64]  # [E], after each evaluation, in [0, 1]
+    units: Mapping[str, str] = field(default_factory=dict)  # of columns that have one
+
+    def quantity(self, name: str) -> Quantity:
+        """How a column is called and written."""
+        return quantity(name, self.units.get(name, ""))
 
     def points(self, indices: Array | slice = slice(None)) -> Points:
         """Where architectures lie on the axes, `float64[n, 2]`; NaN where not measured."""

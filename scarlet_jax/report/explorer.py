@@ -10,7 +10,6 @@ from scarlet_jax import space as spaces
 from scarlet_jax.report import tallies
 from scarlet_jax.report.contents import Model, Search
 from scarlet_jax.report.front import FrontFigure
-from scarlet_jax.report.quantities import quantity
 from scarlet_jax.space import Space
 
 EXPLORABLE = 4000  # at most this many architectures are in the page: about 200 bytes each
@@ -33,7 +32,7 @@ def explorer_data(
     shown = tallies.notable(search, EXPLORABLE)
     position_of = {index: position for position, index in enumerate(shown.tolist())}
     origins = sorted(set(search.origin))
-    columns = {quantity(name): column for name, column in search.columns.items()}
+    columns = {search.quantity(name): column for name, column in search.columns.items()}
     return {
         "size": [round(length, 2) for length in drawn.size],
         "x": drawn.positions[shown, 0].round(2).tolist(),

@@ -15,7 +15,6 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from scarlet_jax.report import figures, tallies
 from scarlet_jax.report.contents import Model, Points, Search
 from scarlet_jax.report.palette import THEME, marks
-from scarlet_jax.report.quantities import quantity
 
 SIZE = (6.0, 4.7)  # inches ...
 UNITS = 72  # ... of so many units of the SVG
@@ -44,9 +43,10 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
     points = search.points()
     named = sum(model.index is not None for model in models)
     label = (
-        f"Scatter plot of {quantity(search.axes[1]).label} against "
-        f"{quantity(search.axes[0]).label}: {len(points)} architectures evaluated, the survivors "
-        f"of each generation, {len(search.front)} on the final front, {named} models named"
+        f"Scatter plot of {search.quantity(search.axes[1]).label} against "
+        f"{search.quantity(search.axes[0]).label}: {len(points)} architectures evaluated, the "
+        f"survivors of each generation, {len(search.front)} on the final front, {named} models "
+        "named"
     )
     with matplotlib.rc_context(figures.SETTINGS):
         figure = Figure(figsize=SIZE, layout="constrained")
@@ -59,7 +59,7 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
             front = points[search.front]
             _draw_steps(axes, search, front, color=THEME["ink"], lw=1.3, zorder=4)
             axes.plot(*front.T, "o", color=THEME["ink"], markersize=3.5, zorder=4, gid="members")
-        _set_axes(axes, search.axes)
+        _set_axes(axes, search)
         _label_models(figure, axes, search, models)
         svg = figures.to_svg(figure, "front", label)
         positions = axes.transData.transform(points) * UNITS / figure.dpi  # from the bottom left
@@ -128,9 +128,9 @@ def _draw_steps(axes: Axes, search: Search, points: Points, **style: Any) -> Non
     axes.step(x, y, where="pre" if search.maximize[0] else "post", **style)
 
 
-def _set_axes(axes: Axes, names: tuple[str, str]) -> None:
-    for axis, name in zip((axes.xaxis, axes.yaxis), names, strict=True):
-        named = quantity(name)
+def _set_axes(axes: Axes, search: Search) -> None:
+    for axis, name in zip((axes.xaxis, axes.yaxis), search.axes, strict=True):
+        named = search.quantity(name)
         axis.set_label_text(f"{named.label} ({named.unit})" if named.unit else named.label)
         axis.set_major_locator(MaxNLocator(6))
         if name == "accuracy":

@@ -6,7 +6,7 @@ numbers and the figures, and escapes whatever is not marked as safe.
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -17,7 +17,7 @@ from scarlet_jax.files import replace_text
 from scarlet_jax.report import contents, diagram, figures, ranking, search
 from scarlet_jax.report.contents import Curve, Model, Report
 from scarlet_jax.report.palette import MARKS, Mark, marks
-from scarlet_jax.report.quantities import counted, percent, quantity, scientific
+from scarlet_jax.report.quantities import Quantity, counted, percent, quantity, scientific
 from scarlet_jax.space import Space
 
 
@@ -76,7 +76,9 @@ def render(report: Report) -> str:
     space, models = report.space, report.models
     searched = list(dict.fromkeys(name for model in models for name in model.values))
     own = list(zip(models, marks(len(models)), strict=True))
-    entries = [_entry(space, model, mark, searched) for model, mark in own]
+    units = report.search.units if report.search else {}
+    quantities = {name: quantity(name, units.get(name, "")) for name in searched}
+    entries = [_entry(space, model, mark, quantities) for model, mark in own]
     best, chosen_by = contents.best_model(models) or (None, None)
     return TEMPLATES.get_template("page.html").render(
         report=report,
@@ -88,7 +90,7 @@ def render(report: Report) -> str:
         best=next((entry for entry in entries if entry.model is best), None),
         chosen_by=chosen_by,
         shapes=diagram.legend(space),
-        searched=[quantity(name).label for name in searched],
+        searched=[measured.label for measured in quantities.values()],
         taus=[
             (score.replace("_", " "), *contents.kendall_tau(models, score))
             for score in ("validation_accuracy", "test_accuracy")
@@ -102,12 +104,12 @@ def render(report: Report) -> str:
     )
 
 
-def _entry(space: Space, model: Model, mark: Mark, searched: Iterable[str]) -> Entry:
+def _entry(space: Space, model: Model, mark: Mark, quantities: Mapping[str, Quantity]) -> Entry:
     retrained = [
         ("test accuracy", percent(model.test_accuracy)),
         ("validation accuracy", percent(model.validation_accuracy)),
     ]
-    values = [(quantity(name), value) for name, value in model.values.items()]
+    values = [(quantities[name], value) for name, value in model.values.items()]
     return Entry(
         model,
         mark,
@@ -116,7 +118,10 @@ def _entry(space: Space, model: Model, mark: Mark, searched: Iterable[str]) -> E
             *((measured.label, measured.text(value)) for measured, value in values),
         ],
         clauses=[words for measured, value in values if (words := measured.words(value))],
-        scores=[quantity(name).exact(model.values.get(name, math.nan)) for name in searched],
+        scores=[
+            measured.exact(model.values.get(name, math.nan))
+            for name, measured in quantities.items()
+        ],
         drawing=diagram.block_diagram(space, model.architecture, model.name),
         architecture=spaces.to_text(model.architecture),
     )

@@ -59,10 +59,16 @@ QUANTITIES = {
     "accuracy": Quantity("accuracy on the supernet", "", percent, "scores {} on the supernet"),
     "macs": Quantity("MACs", "", short, "takes {} multiply-adds an image"),
     "params": Quantity("parameters", "", short, "has {} parameters"),
-    "latency": Quantity("latency", "ms", lambda value: f"{value:.3g}\u202fms", "runs in {}"),
 }
 
 
-def quantity(name: str) -> Quantity:
-    """The quantity of a column; a user's own goes by its own name, without a unit."""
-    return QUANTITIES.get(name) or Quantity(name, "", lambda value: f"{value:.4g}")
+CLAUSES = {"latency": "runs in {}", "energy": "takes {}"}  # of quantities that have a unit
+
+
+def quantity(name: str, unit: str = "") -> Quantity:
+    """The quantity of a column; what is not in `QUANTITIES` goes by its own name."""
+    if name in QUANTITIES:
+        return QUANTITIES[name]
+    if not unit:
+        return Quantity(name, "", lambda value: f"{value:.4g}")
+    return Quantity(name, unit, lambda value: f"{value:.3g}\u202f{unit}", CLAUSES.get(name, ""))

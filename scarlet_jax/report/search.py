@@ -11,7 +11,6 @@ from scarlet_jax.report.contents import Model, Report, Search
 from scarlet_jax.report.explorer import EXPLORABLE, explorer_data
 from scarlet_jax.report.front import LINES, front_figure
 from scarlet_jax.report.palette import Mark, marks
-from scarlet_jax.report.quantities import quantity
 from scarlet_jax.report.tallies import ORIGINS
 from scarlet_jax.space import Space
 
@@ -44,7 +43,7 @@ def summary(report: Report) -> dict[str, object] | None:
         "blank_diagram": diagram.blank_diagram(space),
         "data": explorer_data(space, search, report.models, drawn),
         "front": len(search.front),
-        "columns": [quantity(name).label for name in search.columns],
+        "columns": [search.quantity(name).label for name in search.columns],
         "members": _members(space, search, report.models),
         "hypervolume": search.hypervolume[-1],
         "hypervolume_figure": figures.hypervolume_figure(search.hypervolume, marked),
@@ -68,7 +67,7 @@ def _members(space: Space, search: Search, models: Sequence[Model]) -> list[dict
         {
             "number": index + 1,
             "names": names[index],
-            "texts": [quantity(name).text(c[index]) for name, c in search.columns.items()],
+            "texts": [search.quantity(name).text(c[index]) for name, c in search.columns.items()],
             "born": search.born[index],
             "origin": ORIGINS.get(search.origin[index], search.origin[index]),
             "blocks": ", ".join(spaces.to_names(space, search.architectures[index])),

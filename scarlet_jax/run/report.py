@@ -191,6 +191,7 @@ def _searched(problem: search.Problem, state: search.State) -> report.Search:
         generations=[row[row >= 0] for row in state.survivors],
         front=front[np.argsort(columns[across.name][front], kind="stable")],
         hypervolume=search.hypervolume_curve(problem, state),
+        units={own.name: own.unit for own in problem.objectives if own.unit},
     )
 
 

@@ -99,12 +99,15 @@ def make_problem(config: ConfigDict, space: Space, size: NetworkSize) -> search.
 
     Raises:
       InputError: for a setting that is not allowed, bounds that leave nothing to search, or a
-        latency table that does not fit.
+        table that does not fit.
     """
-    section, table = config.search, None
-    if section.latency_table:
-        table = latency.load(section.latency_table, space, size, device=section.latency_device)
-    objectives = search.built_in(space, section.objectives, size, latency=table)
+    section = config.search
+    tables = {
+        name: latency.load(own.table, space, size, device=own.device)
+        for name, own in section.objectives.items()
+        if own.get("table")
+    }
+    objectives = search.built_in(space, section.objectives, size, tables)
     start = _start(space, Path(section.start)) if section.start else ()
     problem = search.make_problem(space.allowed, objectives, section, start)
     # Bounds that nothing satisfies together are refused now.

@@ -58,13 +58,14 @@ def _acceptance(
             others = problem.within_bounds(known, computed_only, but=column)
             candidates = known[others if others.any() else slice(None), column]
             nearest = candidates[np.abs(candidates - bound).argmin()]
-            bounds.append((met.mean(), f"{objective.name}.{name}", bound, nearest))
+            texts = objective.text(bound), objective.text(nearest)
+            bounds.append((met.mean(), f"{objective.name}.{name}", *texts))
     sentences = [f"{_percent(inside.mean())} of {len(values):,} {kind} architectures are feasible"]
     limits = "the limiting bound is"
-    for share, name, bound, nearest in sorted(bounds):
+    for share, name, limit, closest in sorted(bounds):
         sentences.append(
-            f"{limits} search.objectives.{name} = {bound:,.12g}: {_percent(share)} satisfy it, "
-            f"the nearest value is {nearest:,.12g}"
+            f"{limits} search.objectives.{name} = {limit}: {_percent(share)} satisfy it, "
+            f"the nearest value is {closest}"
         )
         limits = "then"
     return "; ".join(sentences)

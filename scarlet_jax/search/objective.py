@@ -8,6 +8,7 @@ them may be bounded; what is bounded only, is no objective of the front.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from scarlet_jax.path_table import PathTable
 from scarlet_jax.space import Array, Space
 
 GOALS = ("max", "min", "none")
+OWN = ("accuracy", "macs", "params")  # of all spaces; others need a table
 
 Compute = Callable[[Array], NDArray[Any]]  # int32[P, L] to [P]
 
@@ -73,6 +75,15 @@ class Objective:
     def table(self) -> PathTable | None:
         return self.compute if isinstance(self.compute, PathTable) else None
 
+    @property
+    def unit(self) -> str:
+        """Of its numbers, by the table; "" for counts, shares, and what is not known."""
+        return self.table.unit if self.table is not None else ""
+
+    def text(self, value: float) -> str:
+        """A value exactly, with its unit."""
+        return f"{value:,.12g} {self.unit}".rstrip()
+
     def extremes(self) -> tuple[float, float]:
         """The least and the most that is possible, by the table if there is one."""
         if self.table is None:
@@ -101,31 +112,26 @@ def built_in(
     space: Space,
     section: Mapping[str, Mapping[str, Any]],
     size: NetworkSize,
-    *,
-    latency: PathTable | None,
+    tables: Mapping[str, PathTable] = MappingProxyType({}),
 ) -> tuple[Objective, ...]:
     """Accuracy, and what else of `config.search.objectives` has a goal or a bound.
 
     Args:
       space: the search space.
-      section: by name (accuracy, macs, params, latency), each with goal, weight, min and max.
+      section: by name (accuracy, macs, params, latency, ...), each with goal, weight, min and max.
       size: of the networks, for the counts.
-      latency: milliseconds of every path, where there is a table.
+      tables: of the other objectives, by name.
 
     Raises:
-      InputError: for an unknown objective, settings that are not allowed, or latency without a
-        table.
+      InputError: for settings that are not allowed, or an objective without a table that needs one.
     """
     counts = cost.tables(space, size)
     found: dict[str, dict[str, Any]] = {
         "accuracy": {"range": (0.0, 1.0)},
         "macs": {"compute": counts.macs},
         "params": {"compute": counts.params},
-        "latency": {"compute": latency},
+        **{name: {"compute": tables.get(name)} for name in section if name not in OWN},
     }
-    unknown = sorted(set(section) - set(found))
-    if unknown:
-        raise InputError(f"search.objectives has {', '.join(unknown)}; allowed: {', '.join(found)}")
     objectives = [
         Objective(
             name=name,
@@ -146,11 +152,13 @@ def built_in(
         or objective.is_bounded
         or objective.weight
     )
-    if latency is None and any(objective.name == "latency" for objective in used):
-        raise InputError(
-            "search.objectives.latency needs a table; give it by search.latency_table, and make "
-            "it by scarlet benchmark --table=latency.json"
-        )
+    for objective in used:
+        if objective.name not in OWN and objective.table is None:
+            raise InputError(
+                f"search.objectives.{objective.name} needs a table; allowed: {', '.join(OWN)}, or "
+                f"one with search.objectives.{objective.name}.table, a file that scarlet benchmark "
+                "--table=FILE makes"
+            )
     return used
 
 
@@ -187,6 +195,7 @@ def check_objectives(objectives: Sequence[Objective], where: str = "search.objec
         ):
             if impossible:
                 raise InputError(
-                    f"{where}.{objective.name}.{name} is {bound:,.12g}, which no architecture of "
-                    f"the space satisfies; the nearest possible value is {nearest:,.12g}"
+                    f"{where}.{objective.name}.{name} is {objective.text(bound)}, which no "
+                    "architecture of the space satisfies; the nearest possible value is "
+                    f"{objective.text(nearest)}"
                 )

@@ -115,6 +115,7 @@ def front(problem: Problem, state: State) -> dict[str, Any]:
     return {
         "objectives": {
             objective.name: {"goal": objective.goal, "weight": objective.weight}
+            | ({"unit": objective.unit} if objective.unit else {})
             for objective in problem.objectives
         },
         "evaluations": state.evaluations,
