@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import SEARCH, SPACE, Reader, make_model, make_search, render, replace
+from test_report import EMPTY, SEARCH, SPACE, Reader, make_model, make_search, render, replace
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
@@ -35,16 +35,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_report(searched: Search | None, **fields: object) -> Report:
-    values = {
-        "models": [],
-        "ranking": None,
-        "supernet_curve": [],
-        "retrain": [],
-        "reproduction": {},
-        "config": "",
-        "notes": [],
-    }
-    return Report(title="A run", space=SPACE, search=searched, **(values | fields))  # type: ignore[arg-type]
+    return replace(EMPTY, search=searched, **fields)
 
 
 def rows(*indices: Iterable[int]) -> list[spaces.Array]:

@@ -25,7 +25,7 @@ from scarlet_jax import data, lock, subnet
 from scarlet_jax.errors import DivergedError, InputError
 from scarlet_jax.export import images as exported_images
 from scarlet_jax.nn import functional
-from scarlet_jax.run import pipeline, supernet
+from scarlet_jax.run import commands, pipeline, supernet
 from scarlet_jax.run import search as run_search
 from scarlet_jax.run.pipeline import run_pipeline
 from scarlet_jax.run.report import write_report
@@ -108,6 +108,11 @@ def test_the_main_job_ends_with_its_models_and_what_to_do_with_the_best(capsys):
         "  scarlet predict '--weights=my runs/subnets/model-10' --images=FOLDER",
         "  scarlet export '--weights=my runs/subnets/model-10' --format=onnx --out=model.onnx",
     ]
+
+
+def test_python_to_copy_loads_a_model(finished, capsys):
+    exec(commands.load(finished.workdir / "subnets" / "model-0"), {})
+    assert capsys.readouterr().out.startswith("('dark', 'light') Preprocessing(image_size=8")
 
 
 def test_without_a_pick_the_main_job_says_so(capsys):

@@ -121,6 +121,17 @@ def test_cross_entropy_by_hand():
     np.testing.assert_array_equal(losses.correct(jnp.asarray(logits), jnp.array([0])), [1.0])
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_the_least_loss_is_that_of_logits_that_were_fitted(smoothing):
+    least = losses.least_cross_entropy(5, smoothing)
+    targets = np.full(5, smoothing / 5) + (1 - smoothing) * np.eye(5)[2]
+    logits = np.log(np.maximum(targets, 1e-30), dtype=np.float32)  # softmax gives the targets
+    fitted = losses.cross_entropy(jnp.asarray(logits[None]), jnp.array([2]), smoothing)
+    np.testing.assert_allclose(least, fitted[0], atol=1e-6)
+    others = np.random.default_rng(0).normal(logits, 0.1, (50, 5))
+    assert (losses.cross_entropy(jnp.asarray(others), jnp.full(50, 2), smoothing) >= least).all()
+
+
 def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
     """What a killed run wrote after its last checkpoint is dropped, and written again."""
     records = [{"step": step, "loss": 1.0 / step} for step in (10, 20, 30)]
