@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import EMPTY, SEARCH, SPACE, Reader, make_model, make_search, render, replace
+from test_report import (
+    EMPTY,
+    SEARCH,
+    SPACE,
+    UNTRAINED,
+    Reader,
+    make_model,
+    make_search,
+    render,
+    replace,
+)
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
@@ -25,6 +35,7 @@ from scarlet_jax.report import (
     figures,
     front,
     heatmap,
+    retrained,
     search,
     tallies,
 )
@@ -156,6 +167,63 @@ def test_positions_are_those_of_the_marks() -> None:
     assert (drawn.positions[0, 1] < drawn.positions[1, 1]) == higher  # y is from the top
 
 
+def test_axes_fit_what_is_feasible_and_what_is_named(by_hand: Search) -> None:
+    columns = {
+        **by_hand.columns,
+        "macs": by_hand.columns["macs"] * np.where(np.arange(8) > 4, 9, 1),
+    }
+    far = replace(by_hand, columns=columns, feasible=np.arange(8) < 5, front=np.array([0, 4]))
+    drawn = front.front_figure(far, [])
+    width, _ = drawn.size
+    assert np.isfinite(drawn.positions).all(axis=1).tolist() == [True] * 5 + [False] * 3
+    assert np.ptp(drawn.positions[:5, 0]) > 0.6 * width
+    text = render(make_report(far))
+    assert "Outside of the picture: 2 that break a constraint." in text  # one is not measured
+    assert "Crosses: the 1 that" in text
+    assert data_of(text)["number"] == [1, 2, 3, 4, 5]
+    named = make_model("a", index=6, architecture=(12, 1, 2, 3))
+    seen = front.front_figure(far, [named]).positions
+    assert np.isfinite(seen).all(axis=1).tolist() == [True] * 5 + [False, True, True]
+
+
+def test_retrained_models_are_the_first_picture_with_the_front_behind(by_hand: Search) -> None:
+    values = [("a", 0, 1e6, 0.5, 0.7), ("b", 7, 4e6, 0.7, 0.9), ("c", None, 7e6, np.nan, 0.8)]
+    models = [
+        make_model(
+            name,
+            architecture=[0] * 4 if index == 0 else (12, 1, 2, 3),
+            index=index,
+            values={"accuracy": score, "macs": macs},
+            validation_accuracy=retrained,
+        )
+        for name, index, macs, score, retrained in values
+    ]
+    new = make_model("new", index=4, architecture=(12, 1, 2, 3), **UNTRAINED)
+    text = render(make_report(by_hand, models=[*models, new]))
+    first, second = re.findall(r"<svg class=.plot.*?</svg>", text)[:2]
+    assert "3 retrained models: validation accuracy against MACs" in first
+    assert "Scatter plot of accuracy on the supernet" in second
+    texts = [e.text for e in ElementTree.fromstring(first).iter(f"{SVG}text")]
+    assert {"a", "b", "c"} < set(texts)
+    assert "new" not in texts
+    behind = uses(first, "retrained-supernet")  # 0, 7 and 4, of 50, 70 and 90%
+    marks = [uses(first, f"retrained-mark-{number}")[0] for number in range(3)]
+    up = behind[0, 1] - behind[1, 1]
+    np.testing.assert_allclose(np.diff(behind[:, 1]), [-up, -up], atol=1e-4)
+    np.testing.assert_allclose(marks[0], behind[0] - (0, up), atol=1e-4)  # at 70%
+    np.testing.assert_allclose(marks[1], behind[1] - (0, up), atol=1e-4)
+    np.testing.assert_allclose(marks[2][0] - marks[0][0], 6 / 4 * np.ptp(behind[:, 0]), atol=1e-4)
+
+
+def test_without_a_search_retrained_models_are_by_macs() -> None:
+    text = render(replace(EMPTY, models=[make_model("a", curve=())]))
+    assert "1 retrained model: validation accuracy against MACs" in text
+    unknown = replace(SEARCH, axes=("latency", "accuracy"))
+    models = [make_model("a", curve=())]
+    assert retrained.retrained_figure(unknown, models, "validation_accuracy") == ""
+    assert '<svg class="plot' not in render(replace(EMPTY, models=[make_model("a", **UNTRAINED)]))
+
+
 def test_other_axes_are_named_with_their_units() -> None:
     columns = SEARCH.columns | {"robustness": SEARCH.columns["accuracy"] * 3}
     order = np.argsort(columns["robustness"][SEARCH.front])
@@ -216,7 +284,7 @@ def test_models_of_one_architecture_share_its_position(by_hand: Search) -> None:
     models = [make_model("a", **same), make_model("b", **same), unmeasured, make_model("outside")]
     text = render(make_report(by_hand, models=models))
     assert data_of(text)["names"] == {"4": "a, b"}
-    svg = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
+    svg = re.findall(r"<svg class=.plot.*?</svg>", text)[1]
     texts = [e.text for e in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     assert {"a", "b"} < set(texts)
     assert not {"unmeasured", "outside"} & set(texts)

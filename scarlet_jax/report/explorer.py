@@ -31,6 +31,7 @@ def explorer_data(
     Lists of the front and of names refer to positions in the columns.
     """
     shown = tallies.notable(search, EXPLORABLE)
+    shown = shown[np.isfinite(drawn.positions[shown]).all(axis=1)]
     position_of = {index: position for position, index in enumerate(shown.tolist())}
     origins = sorted(set(search.origin))
     columns = {quantity(name): column for name, column in search.columns.items()}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from scarlet_jax.report import figures, tallies
 from scarlet_jax.report.contents import Model, Points, Search
 from scarlet_jax.report.palette import THEME, marks
+from scarlet_jax.report.plane import draw_steps, name_models, set_axes
 from scarlet_jax.report.quantities import quantity
 
 SIZE = (6.0, 4.7)  # inches ...
@@ -27,7 +27,8 @@ LINES = 40  # at most this many generations have their front drawn
 class FrontFigure:
     """The SVG, its width and height, and `float64[E, 2]`: every architecture's position in it.
 
-    Positions are in the SVG's own units, from the top left; NaN where not measured.
+    Positions are in the SVG's own units, from the top left; NaN where not measured, and of what
+    breaks a constraint and lies outside of the axes, which fit all else.
     """
 
     svg: str
@@ -42,11 +43,16 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
     models that are in the history.
     """
     points = search.points()
-    named = sum(model.index is not None for model in models)
+    named = [
+        (model.name, mark, points[model.index])
+        for model, mark in zip(models, marks(len(models)), strict=True)
+        if model.index is not None
+    ]
+    fitted = points[search.feasible] if search.feasible.any() else points
     label = (
         f"Scatter plot of {quantity(search.axes[1]).label} against "
         f"{quantity(search.axes[0]).label}: {len(points)} architectures evaluated, the survivors "
-        f"of each generation, {len(search.front)} on the final front, {named} models named"
+        f"of each generation, {len(search.front)} on the final front, {len(named)} models named"
     )
     with matplotlib.rc_context(figures.SETTINGS):
         figure = Figure(figsize=SIZE, layout="constrained")
@@ -57,13 +63,16 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
             _draw_generations(axes, search)
         if len(search.front):
             front = points[search.front]
-            _draw_steps(axes, search, front, color=THEME["ink"], lw=1.3, zorder=4)
+            draw_steps(axes, front, search.maximize, color=THEME["ink"], lw=1.3, zorder=4)
             axes.plot(*front.T, "o", color=THEME["ink"], markersize=3.5, zorder=4, gid="members")
-        _set_axes(axes, search.axes)
-        _label_models(figure, axes, search, models)
+        set_axes(axes, search.axes, np.stack([*fitted, *(point for *_, point in named)]))
+        name_models(figure, axes, named)
         svg = figures.to_svg(figure, "front", label)
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
         positions = axes.transData.transform(points) * UNITS / figure.dpi  # from the bottom left
         width, height = UNITS * SIZE[0], UNITS * SIZE[1]
+        inside = ((points >= (left, bottom)) & (points <= (right, top))).all(axis=1, keepdims=True)
+        positions = np.where(inside, positions, np.nan)
         return FrontFigure(svg, (width, height), positions * (1, -1) + (0, height))
 
 
@@ -108,7 +117,8 @@ def _draw_generations(axes: Axes, search: Search) -> None:
     )
     for number in tallies.spread(last + 1, LINES):
         survivors = search.points(search.generations[number])
-        _draw_steps(axes, search, survivors, color=colors(scale(number)), lw=0.8, alpha=0.7)
+        color = colors(scale(number))
+        draw_steps(axes, survivors, search.maximize, color=color, lw=0.8, alpha=0.7)
     if last > 0:
         bar = axes.figure.colorbar(
             ScalarMappable(scale, colors),
@@ -120,57 +130,3 @@ def _draw_generations(axes: Axes, search: Search) -> None:
         )
         bar.outline.set_visible(False)
         bar.ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-
-def _draw_steps(axes: Axes, search: Search, points: Points, **style: Any) -> None:
-    """The edge of what the points dominate: a point's y holds from its x on to the worse."""
-    x, y = tallies.non_dominated(points, search.maximize).T
-    axes.step(x, y, where="pre" if search.maximize[0] else "post", **style)
-
-
-def _set_axes(axes: Axes, names: tuple[str, str]) -> None:
-    for axis, name in zip((axes.xaxis, axes.yaxis), names, strict=True):
-        named = quantity(name)
-        axis.set_label_text(f"{named.label} ({named.unit})" if named.unit else named.label)
-        axis.set_major_locator(MaxNLocator(6))
-        if name == "accuracy":
-            axis.set_major_formatter(FuncFormatter(figures.percent_tick))
-        elif name in ("macs", "params"):
-            axis.set_major_formatter(EngFormatter(sep=" "))
-    axes.margins(0.15, 0.12)
-
-
-def _label_models(figure: Figure, axes: Axes, search: Search, models: Sequence[Model]) -> None:
-    """Marks the models and names them above the front, each label clear of the ones before."""
-    placed = []
-    for model, (color, marker, _) in zip(models, marks(len(models)), strict=True):
-        if model.index is None:
-            continue
-        point = search.points(np.array([model.index]))[0]
-        placed.append((model.name, point))
-        axes.plot(
-            *point,
-            marker,
-            color=color,
-            markersize=8,
-            markeredgecolor=THEME["page"],
-            markeredgewidth=1.0,
-            zorder=6,
-        )
-    figure.draw_without_rendering()
-    taken: list[tuple[float, float]] = []  # right end and height of the labels placed so far
-    for name, point in sorted(placed, key=lambda pair: pair[1][0]):
-        x, y = axes.transData.transform(point) * 72 / figure.dpi
-        width, height, up = 5.2 * len(name) + 6, 11.0, 9.0
-        while any(x - width < end and abs(y + up - level) < height for end, level in taken):
-            up += 2.0
-        taken.append((x, y + up))
-        axes.annotate(
-            name,
-            point,
-            (-4, up),
-            textcoords="offset points",
-            ha="right",
-            zorder=7,
-            arrowprops={"arrowstyle": "-", "color": THEME["muted"], "lw": 0.6, "shrinkB": 3},
-        )

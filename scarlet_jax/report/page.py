@@ -15,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from scarlet_jax import space as spaces
 from scarlet_jax.files import replace_text
-from scarlet_jax.report import contents, diagram, figures, ranking, search
+from scarlet_jax.report import contents, diagram, figures, ranking, retrained, search
 from scarlet_jax.report.contents import Curve, Model, Report
 from scarlet_jax.report.palette import MARKS, Mark, marks
 from scarlet_jax.report.quantities import counted, percent, quantity, scientific
@@ -86,6 +86,11 @@ def render(report: Report) -> str:
         ranked=ranking.summary(report.ranking),
         models=entries,
         trained=sum(model.is_trained for model in models),
+        retrained=(
+            retrained.retrained_figure(report.search, models, chosen_by.replace(" ", "_"))
+            if chosen_by and best and best.is_trained
+            else None
+        ),
         best=next((entry for entry in entries if entry.model is best), None),
         chosen_by=chosen_by,
         shapes=diagram.legend(space),
