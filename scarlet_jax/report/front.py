@@ -6,34 +6,44 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from scarlet_jax.report import figures, tallies
 from scarlet_jax.report.contents import Model, Points, Search
-from scarlet_jax.report.palette import THEME, marks
-from scarlet_jax.report.plane import draw_steps, name_models, set_axes
+from scarlet_jax.report.palette import THEME, Mark, marks
+from scarlet_jax.report.plane import TICKS, draw_steps, name_models, set_axes
 from scarlet_jax.report.quantities import quantity
 
 SIZE = (6.0, 4.7)  # inches ...
 UNITS = 72  # ... of so many units of the SVG
 RASTERIZE_ABOVE = 4000  # points of one kind: more would make the page heavy
+ZOOM_LEVELS = 5  # the closest is 16 times as close as the whole
 LINES = 40  # at most this many generations have their front drawn
 
 
 @dataclass(frozen=True)
 class FrontFigure:
-    """The SVG, its width and height, and `float64[E, 2]`: every architecture's position in it.
+    """The SVG, and where in it everything lies, in its own units from the top left.
 
-    Positions are in the SVG's own units, from the top left; NaN where not measured, and of what
-    breaks a constraint and lies outside of the axes, which fit all else.
+    Attributes:
+      svg: the figure.
+      size: its width and height.
+      positions: `float64[E, 2]`, of every architecture; NaN of what is not measured, or breaks a
+        constraint and lies outside of the axes.
+      box: the axes: left, top, right, bottom.
+      ticks: of x and of y, position and label; by levels, each twice as close as the one before.
     """
 
     svg: str
     size: tuple[float, float]
     positions: Points
+    box: tuple[float, float, float, float]
+    ticks: Sequence[Sequence[Sequence[tuple[float, str]]]]
 
 
 def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
@@ -46,34 +56,66 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
     named = [
         (model.name, mark, points[model.index])
         for model, mark in zip(models, marks(len(models)), strict=True)
-        if model.index is not None
+        if model.index is not None and np.isfinite(points[model.index]).all()
     ]
-    fitted = points[search.feasible] if search.feasible.any() else points
     label = (
         f"Scatter plot of {quantity(search.axes[1]).label} against "
         f"{quantity(search.axes[0]).label}: {len(points)} architectures evaluated, the survivors "
         f"of each generation, {len(search.front)} on the final front, {len(named)} models named"
     )
     with matplotlib.rc_context(figures.SETTINGS):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.subplots()
-        _draw_cloud(axes, points[search.feasible], "feasible", "o", 7)
-        _draw_cloud(axes, points[~search.feasible], "infeasible", "x", 9)
-        if search.generations:
-            _draw_generations(axes, search)
-        if len(search.front):
-            front = points[search.front]
-            draw_steps(axes, front, search.maximize, color=THEME["ink"], lw=1.3, zorder=4)
-            axes.plot(*front.T, "o", color=THEME["ink"], markersize=3.5, zorder=4, gid="members")
-        set_axes(axes, search.axes, np.stack([*fitted, *(point for *_, point in named)]))
-        name_models(figure, axes, named)
+        figure, axes = _draw(search, named)
         svg = figures.to_svg(figure, "front", label)
-        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-        positions = axes.transData.transform(points) * UNITS / figure.dpi  # from the bottom left
-        width, height = UNITS * SIZE[0], UNITS * SIZE[1]
-        inside = ((points >= (left, bottom)) & (points <= (right, top))).all(axis=1, keepdims=True)
-        positions = np.where(inside, positions, np.nan)
-        return FrontFigure(svg, (width, height), positions * (1, -1) + (0, height))
+        size = (UNITS * SIZE[0], UNITS * SIZE[1])
+
+        def place(points: Points) -> Points:
+            from_bottom_left = axes.transData.transform(points) * UNITS / figure.dpi
+            return np.asarray(from_bottom_left * (1, -1) + (0, size[1]))
+
+        low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
+        inside = ((points >= low) & (points <= high)).all(axis=1, keepdims=True)
+        (left, bottom), (right, top) = place(np.array([low, high])).tolist()
+        ticks = []
+        for number, axis in enumerate((axes.xaxis, axes.yaxis)):
+            levels = []
+            for level in range(ZOOM_LEVELS):
+                locator = MaxNLocator(TICKS * 2**level)
+                values = locator.tick_values(low[number], high[number])
+                values = values[(values >= low[number]) & (values <= high[number])]
+                where = place(np.stack([values, values], axis=1))[:, number].round(2).tolist()
+                labels = axis.get_major_formatter().format_ticks(values)
+                levels.append(list(zip(where, labels, strict=True)))
+            ticks.append(levels)
+        return FrontFigure(
+            svg, size, np.where(inside, place(points), np.nan), (left, top, right, bottom), ticks
+        )
+
+
+def front_pixels(search: Search) -> NDArray[np.uint8]:
+    """The same as a picture `uint8[H, W, 3]` on white, without models."""
+    with matplotlib.rc_context(figures.SETTINGS):
+        figure, _ = _draw(search, [])
+        figure.set_facecolor("white")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _draw(search: Search, named: Sequence[tuple[str, Mark, Points]]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes, points = figure.subplots(), search.points()
+    _draw_cloud(axes, points[search.feasible], "feasible", "o", 7)
+    _draw_cloud(axes, points[~search.feasible], "infeasible", "x", 9)
+    if search.generations:
+        _draw_generations(axes, search)
+    if len(search.front):
+        front = points[search.front]
+        draw_steps(axes, front, search.maximize, color=THEME["ink"], lw=1.3, zorder=4)
+        axes.plot(*front.T, "o", color=THEME["ink"], markersize=3.5, zorder=4, gid="members")
+    fitted = points[search.feasible] if search.feasible.any() else points
+    set_axes(axes, search.axes, np.stack([*fitted, *(point for *_, point in named)]))
+    name_models(figure, axes, named)
+    return figure, axes
 
 
 def generation_colors() -> LinearSegmentedColormap:

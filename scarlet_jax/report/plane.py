@@ -13,6 +13,7 @@ from scarlet_jax.report.contents import Points
 from scarlet_jax.report.palette import THEME, Mark
 from scarlet_jax.report.quantities import quantity
 
+TICKS = 6  # at most this many steps between them
 MARGINS = np.array([0.15, 0.12])  # of x and y around what is shown, with room for names
 
 
@@ -21,7 +22,7 @@ def set_axes(axes: Axes, names: Sequence[str], shown: Points) -> None:
     for axis, name in zip((axes.xaxis, axes.yaxis), names, strict=True):
         named = quantity(name)
         axis.set_label_text(f"{named.label} ({named.unit})" if named.unit else named.label)
-        axis.set_major_locator(MaxNLocator(6))
+        axis.set_major_locator(MaxNLocator(TICKS))
         if name == "accuracy":
             axis.set_major_formatter(FuncFormatter(figures.percent_tick))
         elif name in ("macs", "params"):
