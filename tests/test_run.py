@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import board_reader
 import jax
 import numpy as np
 import pytest
@@ -147,6 +148,35 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, images, tmp_path
         *("subnets/model-0/result.json", "subnets/model-0/model.safetensors"),
     ):
         assert (tmp_path / name).read_bytes() == (finished.workdir / name).read_bytes()
+
+
+def test_tensorboard_has_the_trainings(finished):
+    supernet, model = (
+        board_reader.read(finished.workdir / part) for part in ("supernet", "subnets/model-0")
+    )
+    for part in (supernet, model):
+        assert list(part["loss"]) == [2, 4, 6]
+        (pictures,) = part["first_batch"].values()
+        assert pictures.shape == (8, 8 * 8, 3)  # 8 augmented images beside each other
+        assert len(np.unique(pictures)) > 10
+        assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= part.keys()
+    (told,) = model["_hparams_/session_start_info"].values()
+    assert b"subnet.learning_rate" in told
+    assert b"sha256" not in told
+    result = json.loads((finished.workdir / "subnets/model-0/result.json").read_text())
+    expected = "".join(f"1. {block}\n" for block in result["blocks"])
+    assert model["architecture/text_summary"] == {0: expected.rstrip()}
+
+
+def test_tensorboard_has_the_search_and_is_told_nothing_twice(finished):
+    directory = finished.workdir / "search"
+    seen, files = board_reader.read(directory), list(directory.glob("events.*"))
+    front = json.loads((finished.workdir / "front.json").read_text())
+    assert list(seen["hypervolume"].values())[-1] == pytest.approx(front["hypervolume"])
+    assert list(seen["front_size"].values())[-1] == len(front["front"])
+    assert {"front", "evaluations", "_hparams_/session_start_info"} <= seen.keys()
+    search_supernet(finished, load_supernet(finished))
+    assert list(directory.glob("events.*")) == files
 
 
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):

@@ -8,9 +8,11 @@ import dataclasses
 import os
 import re
 import shlex
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import board_reader
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import job as export
 from scarlet_jax.report.page import render
+from scarlet_jax.run import board
 from scarlet_jax.run.report import make_report
 from scarlet_jax.run.setup import prepare, training_settings
 from scarlet_jax.run.subnet import RESULT, evaluate_subnet, model_name, results
@@ -177,6 +180,42 @@ def test_settings_are_told_beside_their_defaults(setup):
     }
     assert own["subnet.optimizer.kwargs.b1"] == ("0.8", "–")
     assert own["subnet.optimizer.kwargs.momentum"] == ("–", "0.9")
+
+
+def test_tensorboard_has_every_generation_once_after_a_kill_too(setup, tmp_path):
+    directory = tmp_path / "search"
+    setup.config.unlock()
+    problem = dataclasses.replace(setup.problem, generations=8)
+    setup = dataclasses.replace(setup, problem=problem)
+
+    def run(stop_after):
+        """Until a generation was saved, and not told."""
+
+        def on_generation(state):
+            if state.generation == stop_after:
+                raise KeyboardInterrupt
+            board.tell(events, problem, state)
+
+        arguments = {"seed": 0, "directory": directory, "context": {}}
+        begun = search.load(problem, **arguments)
+        with board.begin(setup, begun, directory) as events, suppress(KeyboardInterrupt):
+            score = lambda paths: 0.5 + paths.sum(axis=1) / 100  # noqa: E731
+            state = search.run(problem, score, on_generation=on_generation, **arguments)
+            board.show(events, problem, state)
+            return state
+        return None
+
+    assert run(stop_after=1) is run(stop_after=5) is None
+    state = run(stop_after=99)
+    seen = board_reader.read(directory)
+    assert list(seen["hypervolume"]) == list(seen["front_size"]) == list(range(9))
+    assert seen["hypervolume"][8] == pytest.approx(search.hypervolume(problem, state))
+    assert seen["evaluations"][8] == state.evaluations
+    assert seen["best_accuracy"][8] == pytest.approx(state.values[:, 0].max())
+    assert list(seen["front"]) == [0, 2, 4, 6, 8]
+    assert all(picture.shape == (470, 600, 3) for picture in seen["front"].values())
+    (told,) = seen["_hparams_/session_start_info"].values()
+    assert b"mutation_ratio" in told
 
 
 def test_a_pick_keeps_its_trained_model_whatever_its_number_is_now(setup):

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 
+import board_reader
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,7 +146,9 @@ def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
         writer.write({"step": 30, "loss": 5.0}, rate=5.0)
     expected = [*records[:2], {"step": 30, "loss": 5.0}]
     assert [json.loads(line) for line in path.read_text().splitlines()] == expected
-    assert any("tfevents" in path.name for path in tmp_path.iterdir())
+    seen = board_reader.read(tmp_path)
+    assert seen["loss"] == pytest.approx({10: 0.1, 20: 0.05, 30: 5.0})
+    assert seen["images_per_second"] == {10: 5.0, 20: 5.0, 30: 5.0}
 
 
 def test_a_window_goes_on_as_if_it_had_not_been_interrupted():

@@ -22,6 +22,7 @@ from scarlet_jax.run.images import share_unreadable
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.rank import Record, load_record
 from scarlet_jax.run.search import DIRECTORY, undecided
+from scarlet_jax.run.searched import searched
 from scarlet_jax.run.setup import Setup, data_settings
 from scarlet_jax.run.subnet import Result, model_name, results
 from scarlet_jax.train import checkpoint, losses
@@ -104,7 +105,7 @@ def make_report(
         supernet_curve=_curve(setup.workdir / "supernet"),
         supernet_training=_training(setup, "supernet"),
         subnet_training=_training(setup, "subnet"),
-        search=_searched(setup.problem, state),
+        search=searched(setup.problem, state),
         models=models,
         ranking=_ranking(ranking),
         retrain=[*missing, command] if missing else [],
@@ -221,28 +222,6 @@ def _ranking(record: Record | None) -> report.Ranking | None:
         macs=(min(n["macs"] for n in networks), max(n["macs"] for n in networks)),
         **{name: record[name] for name in ("images", "steps", "kendall_tau", "differing")},
         **record["precision"],
-    )
-
-
-def _searched(problem: search.Problem, state: search.State) -> report.Search:
-    """The search as the report shows it: what is evaluated over what is computed."""
-    columns = dict(zip(problem.names, state.values.T, strict=True))
-    ranked = sorted(problem.objectives, key=lambda objective: objective.goal == "none")
-    upwards = next((o for o in ranked if o.is_evaluated), ranked[0])
-    others = [o for o in ranked if o is not upwards] or [upwards]
-    across = next((o for o in others if o.name == problem.pick_by), others[0])
-    front = search.front_indices(problem, state)
-    return report.Search(
-        architectures=state.architectures,
-        columns=columns,
-        axes=(across.name, upwards.name),
-        maximize=(across.goal == "max", upwards.goal == "max"),
-        feasible=problem.feasible(state.values),
-        born=state.born,
-        origin=[search.ORIGINS[code] for code in state.origin],
-        generations=[row[row >= 0] for row in state.survivors],
-        front=front[np.argsort(columns[across.name][front], kind="stable")],
-        hypervolume=search.hypervolume_curve(problem, state),
     )
 
 
