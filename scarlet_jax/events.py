@@ -48,14 +48,15 @@ class Events:
     def text(self, step: int, name: str, markdown: str) -> None:
         self._add(step, summary=summary.text(name, markdown))
 
-    def hyperparameters(self, settings: Mapping[str, Any], metrics: tuple[str, ...]) -> None:
-        """Nested settings, which TensorBoard shows beside the last values of these metrics."""
+    def hyperparameters(self, settings: Mapping[str, Any]) -> None:
+        """Nested settings, which TensorBoard shows beside the last values of all numbers."""
         plain = {
             name: value if isinstance(value, int | float) and isfinite(value) else str(value)
             for name, value in flatten(settings).items()
         }
-        for part in summary.hparams(plain, dict.fromkeys(metrics)):
-            self._add(0, summary=part)
+        # Without a description of the experiment, which is one's for all runs beside each other.
+        _, start, _ = summary.hparams(plain, {})
+        self._add(0, summary=start)
 
     def _add(self, step: int, **content: Any) -> None:
         """Writes an event that a reader has at once."""

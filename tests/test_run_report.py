@@ -215,7 +215,7 @@ def test_tensorboard_has_every_generation_once_after_a_kill_too(setup, tmp_path)
     assert list(seen["front"]) == [0, 2, 4, 6, 8]
     assert all(picture.shape == (470, 600, 3) for picture in seen["front"].values())
     (told,) = seen["_hparams_/session_start_info"].values()
-    assert b"mutation_ratio" in told
+    assert b"search.mutation_ratio" in told
 
 
 def test_a_pick_keeps_its_trained_model_whatever_its_number_is_now(setup):

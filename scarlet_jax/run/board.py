@@ -23,8 +23,8 @@ def begin(setup: Setup, state: search.State, directory: Path) -> Events:
     start = max(state.generation - 1, 0)
     events = Events(directory, start)
     if not start:
-        seed = {"seed": search_seed(setup.config)}
-        events.hyperparameters(setup.config.search.to_dict() | seed, ("hypervolume", "front_size"))
+        section = setup.config.search.to_dict()
+        events.hyperparameters({"seed": search_seed(setup.config), "search": section})
     if state.generation:
         tell(events, setup.problem, state)
     return events

@@ -21,7 +21,6 @@ from scarlet_jax.train import checkpoint, metrics
 from scarlet_jax.train.step import TrainState
 
 SHOWN = 16  # images of the first batch, augmented, in TensorBoard (ours)
-METRICS = ("loss", "validation_accuracy")  # beside hyperparameters there
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 
 
@@ -129,7 +128,7 @@ def train(
 def _describe(events: Events, settings: Mapping[str, Any], about: Mapping[str, str]) -> None:
     """What is trained, for TensorBoard; which images they are says a digest, of no use there."""
     shown = {name: value for name, value in flatten(settings).items() if "images." not in name}
-    events.hyperparameters(shown, METRICS)
+    events.hyperparameters(shown)
     for name, text in about.items():
         events.text(0, name, text)
 
