@@ -49,7 +49,6 @@ setup(
         "protobuf",
         "pydantic>=2.11,<3",  # 2.11 allows the typing-extensions of litert-converter
         "safetensors>=0.8,<0.9",  # model files
-        "pyyaml",
         "scipy",
         "tensorboardX",
         "tensorflow-datasets>=4.9.10,<5",  # reads preparations; TensorFlow is not needed

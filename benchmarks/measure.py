@@ -9,7 +9,6 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 
 from scarlet_jax import space as spaces
 from scarlet_jax.launch import heap
+from scarlet_jax.machine import processor
 
 ROOT = Path(__file__).parents[1]
 CORES = 2  # that a measured process may use
@@ -154,11 +154,10 @@ def has_torch() -> bool:
 
 def machine() -> dict[str, str]:
     """What it was measured on."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     available = len(os.sched_getaffinity(0))
     packages = ["jax", *(["torch"] if has_torch() else [])]
     return {
-        "processor": model[1] if model else platform.machine(),
+        "processor": processor(),
         "cores": f"{min(CORES, available)} of {available} cores",
         "python": f"Python {platform.python_version()}",
         **{name: f"{name} {importlib.metadata.version(name)}" for name in packages},

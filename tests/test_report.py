@@ -105,29 +105,51 @@ def render(report: Report) -> str:
     return re.sub("[ \n]+", " ", page.render(report)).replace("> <", "><")
 
 
+PLAIN = contents.Training(label_smoothing=0.0, least_loss=0.0, ema_decay=0.0)
+EMPTY = Report(
+    title="Empty",
+    date="",
+    space=SPACE,
+    supernet_curve=[],
+    supernet_training=PLAIN,
+    subnet_training=PLAIN,
+    search=None,
+    models=[],
+    ranking=None,
+    retrain=[],
+    commands=[],
+    reproduction={},
+    settings=[],
+    notes=[],
+)
+
+
 @pytest.fixture(scope="module")
 def report() -> Report:
     picked = SEARCH.front[-1]
     models = make_models([0.6, 0.7, 0.8], [0.91, 0.95, 0.93], CURVE)
     pick = {"architecture": SEARCH.architectures[picked].tolist(), "index": int(picked)}
     models[0] = dataclasses.replace(models[0], **pick)
-    return Report(
+    return replace(
+        EMPTY,
         title="A run",
-        space=SPACE,
+        date="2026-11-27 00:30 UTC",
         supernet_curve=CURVE,
         search=SEARCH,
         models=models,
-        ranking=None,
-        retrain=[],
+        commands=[contents.Command("Go on", "scarlet pipeline --workdir='a & b'")],
         reproduction={"command": "scarlet pipeline", "seed": "17"},
-        config="seed: 17\n",
+        settings=[
+            contents.Setting("seed", "17", "0"),
+            contents.Setting("space.name", "'s2'", "'s2'"),
+        ],
         notes=["2 unreadable images: a.png, b.png"],
     )
 
 
 @pytest.fixture
 def empty() -> Report:
-    return Report("Empty", SPACE, [], None, [], None, [], {}, "", [])
+    return EMPTY
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +210,7 @@ def test_page_has_every_number(text: str) -> None:
         "45.7\u202fk",
         "0,11,12,4",
         "scarlet pipeline",
-        "seed: 17",
+        "Results of 2026-11-27 00:30 UTC.",
         "2 unreadable images: a.png, b.png",
         "all 30 architectures evaluated",
     ):
@@ -279,6 +301,37 @@ def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None
 def test_marks_of_many_models_are_all_different() -> None:
     assert len(set(palette.marks(100))) == 100
     assert len(palette.marks(250)) == 250
+
+
+def test_settings_that_are_not_the_defaults_come_first_and_the_others_as_lines(
+    report: Report,
+) -> None:
+    text = page.render(report)
+    rows = re.findall(r'<th scope="row">([\w.]+)</th><td><code>(.*?)</code></td>', text)
+    assert rows == [("seed", "17")]
+    folded = text[text.index("<summary>1 other setting, as by default") :]
+    assert "<pre>\nspace.name = &#39;s2&#39;\n</pre></details>" in folded
+    assert "<td><code>0</code></td>" in text
+
+
+def test_commands_are_there_to_be_copied_without_a_script_too(text: str) -> None:
+    assert (
+        '<h3>Go on</h3><pre class="copy">scarlet pipeline --workdir=&#39;a &amp; b&#39;</pre>'
+    ) in text
+
+
+def test_curves_that_begin_low_or_stay_high_are_explained(report: Report) -> None:
+    averaged = contents.Training(label_smoothing=0.1, least_loss=0.50029, ema_decay=0.9)
+    text = render(replace(report, supernet_training=averaged, subnet_training=PLAIN))
+    supernet, subnets = text.split("<h2>Supernet training")[1].split("<h2>Retraining")
+    assert "smoothed labels, 0.1 of each" in supernet
+    assert "no network gets below 0.500." in supernet
+    # The first validation of CURVE is at step 20, and 0.9 to the power of 20 is 0.1216.
+    assert "at the first mark, step 20, they still hold 12% of these" in supernet
+    assert "smoothed" not in subnets
+    assert "averages" not in subnets
+    forgotten = replace(averaged, ema_decay=0.7)  # 0.08% is left
+    assert "averages" not in render(replace(report, supernet_training=forgotten))
 
 
 def test_best_row_alone_is_bold(empty: Report) -> None:
@@ -470,13 +523,15 @@ def test_text_is_escaped(report: Report) -> None:
             search=hostile,
             models=[make_model(bad, **picked), make_model("other")],
             reproduction={bad: bad},
-            config=bad,
+            date=bad,
+            commands=[contents.Command(bad, bad)],
+            settings=[contents.Setting(bad, bad, bad), contents.Setting(bad, bad, "")],
             notes=[bad],
             space=dataclasses.replace(SPACE, name=bad),
         )
     )
     assert "<script>alert" not in text
-    assert text.count("<script") == 2  # the data and the code
+    assert text.count("<script") == 3  # data, and code
     assert "&lt;script&gt;" in text
     assert not Reader(text).open
 
@@ -489,7 +544,7 @@ def test_empty_states_are_said_in_words(empty: Report) -> None:
         "No curve of the supernet has been recorded yet.",
         "No model has been retrained yet.",
         "Nothing was recorded about how this run was made.",
-        "No configuration was recorded.",
+        "No settings were recorded.",
     ):
         assert sentence in text
     assert "<svg" not in text

@@ -6,13 +6,24 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from importlib import resources
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import SEARCH, SPACE, Reader, make_model, make_search, render, replace
+from test_report import (
+    EMPTY,
+    SEARCH,
+    SPACE,
+    UNTRAINED,
+    Reader,
+    make_model,
+    make_search,
+    render,
+    replace,
+)
 
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
@@ -25,26 +36,22 @@ from scarlet_jax.report import (
     figures,
     front,
     heatmap,
+    page,
+    retrained,
     search,
     tallies,
 )
 from scarlet_jax.report.tallies import Fate
 
-SCRIPT = resources.files("scarlet_jax.report").joinpath("explorer.js").read_text(encoding="utf-8")
+SCRIPT = "".join(
+    resources.files("scarlet_jax.report").joinpath(name).read_text(encoding="utf-8")
+    for name in ("zoom.js", "explorer.js")
+)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_report(searched: Search | None, **fields: object) -> Report:
-    values = {
-        "models": [],
-        "ranking": None,
-        "supernet_curve": [],
-        "retrain": [],
-        "reproduction": {},
-        "config": "",
-        "notes": [],
-    }
-    return Report(title="A run", space=SPACE, search=searched, **(values | fields))  # type: ignore[arg-type]
+    return replace(EMPTY, search=searched, **fields)
 
 
 def rows(*indices: Iterable[int]) -> list[spaces.Array]:
@@ -165,6 +172,63 @@ def test_positions_are_those_of_the_marks() -> None:
     assert (drawn.positions[0, 1] < drawn.positions[1, 1]) == higher  # y is from the top
 
 
+def test_axes_fit_what_is_feasible_and_what_is_named(by_hand: Search) -> None:
+    columns = {
+        **by_hand.columns,
+        "macs": by_hand.columns["macs"] * np.where(np.arange(8) > 4, 9, 1),
+    }
+    far = replace(by_hand, columns=columns, feasible=np.arange(8) < 5, front=np.array([0, 4]))
+    drawn = front.front_figure(far, [])
+    width, _ = drawn.size
+    assert np.isfinite(drawn.positions).all(axis=1).tolist() == [True] * 5 + [False] * 3
+    assert np.ptp(drawn.positions[:5, 0]) > 0.6 * width
+    text = render(make_report(far))
+    assert "Outside of the picture: 2 that break a constraint." in text  # one is not measured
+    assert "Crosses: the 1 that" in text
+    assert data_of(text)["number"] == [1, 2, 3, 4, 5]
+    named = make_model("a", index=6, architecture=(12, 1, 2, 3))
+    seen = front.front_figure(far, [named]).positions
+    assert np.isfinite(seen).all(axis=1).tolist() == [True] * 5 + [False, True, True]
+
+
+def test_retrained_models_are_the_first_picture_with_the_front_behind(by_hand: Search) -> None:
+    values = [("a", 0, 1e6, 0.5, 0.7), ("b", 7, 4e6, 0.7, 0.9), ("c", None, 7e6, np.nan, 0.8)]
+    models = [
+        make_model(
+            name,
+            architecture=[0] * 4 if index == 0 else (12, 1, 2, 3),
+            index=index,
+            values={"accuracy": score, "macs": macs},
+            validation_accuracy=retrained,
+        )
+        for name, index, macs, score, retrained in values
+    ]
+    new = make_model("new", index=4, architecture=(12, 1, 2, 3), **UNTRAINED)
+    text = render(make_report(by_hand, models=[*models, new]))
+    first, second = re.findall(r"<svg class=.plot.*?</svg>", text)[:2]
+    assert "3 retrained models: validation accuracy against MACs" in first
+    assert "Scatter plot of accuracy on the supernet" in second
+    texts = [e.text for e in ElementTree.fromstring(first).iter(f"{SVG}text")]
+    assert {"a", "b", "c"} < set(texts)
+    assert "new" not in texts
+    behind = uses(first, "retrained-supernet")  # 0, 7 and 4, of 50, 70 and 90%
+    marks = [uses(first, f"retrained-mark-{number}")[0] for number in range(3)]
+    up = behind[0, 1] - behind[1, 1]
+    np.testing.assert_allclose(np.diff(behind[:, 1]), [-up, -up], atol=1e-4)
+    np.testing.assert_allclose(marks[0], behind[0] - (0, up), atol=1e-4)  # at 70%
+    np.testing.assert_allclose(marks[1], behind[1] - (0, up), atol=1e-4)
+    np.testing.assert_allclose(marks[2][0] - marks[0][0], 6 / 4 * np.ptp(behind[:, 0]), atol=1e-4)
+
+
+def test_without_a_search_retrained_models_are_by_macs() -> None:
+    text = render(replace(EMPTY, models=[make_model("a", curve=())]))
+    assert "1 retrained model: validation accuracy against MACs" in text
+    unknown = replace(SEARCH, axes=("latency", "accuracy"))
+    models = [make_model("a", curve=())]
+    assert retrained.retrained_figure(unknown, models, "validation_accuracy") == ""
+    assert '<svg class="plot' not in render(replace(EMPTY, models=[make_model("a", **UNTRAINED)]))
+
+
 def test_other_axes_are_named_with_their_units() -> None:
     columns = SEARCH.columns | {"robustness": SEARCH.columns["accuracy"] * 3}
     order = np.argsort(columns["robustness"][SEARCH.front])
@@ -225,7 +289,7 @@ def test_models_of_one_architecture_share_its_position(by_hand: Search) -> None:
     models = [make_model("a", **same), make_model("b", **same), unmeasured, make_model("outside")]
     text = render(make_report(by_hand, models=models))
     assert data_of(text)["names"] == {"4": "a, b"}
-    svg = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
+    svg = re.findall(r"<svg class=.plot.*?</svg>", text)[1]
     texts = [e.text for e in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     assert {"a", "b"} < set(texts)
     assert not {"unmeasured", "outside"} & set(texts)
@@ -422,6 +486,36 @@ const element = (extra) => ({
   replaceChildren(...parts) { this.children = parts; },
   ...extra,
 });
+class Part {  // of the figure's SVG
+  constructor({ tagName, attributes, textContent, children }) {
+    Object.assign(this, { tagName, attributes: { ...attributes }, textContent, children: [] });
+    children.forEach((child) => this.append(new Part(child)));
+  }
+  get id() { return this.attributes.id || ""; }
+  getAttribute(name) { return this.attributes[name] ?? null; }
+  setAttribute(name, value) { this.attributes[name] = String(value); }
+  removeAttribute(name) { delete this.attributes[name]; }
+  getElementsByTagName(name) {
+    return this.children.flatMap((child) => [
+      ...(["*", child.tagName].includes(name) ? [child] : []),
+      ...child.getElementsByTagName(name)]);
+  }
+  cloneNode(deep) { return new Part(deep ? this : { ...this, children: [] }); }
+  remove() { this.parent?.children.splice(this.parent.children.indexOf(this), 1); }
+  append(child) {
+    child.remove();
+    child.parent = this;
+    this.children.push(child);
+  }
+  before(other) {
+    other.parent = this.parent;
+    this.parent.children.splice(this.parent.children.indexOf(this), 0, other);
+  }
+  toJSON() {
+    return { ...this, parent: undefined };
+  }
+}
+const axes = new Part(AXES);
 const named = (name) => Object.assign(element(), { name });
 const layers = LAYERS.map(() => element());
 const drawings = CHOICES.map((name) => ({ cloneNode: () => ({ childNodes: [name] }) }));
@@ -432,8 +526,11 @@ const elements = {
   pointer: element({
     getBoundingClientRect: () => ({ left: 100, top: 50, width: 864, height: 676.8 }),  // doubled
     matches: () => true,
+    setPointerCapture() {},
   }),
   ring: element(),
+  frame: element(),
+  whole: element(),
   tip: element({ offsetWidth: 200, offsetHeight: 100 }),
   shown: element({
     querySelectorAll: (what) => (what === ".layer" ? layers : drawings),
@@ -442,12 +539,12 @@ const elements = {
   }),
 };
 const document = {
-  getElementById: (id) => elements[id.replace("explorer-", "")],
+  getElementById: (id) => (id === "front-axes_1" ? axes : elements[id.replace("explorer-", "")]),
   createElement: () => element(),
 };
 """
-ACTS = """
-const { pointer, ring, tip, shown, hint } = elements;
+START = """
+const { pointer, ring, tip, shown, hint, whole } = elements;
 const data = JSON.parse(DATA);
 const at = (i, right = 0) => ({
   clientX: 100 + 2 * data.x[i] + right, clientY: 50 + 2 * data.y[i], pointerType: "mouse",
@@ -459,6 +556,8 @@ const note = () => results.push({
   ring: !ring.hidden, tip: !tip.hidden, shown: !shown.hidden, code: inside.code.textContent,
   layers: layers.map((layer) => layer.children[0]), at: [ring.style.left, ring.style.top],
 });
+"""
+POINT = """
 results.push([pointer.hidden, hint.hidden]);
 pointer.listeners.pointermove(at(2, 3)); note();
 pointer.listeners.pointermove({ clientX: 0, clientY: 0 }); note();
@@ -469,22 +568,61 @@ press("Enter"); note();
 pointer.listeners.pointerleave({ pointerType: "mouse" }); note();
 console.log(JSON.stringify(results));
 """
+ZOOM = """
+const look = () => results.push(JSON.parse(JSON.stringify({ axes, whole: !whole.hidden })));
+const drag = (from, to) => {
+  const event = ([x, y]) => ({
+    clientX: 100 + 2 * x, clientY: 50 + 2 * y, pointerType: "mouse", button: 0, pointerId: 1,
+  });
+  pointer.listeners.pointerdown(event(from));
+  pointer.listeners.pointermove(event(to));
+  pointer.listeners.pointerup(event(to));
+  pointer.listeners.click(event(to));
+};
+look();
+drag([101, 61], [102, 62]); look();  // a click of an unsteady hand
+drag([300, 180], [200, 80]); look();
+pointer.listeners.pointermove(at(0)); note();  // where it was, and is no more
+press("Escape");
+pointer.listeners.dblclick(); look();
+drag([200, 80], [207, 87]); look();  // closer than there are ticks
+whole.listeners.click(); look();
+press("End"); press("+"); look();
+press("-"); look();
+console.log(JSON.stringify(results));
+"""
+
+
+def part(element: ElementTree.Element) -> dict:
+    return {
+        "tagName": element.tag.removeprefix(SVG),
+        "attributes": element.attrib,
+        "textContent": element.text or "",
+        "children": [part(child) for child in element],
+    }
+
+
+def play(report: Report, acts: str) -> tuple[dict, list]:
+    """What the script was given, and what came of what a reader does."""
+    text = page.render(report)
+    data = data_of(text)
+    svg = ElementTree.fromstring(re.findall(r"<svg class=.plot.*?</svg>", text, re.DOTALL)[0])
+    (axes,) = [g for g in svg.iter(f"{SVG}g") if g.attrib.get("id") == "front-axes_1"]
+    values = {"LAYERS": [0] * 4, "CHOICES": data["choices"], "AXES": part(axes)}
+    browser = BROWSER
+    for name, value in values.items():
+        browser = browser.replace(name, json.dumps(value))
+    script = "\n".join([browser, SCRIPT, START, acts])
+    script = script.replace("DATA", json.dumps(json.dumps(data)))
+    run = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return data, json.loads(run.stdout)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_script_points_shows_and_walks_the_front(by_hand: Search) -> None:
-    data = data_of(render(make_report(by_hand)))
-    browser = (
-        BROWSER.replace("LAYERS", json.dumps([0] * 4))
-        .replace("CHOICES", json.dumps(data["choices"]))
-        .replace("DATA", json.dumps(json.dumps(data)))
-    )
-    acts = ACTS.replace("DATA", json.dumps(json.dumps(data)))
-    run = subprocess.run(
-        ["node", "-"], input=browser + SCRIPT + acts, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    hidden, pointed, away, focused, walked, last, shown, left = json.loads(run.stdout)
+    data, results = play(make_report(by_hand), POINT)
+    hidden, pointed, away, focused, walked, last, shown, left = results
     assert hidden == [False, False]
     # Number 3 of the history, 3 pixels off; it is not on the front.
     assert pointed["text"].startswith("architecture 3, accuracy on the supernet, 30.00%, MACs, 3")
@@ -503,6 +641,81 @@ def test_script_points_shows_and_walks_the_front(by_hand: Search) -> None:
     assert shown["code"] == "12,1,2,3"
     assert shown["layers"] == spaces.to_names(SPACE, [12, 1, 2, 3])
     assert (left["tip"], left["ring"]) == (False, True)  # what is shown stays marked
+
+
+def inside(tree: dict, name: str) -> list[dict]:
+    """All parts below that are of a tag, or whose id has the name in it."""
+    found = []
+    for child in tree["children"]:
+        own = child["tagName"] == name or name in child["attributes"].get("id", "")
+        found += ([child] if own else []) + inside(child, name)
+    return found
+
+
+def marks_of(view: dict, group: str) -> np.ndarray:
+    (found,) = inside(view["axes"], group)
+    return np.array([[float(u["attributes"][k]) for k in "xy"] for u in inside(found, "use")])
+
+
+def ticks_of(view: dict) -> list[str]:
+    """Labels of the ticks that are seen."""
+    axes = inside(view["axes"], "matplotlib.axis")
+    ticks = [t for axis in axes for t in axis["children"] if inside(t, "use")]
+    seen = [t for t in ticks if t["attributes"].get("visibility") != "hidden"]
+    return [text["textContent"] for tick in seen for text in inside(tick, "text")[-1:]]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_script_zooms_into_what_was_framed_and_out_again(by_hand: Search) -> None:
+    picked = make_model("a", index=4, architecture=(12, 1, 2, 3), **UNTRAINED)
+    data, results = play(make_report(by_hand, models=[picked]), ZOOM)
+    start, clicked, zoomed, pointed, out, closest, again, around, back = results
+    box = np.array(data["box"])
+    for view in (clicked, out, again, back):
+        np.testing.assert_allclose(
+            marks_of(view, "front-feasible"), marks_of(start, "front-feasible"), atol=1e-6
+        )
+        assert ticks_of(view) == ticks_of(start)
+        assert not view["whole"]
+    # The frame is from (200, 80) to (300, 180): marks move, and keep their size.
+    moved = (marks_of(start, "front-members") - (200, 80)) * (box[2:] - box[:2]) / 100 + box[:2]
+    np.testing.assert_allclose(marks_of(zoomed, "front-members"), moved, atol=1e-6)
+    assert zoomed["whole"]
+    assert not pointed["tip"]
+    scales = (box[2:] - box[:2]) / 100
+    (line,) = inside(inside(zoomed["axes"], "front-line2d")[-1], "path")
+    assert line["attributes"]["transform"].startswith(f"matrix({scales[0]:.6g}"[:11])
+    assert line["attributes"]["vector-effect"] == "non-scaling-stroke"
+    assert "clip-path" not in line["attributes"]
+    levels = [dict(map(reversed, axis[1])) for axis in data["ticks"]]  # about 3 times as close
+    for number, axis in enumerate(levels):
+        low, high = (200, 300) if number == 0 else (80, 180)
+        labels = [label for label, where in axis.items() if low <= where <= high]
+        assert len(labels) > 1
+        assert set(labels) <= set(ticks_of(zoomed))
+    (name,) = inside(zoomed["axes"], "front-name-0")
+    (anchor,) = data["anchors"]
+    assert name["attributes"]["visibility"] == "hidden"
+    (name,) = inside(around["axes"], "front-name-0")
+    assert name["attributes"]["visibility"] == "visible"
+    shift = np.array(re.findall(r"-?[\d.]+", name["attributes"]["transform"]), float)
+    np.testing.assert_allclose(anchor + shift, marks_of(around, "front-mark-0")[0], atol=0.02)
+    spans = [np.ptp(marks_of(view, "front-feasible"), axis=0) for view in (closest, start)]
+    np.testing.assert_allclose(spans[0] / spans[1], 2 ** (front.ZOOM_LEVELS - 1))
+
+
+def test_ticks_are_those_of_the_axes_and_finer_ones() -> None:
+    drawn = front.front_figure(SEARCH, [])
+    texts = [e.text for e in ElementTree.fromstring(drawn.svg).iter(f"{SVG}text")]
+    points = SEARCH.points()
+    for levels in drawn.ticks:
+        assert len(levels) == front.ZOOM_LEVELS
+        assert {label for _, label in levels[0]} <= set(texts)
+        counts = [len(level) for level in levels]
+        assert all(2 * few * 0.6 < many for few, many in pairwise(counts))
+    (where, label), *_ = drawn.ticks[1][0]  # as 20%
+    slope, offset = np.polyfit(points[:, 1], drawn.positions[:, 1], 1)
+    assert float(label.rstrip("%")) / 100 * slope + offset == pytest.approx(where, abs=0.01)
 
 
 def test_script_takes_text_as_text_and_loads_nothing() -> None:

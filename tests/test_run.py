@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import board_reader
 import jax
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from scarlet_jax import data, lock, subnet
 from scarlet_jax.errors import DivergedError, InputError
 from scarlet_jax.export import images as exported_images
 from scarlet_jax.nn import functional
-from scarlet_jax.run import pipeline, supernet
+from scarlet_jax.run import commands, pipeline, supernet
 from scarlet_jax.run import search as run_search
 from scarlet_jax.run.pipeline import run_pipeline
 from scarlet_jax.run.report import write_report
@@ -110,6 +111,11 @@ def test_the_main_job_ends_with_its_models_and_what_to_do_with_the_best(capsys):
     ]
 
 
+def test_python_to_copy_loads_a_model(finished, capsys):
+    exec(commands.load(finished.workdir / "subnets" / "model-0"), {})
+    assert capsys.readouterr().out.startswith("('dark', 'light') Preprocessing(image_size=8")
+
+
 def test_without_a_pick_the_main_job_says_so(capsys):
     pipeline._say_models(Path("runs"), [])
     assert capsys.readouterr().out == "no model was picked, so none was trained\n"
@@ -142,6 +148,36 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, images, tmp_path
         *("subnets/model-0/result.json", "subnets/model-0/model.safetensors"),
     ):
         assert (tmp_path / name).read_bytes() == (finished.workdir / name).read_bytes()
+
+
+def test_tensorboard_has_the_trainings(finished):
+    supernet, model = (
+        board_reader.read(finished.workdir / part) for part in ("supernet", "subnets/model-0")
+    )
+    for part in (supernet, model):
+        assert list(part["loss"]) == [2, 4, 6]
+        (pictures,) = part["first_batch"].values()
+        assert pictures.shape == (8, 8 * 8, 3)  # 8 augmented images beside each other
+        assert len(np.unique(pictures)) > 10
+        assert "_hparams_/session_start_info" in part
+        assert "_hparams_/experiment" not in part  # the first one's would hold for all
+    (told,) = model["_hparams_/session_start_info"].values()
+    assert b"subnet.learning_rate" in told
+    assert b"sha256" not in told
+    result = json.loads((finished.workdir / "subnets/model-0/result.json").read_text())
+    expected = "".join(f"1. {block}\n" for block in result["blocks"])
+    assert model["architecture/text_summary"] == {0: expected.rstrip()}
+
+
+def test_tensorboard_has_the_search_and_is_told_nothing_twice(finished):
+    directory = finished.workdir / "search"
+    seen, files = board_reader.read(directory), list(directory.glob("events.*"))
+    front = json.loads((finished.workdir / "front.json").read_text())
+    assert list(seen["hypervolume"].values())[-1] == pytest.approx(front["hypervolume"])
+    assert list(seen["front_size"].values())[-1] == len(front["front"])
+    assert {"front", "evaluations", "_hparams_/session_start_info"} <= seen.keys()
+    search_supernet(finished, load_supernet(finished))
+    assert list(directory.glob("events.*")) == files
 
 
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):

@@ -137,7 +137,7 @@ def test_the_page_shows_the_ranking_of_its_own_supernet_alone(trained, images):
     assert "<svg" in page.partition("How far the order can be trusted")[2]
     assert "with other settings" not in page
     without = render(make_report(setup, state, "", {}, ""))
-    assert "has not been measured: launch.rank does" in without
+    assert "has not been measured: scarlet rank does" in without
 
 
 def test_the_page_says_by_which_other_settings_it_was_ranked(trained, images):

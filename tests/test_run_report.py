@@ -3,9 +3,16 @@
 Results are written by hand, and scores are made up: nothing is trained.
 """
 
+import ast
 import dataclasses
+import os
 import re
+import shlex
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
+import board_reader
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,13 +21,16 @@ import small
 from scarlet_jax import cost, files, search
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.export import job as export
 from scarlet_jax.report.page import render
+from scarlet_jax.run import board
 from scarlet_jax.run.report import make_report
 from scarlet_jax.run.setup import prepare, training_settings
 from scarlet_jax.run.subnet import RESULT, evaluate_subnet, model_name, results
 from scarlet_jax.train import checkpoint
 from scarlet_jax.train.step import TrainState
 
+ROOT = Path(__file__).parent.parent
 COMMAND = "scarlet search --config=c.py --workdir=w --resume"
 RETRAIN = "scarlet train_subnet --config=c.py --workdir=w"
 # By the number of blocks, which are equal: all of a front where more blocks are more accurate.
@@ -107,6 +117,105 @@ def test_once_all_is_trained_there_is_nothing_to_run(setup):
     report = report_of(setup, searched(setup, EARLY))
     assert [model.name for model in report.models] == ["model-0", "model-1", "model-2"]
     assert report.retrain == []
+
+
+def flags_of(launcher):
+    """The names of the flags that a launcher and those before it define, and those it requires."""
+    calls = [node for node in ast.walk(ast.parse(launcher)) if isinstance(node, ast.Call)]
+    named = [(ast.unparse(call.func).split(".")[-1], call) for call in calls]
+    defined = {
+        call.args[0].value
+        for name, call in named
+        if re.match("define_path|DEFINE_", name) and isinstance(call.args[0], ast.Constant)
+    }
+    (run,) = [call for name, call in named if name == "run" and len(call.args) == 2]
+    required = {word.arg: ast.literal_eval(word.value) for word in run.keywords}
+    return defined, set(required["required"])
+
+
+def test_commands_to_copy_are_of_the_best_model_and_have_flags_that_there_are(setup):
+    assert [command.text for command in report_of(setup, searched(setup, EARLY)).commands] == [
+        COMMAND,
+        f"tensorboard --logdir={setup.workdir}",
+    ]
+    workdir = setup.workdir / "a run"
+    setup = dataclasses.replace(setup, workdir=workdir)
+    write_result(setup, "model-0", EARLY[0])
+    write_result(setup, "model-1", EARLY[1], validation_accuracy=0.9)
+    first, load, *launched, board = report_of(setup, searched(setup, EARLY)).commands
+    assert (first.text, board.text) == (COMMAND, f"tensorboard '--logdir={workdir}'")
+    assert f'models.load("{workdir}/subnets/model-1")' in load.text.replace("'", '"')
+    assert [command.text.split()[1] for command in launched] == ["predict", "export"]
+    for command in launched:
+        _, name, *arguments = shlex.split(command.text)
+        given = dict(argument.removeprefix("--").split("=") for argument in arguments)
+        defined, required = flags_of((ROOT / "launch" / f"{name}.py").read_text())
+        assert required <= given.keys() <= defined
+        assert given["weights"] == f"{workdir}/subnets/model-1"
+        assert given.get("format", "onnx") in export.FORMATS
+
+
+def test_the_page_has_the_date_of_the_latest_result_however_often_it_is_written(setup):
+    assert report_of(setup, searched(setup, EARLY)).date == ""
+    for part, hour in (("supernet/checkpoints/6", 9), ("search/search.npz", 11)):
+        path = setup.workdir / part
+        path.parent.mkdir(parents=True)
+        path.touch()
+        seconds = datetime(2026, 11, 27, hour, tzinfo=UTC).timestamp()
+        os.utime(path, (seconds, seconds))
+    assert report_of(setup, searched(setup, EARLY)).date == "2026-11-27 11:00 UTC"
+
+
+def test_settings_are_told_beside_their_defaults(setup):
+    own = {
+        setting.name: setting[1:] for setting in report_of(setup, searched(setup, EARLY)).settings
+    }
+    assert own["search.population"] == ("8", "0")
+    assert own["space.strides"][0] == "(2, 1, 1, 1, 1)"
+    assert own["supernet.optimizer.name"] == ("'sgd'", "'sgd'")
+    setup.config.unlock()
+    setup.config.subnet.optimizer = {"name": "adamw", "kwargs": {"b1": 0.8}}
+    own = {
+        setting.name: setting[1:] for setting in report_of(setup, searched(setup, EARLY)).settings
+    }
+    assert own["subnet.optimizer.kwargs.b1"] == ("0.8", "–")
+    assert own["subnet.optimizer.kwargs.momentum"] == ("–", "0.9")
+
+
+def test_tensorboard_has_every_generation_once_after_a_kill_too(setup, tmp_path):
+    directory = tmp_path / "search"
+    setup.config.unlock()
+    problem = dataclasses.replace(setup.problem, generations=8)
+    setup = dataclasses.replace(setup, problem=problem)
+
+    def run(stop_after):
+        """Until a generation was saved, and not told."""
+
+        def on_generation(state):
+            if state.generation == stop_after:
+                raise KeyboardInterrupt
+            board.tell(events, problem, state)
+
+        arguments = {"seed": 0, "directory": directory, "context": {}}
+        begun = search.load(problem, **arguments)
+        with board.begin(setup, begun, directory) as events, suppress(KeyboardInterrupt):
+            score = lambda paths: 0.5 + paths.sum(axis=1) / 100  # noqa: E731
+            state = search.run(problem, score, on_generation=on_generation, **arguments)
+            board.show(events, problem, state)
+            return state
+        return None
+
+    assert run(stop_after=1) is run(stop_after=5) is None
+    state = run(stop_after=99)
+    seen = board_reader.read(directory)
+    assert list(seen["hypervolume"]) == list(seen["front_size"]) == list(range(9))
+    assert seen["hypervolume"][8] == pytest.approx(search.hypervolume(problem, state))
+    assert seen["evaluations"][8] == state.evaluations
+    assert seen["best_accuracy"][8] == pytest.approx(state.values[:, 0].max())
+    assert list(seen["front"]) == [0, 2, 4, 6, 8]
+    assert all(picture.shape == (470, 600, 3) for picture in seen["front"].values())
+    (told,) = seen["_hparams_/session_start_info"].values()
+    assert b"search.mutation_ratio" in told
 
 
 def test_a_pick_keeps_its_trained_model_whatever_its_number_is_now(setup):

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 
+import board_reader
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,6 +123,17 @@ def test_cross_entropy_by_hand():
     np.testing.assert_array_equal(losses.correct(jnp.asarray(logits), jnp.array([0])), [1.0])
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_the_least_loss_is_that_of_logits_that_were_fitted(smoothing):
+    least = losses.least_cross_entropy(5, smoothing)
+    targets = np.full(5, smoothing / 5) + (1 - smoothing) * np.eye(5)[2]
+    logits = np.log(np.maximum(targets, 1e-30), dtype=np.float32)  # softmax gives the targets
+    fitted = losses.cross_entropy(jnp.asarray(logits[None]), jnp.array([2]), smoothing)
+    np.testing.assert_allclose(least, fitted[0], atol=1e-6)
+    others = np.random.default_rng(0).normal(logits, 0.1, (50, 5))
+    assert (losses.cross_entropy(jnp.asarray(others), jnp.full(50, 2), smoothing) >= least).all()
+
+
 def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
     """What a killed run wrote after its last checkpoint is dropped, and written again."""
     records = [{"step": step, "loss": 1.0 / step} for step in (10, 20, 30)]
@@ -135,7 +147,9 @@ def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
         writer.write({"step": 30, "loss": 5.0}, rate=5.0)
     expected = [*records[:2], {"step": 30, "loss": 5.0}]
     assert [json.loads(line) for line in path.read_text().splitlines()] == expected
-    assert any("tfevents" in path.name for path in tmp_path.iterdir())
+    seen = board_reader.read(tmp_path)
+    assert seen["loss"] == pytest.approx({10: 0.1, 20: 0.05, 30: 5.0})
+    assert seen["images_per_second"] == {10: 5.0, 20: 5.0, 30: 5.0}
 
 
 def test_a_window_goes_on_as_if_it_had_not_been_interrupted():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,18 +91,44 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What has to be known to read the curves of a training."""
+
+    label_smoothing: float
+    least_loss: float  # of training, with these smoothed labels
+    ema_decay: float  # of the weights that are validated; 0 if they are not averaged
+
+
+class Setting(NamedTuple):
+    """A setting by its dotted name, as Python writes it."""
+
+    name: str
+    value: str
+    default: str
+
+
+class Command(NamedTuple):
+    purpose: str
+    text: str  # to copy
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything the page shows. None and empty sequences stand for what has not been run."""
 
     title: str
+    date: str  # of the latest result; empty if there is none
     space: Space
     supernet_curve: Curve
+    supernet_training: Training
+    subnet_training: Training
     search: Search | None
     models: Sequence[Model]
     ranking: Ranking | None
     retrain: Sequence[str]  # commands that train the models which are not, and renew the page
+    commands: Sequence[Command]  # that use what is here
     reproduction: Mapping[str, str]  # command, seed, versions, device, wall times
-    config: str  # YAML
+    settings: Sequence[Setting]
     notes: Sequence[str]
 
 

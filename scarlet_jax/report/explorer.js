@@ -1,17 +1,22 @@
-// The figure of the front answers to mouse, finger and keyboard.
+// The figure of the front answers to mouse, finger and keyboard. After zoom.js.
 "use strict";
 {
 const RADIUS = 24;  // how near the pointer must be to an architecture, in CSS pixels
+const DRAGGED = 6;  // from where on it is no click, in CSS pixels
 const FRONT_WEIGHT = 0.5;  // of the distance to a member of the front: it goes before others
 const element = (name) => document.getElementById("explorer-" + name);
 const data = JSON.parse(element("data").textContent);
-const [pointer, ring, tip, shown] = ["pointer", "ring", "tip", "shown"].map(element);
+const [pointer, ring, tip, shown, frame, whole] =
+  ["pointer", "ring", "tip", "shown", "frame", "whole"].map(element);
 const [width, height] = data.size;
 const drawings = shown.querySelectorAll("defs > g");  // of each choice
 const onFront = new Set(data.front);
+const zoom = makeZoom(document.getElementById("front-axes_1"), data);
 let current = null;  // which architecture is pointed at ...
 let chosen = null;  // ... and which is shown below
 let walker = 0;  // where on the front the keyboard is
+let pressed = null;  // where a drag began, which frames what is to be seen ...
+let dragged = false;  // ... and whether the next click is its end
 
 function make(tag, text, ...children) {
   const made = document.createElement(tag);
@@ -32,13 +37,25 @@ function story(i) {
   return `generation ${data.born[i]}, ${origin}, ${data.statuses[data.status[i]]}`;
 }
 
-function nearest(event) {
+function position(i) {
+  return zoom.place(data.x[i], data.y[i]);
+}
+
+function inFigure(event) {
   const box = pointer.getBoundingClientRect();
-  const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+  return [
+    ((event.clientX - box.left) * width) / box.width,
+    ((event.clientY - box.top) * height) / box.height];
+}
+
+function nearest(event) {
+  const [left, top] = inFigure(event);
+  const pixels = pointer.getBoundingClientRect().width / width;
   let [found, least] = [null, Infinity];
-  data.x.forEach((x, i) => {
-    const distance = Math.hypot(
-      (x * box.width) / width - left, (data.y[i] * box.height) / height - top);
+  data.x.forEach((_, i) => {
+    const [x, y] = position(i);
+    if (!zoom.isInside([x, y])) return;
+    const distance = pixels * Math.hypot(x - left, y - top);
     const weighted = onFront.has(i) ? FRONT_WEIGHT * distance : distance;
     if (distance <= RADIUS && weighted < least) [found, least] = [i, weighted];
   });
@@ -46,10 +63,11 @@ function nearest(event) {
 }
 
 function encircle(i) {
-  ring.hidden = i === null;
-  if (i === null) return;
-  ring.style.left = (100 * data.x[i]) / width + "%";
-  ring.style.top = (100 * data.y[i]) / height + "%";
+  ring.hidden = i === null || !zoom.isInside(position(i));
+  if (ring.hidden) return;
+  const [x, y] = position(i);
+  ring.style.left = (100 * x) / width + "%";
+  ring.style.top = (100 * y) / height + "%";
 }
 
 function point(i) {
@@ -63,7 +81,7 @@ function point(i) {
     make("div", story(i)),
     make("code", data.architecture[i].replaceAll(",", ", ")));
   const box = pointer.getBoundingClientRect();
-  const [x, y] = [(data.x[i] * box.width) / width, (data.y[i] * box.height) / height];
+  const [x, y] = position(i).map((length) => (length * box.width) / width);
   const above = y - tip.offsetHeight - 14;
   tip.style.left = Math.max(0, Math.min(x + 14, box.width - tip.offsetWidth)) + "px";
   tip.style.top = (above < 0 ? y + 14 : above) + "px";
@@ -91,6 +109,43 @@ function show(i) {
   shown.scrollIntoView({ block: "nearest" });
 }
 
+function drawFrame(event) {
+  const [x, y] = inFigure(event);
+  const [across, down] = [Math.abs(pressed[0] - x), Math.abs(pressed[1] - y)];
+  const pixels = pointer.getBoundingClientRect().width / width;
+  dragged ||= pixels * Math.min(across, down) > DRAGGED;
+  frame.hidden = !dragged;
+  frame.style.left = (100 * Math.min(pressed[0], x)) / width + "%";
+  frame.style.top = (100 * Math.min(pressed[1], y)) / height + "%";
+  frame.style.width = (100 * across) / width + "%";
+  frame.style.height = (100 * down) / height + "%";
+}
+
+function see(from, to) {
+  zoom.into(from, to);
+  changed();
+}
+
+function seeAll() {
+  zoom.all();
+  changed();
+}
+
+function changed() {
+  whole.hidden = zoom.isWhole();
+  point(null);
+}
+
+// As if seen from so many times further, around what is pointed at.
+function seeFrom(times) {
+  const [left, top, right, bottom] = data.box;
+  const [x, y] = current === null ? [(left + right) / 2, (top + bottom) / 2] : position(current);
+  const [across, down] = [((right - left) * times) / 2, ((bottom - top) * times) / 2];
+  const kept = current;
+  see([x - across, y - down], [x + across, y + down]);
+  point(kept);
+}
+
 const KEYS = {
   ArrowLeft: () => point(data.front[Math.max(walker - 1, 0)]),
   ArrowRight: () => point(data.front[Math.min(walker + 1, data.front.length - 1)]),
@@ -98,16 +153,40 @@ const KEYS = {
   End: () => point(data.front[data.front.length - 1]),
   Enter: () => show(current),
   Escape: () => point(null),
+  "+": () => seeFrom(1 / 2),
+  "-": () => seeFrom(2),
 };
 
-pointer.addEventListener("pointermove", (event) => point(nearest(event)));
+pointer.addEventListener("pointerdown", (event) => {
+  if (event.pointerType === "touch" || event.button) return;  // a finger scrolls and pinches
+  pointer.setPointerCapture(event.pointerId);
+  [pressed, dragged] = [inFigure(event), false];
+});
+pointer.addEventListener("pointermove", (event) => {
+  if (pressed) drawFrame(event);
+  point(dragged && pressed ? null : nearest(event));
+});
+pointer.addEventListener("pointerup", (event) => {
+  if (pressed && dragged) see(pressed, inFigure(event));
+  pressed = null;
+  frame.hidden = true;
+});
+pointer.addEventListener("pointercancel", () => {
+  [pressed, dragged, frame.hidden] = [null, false, true];
+});
 pointer.addEventListener("pointerleave", (event) => {
   if (event.pointerType !== "touch") point(null);  // a finger leaves whenever it is lifted
 });
 pointer.addEventListener("click", (event) => {
+  if (dragged) {
+    dragged = false;
+    return;
+  }
   point(nearest(event));
   show(current);
 });
+pointer.addEventListener("dblclick", seeAll);
+whole.addEventListener("click", seeAll);
 pointer.addEventListener("focus", () => {
   if (pointer.matches(":focus-visible") && data.front.length) point(data.front[walker]);
 });

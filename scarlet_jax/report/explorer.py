@@ -30,11 +30,17 @@ def explorer_data(
     Lists of the front and of names refer to positions in the columns.
     """
     shown = tallies.notable(search, EXPLORABLE)
+    placed = np.asarray(np.isfinite(drawn.positions).all(axis=1))
+    shown = shown[placed[shown]]
+    named = [m.index for m in models if m.index is not None and placed[m.index]]
     position_of = {index: position for position, index in enumerate(shown.tolist())}
     origins = sorted(set(search.origin))
     columns = {search.quantity(name): column for name, column in search.columns.items()}
     return {
         "size": [round(length, 2) for length in drawn.size],
+        "box": [round(end, 2) for end in drawn.box],
+        "ticks": drawn.ticks,
+        "anchors": drawn.positions[named].round(2).tolist(),
         "x": drawn.positions[shown, 0].round(2).tolist(),
         "y": drawn.positions[shown, 1].round(2).tolist(),
         "number": (shown + 1).tolist(),

@@ -2,36 +2,47 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from scarlet_jax.report import figures, tallies
 from scarlet_jax.report.contents import Model, Points, Search
-from scarlet_jax.report.palette import THEME, marks
+from scarlet_jax.report.palette import THEME, Mark, marks
+from scarlet_jax.report.plane import TICKS, draw_steps, name_models, set_axes
 
 SIZE = (6.0, 4.7)  # inches ...
 UNITS = 72  # ... of so many units of the SVG
 RASTERIZE_ABOVE = 4000  # points of one kind: more would make the page heavy
+ZOOM_LEVELS = 5  # the closest is 16 times as close as the whole
 LINES = 40  # at most this many generations have their front drawn
 
 
 @dataclass(frozen=True)
 class FrontFigure:
-    """The SVG, its width and height, and `float64[E, 2]`: every architecture's position in it.
+    """The SVG, and where in it everything lies, in its own units from the top left.
 
-    Positions are in the SVG's own units, from the top left; NaN where not measured.
+    Attributes:
+      svg: the figure.
+      size: its width and height.
+      positions: `float64[E, 2]`, of every architecture; NaN of what is not measured, or breaks a
+        constraint and lies outside of the axes.
+      box: the axes: left, top, right, bottom.
+      ticks: of x and of y, position and label; by levels, each twice as close as the one before.
     """
 
     svg: str
     size: tuple[float, float]
     positions: Points
+    box: tuple[float, float, float, float]
+    ticks: Sequence[Sequence[Sequence[tuple[float, str]]]]
 
 
 def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
@@ -40,31 +51,70 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
     All that was evaluated, the survivors and fronts by generation, the final front and those
     models that are in the history.
     """
-    points = search.points()
-    named = sum(model.index is not None for model in models)
+    points, (x, y) = search.points(), map(search.quantity, search.axes)
+    named = [
+        (model.name, mark, points[model.index])
+        for model, mark in zip(models, marks(len(models)), strict=True)
+        if model.index is not None and np.isfinite(points[model.index]).all()
+    ]
     label = (
-        f"Scatter plot of {search.quantity(search.axes[1]).label} against "
-        f"{search.quantity(search.axes[0]).label}: {len(points)} architectures evaluated, the "
-        f"survivors of each generation, {len(search.front)} on the final front, {named} models "
-        "named"
+        f"Scatter plot of {y.label} against {x.label}: {len(points)} architectures evaluated, the "
+        f"survivors of each generation, {len(search.front)} on the final front, {len(named)} models named"
     )
     with matplotlib.rc_context(figures.SETTINGS):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.subplots()
-        _draw_cloud(axes, points[search.feasible], "feasible", "o", 7)
-        _draw_cloud(axes, points[~search.feasible], "infeasible", "x", 9)
-        if search.generations:
-            _draw_generations(axes, search)
-        if len(search.front):
-            front = points[search.front]
-            _draw_steps(axes, search, front, color=THEME["ink"], lw=1.3, zorder=4)
-            axes.plot(*front.T, "o", color=THEME["ink"], markersize=3.5, zorder=4, gid="members")
-        _set_axes(axes, search)
-        _label_models(figure, axes, search, models)
+        figure, axes = _draw(search, named)
         svg = figures.to_svg(figure, "front", label)
-        positions = axes.transData.transform(points) * UNITS / figure.dpi  # from the bottom left
-        width, height = UNITS * SIZE[0], UNITS * SIZE[1]
-        return FrontFigure(svg, (width, height), positions * (1, -1) + (0, height))
+        size = (UNITS * SIZE[0], UNITS * SIZE[1])
+
+        def place(points: Points) -> Points:
+            from_bottom_left = axes.transData.transform(points) * UNITS / figure.dpi
+            return np.asarray(from_bottom_left * (1, -1) + (0, size[1]))
+
+        low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
+        inside = ((points >= low) & (points <= high)).all(axis=1, keepdims=True)
+        (left, bottom), (right, top) = place(np.array([low, high])).tolist()
+        ticks = []
+        for number, axis in enumerate((axes.xaxis, axes.yaxis)):
+            levels = []
+            for level in range(ZOOM_LEVELS):
+                locator = MaxNLocator(TICKS * 2**level)
+                values = locator.tick_values(low[number], high[number])
+                values = values[(values >= low[number]) & (values <= high[number])]
+                where = place(np.stack([values, values], axis=1))[:, number].round(2).tolist()
+                labels = axis.get_major_formatter().format_ticks(values)
+                levels.append(list(zip(where, labels, strict=True)))
+            ticks.append(levels)
+        return FrontFigure(
+            svg, size, np.where(inside, place(points), np.nan), (left, top, right, bottom), ticks
+        )
+
+
+def front_pixels(search: Search) -> NDArray[np.uint8]:
+    """The same as a picture `uint8[H, W, 3]` on white, without models."""
+    with matplotlib.rc_context(figures.SETTINGS):
+        figure, _ = _draw(search, [])
+        figure.set_facecolor("white")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _draw(search: Search, named: Sequence[tuple[str, Mark, Points]]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes, points = figure.subplots(), search.points()
+    _draw_cloud(axes, points[search.feasible], "feasible", "o", 7)
+    _draw_cloud(axes, points[~search.feasible], "infeasible", "x", 9)
+    if search.generations:
+        _draw_generations(axes, search)
+    if len(search.front):
+        front = points[search.front]
+        draw_steps(axes, front, search.maximize, color=THEME["ink"], lw=1.3, zorder=4)
+        axes.plot(*front.T, "o", color=THEME["ink"], markersize=3.5, zorder=4, gid="members")
+    fitted = points[search.feasible] if search.feasible.any() else points
+    x, y = map(search.quantity, search.axes)
+    set_axes(axes, (x, y), np.stack([*fitted, *(point for *_, point in named)]))
+    name_models(figure, axes, named)
+    return figure, axes
 
 
 def generation_colors() -> LinearSegmentedColormap:
@@ -108,7 +158,8 @@ def _draw_generations(axes: Axes, search: Search) -> None:
     )
     for number in tallies.spread(last + 1, LINES):
         survivors = search.points(search.generations[number])
-        _draw_steps(axes, search, survivors, color=colors(scale(number)), lw=0.8, alpha=0.7)
+        color = colors(scale(number))
+        draw_steps(axes, survivors, search.maximize, color=color, lw=0.8, alpha=0.7)
     if last > 0:
         bar = axes.figure.colorbar(
             ScalarMappable(scale, colors),
@@ -120,57 +171,3 @@ def _draw_generations(axes: Axes, search: Search) -> None:
         )
         bar.outline.set_visible(False)
         bar.ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-
-def _draw_steps(axes: Axes, search: Search, points: Points, **style: Any) -> None:
-    """The edge of what the points dominate: a point's y holds from its x on to the worse."""
-    x, y = tallies.non_dominated(points, search.maximize).T
-    axes.step(x, y, where="pre" if search.maximize[0] else "post", **style)
-
-
-def _set_axes(axes: Axes, search: Search) -> None:
-    for axis, name in zip((axes.xaxis, axes.yaxis), search.axes, strict=True):
-        named = search.quantity(name)
-        axis.set_label_text(f"{named.label} ({named.unit})" if named.unit else named.label)
-        axis.set_major_locator(MaxNLocator(6))
-        if name == "accuracy":
-            axis.set_major_formatter(FuncFormatter(figures.percent_tick))
-        elif name in ("macs", "params"):
-            axis.set_major_formatter(EngFormatter(sep=" "))
-    axes.margins(0.15, 0.12)
-
-
-def _label_models(figure: Figure, axes: Axes, search: Search, models: Sequence[Model]) -> None:
-    """Marks the models and names them above the front, each label clear of the ones before."""
-    placed = []
-    for model, (color, marker, _) in zip(models, marks(len(models)), strict=True):
-        if model.index is None:
-            continue
-        point = search.points(np.array([model.index]))[0]
-        placed.append((model.name, point))
-        axes.plot(
-            *point,
-            marker,
-            color=color,
-            markersize=8,
-            markeredgecolor=THEME["page"],
-            markeredgewidth=1.0,
-            zorder=6,
-        )
-    figure.draw_without_rendering()
-    taken: list[tuple[float, float]] = []  # right end and height of the labels placed so far
-    for name, point in sorted(placed, key=lambda pair: pair[1][0]):
-        x, y = axes.transData.transform(point) * 72 / figure.dpi
-        width, height, up = 5.2 * len(name) + 6, 11.0, 9.0
-        while any(x - width < end and abs(y + up - level) < height for end, level in taken):
-            up += 2.0
-        taken.append((x, y + up))
-        axes.annotate(
-            name,
-            point,
-            (-4, up),
-            textcoords="offset points",
-            ha="right",
-            zorder=7,
-            arrowprops={"arrowstyle": "-", "color": THEME["muted"], "lw": 0.6, "shrinkB": 3},
-        )

@@ -6,15 +6,16 @@ numbers and the figures, and escapes whatever is not marked as safe.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from scarlet_jax import space as spaces
 from scarlet_jax.files import replace_text
-from scarlet_jax.report import contents, diagram, figures, ranking, search
+from scarlet_jax.report import contents, diagram, figures, ranking, retrained, search
 from scarlet_jax.report.contents import Curve, Model, Report
 from scarlet_jax.report.palette import MARKS, Mark, marks
 from scarlet_jax.report.quantities import Quantity, counted, percent, quantity, scientific
@@ -87,6 +88,11 @@ def render(report: Report) -> str:
         ranked=ranking.summary(report.ranking),
         models=entries,
         trained=sum(model.is_trained for model in models),
+        retrained=(
+            retrained.retrained_figure(report.search, models, chosen_by.replace(" ", "_"))
+            if chosen_by and best and best.is_trained
+            else None
+        ),
         best=next((entry for entry in entries if entry.model is best), None),
         chosen_by=chosen_by,
         shapes=diagram.legend(space),
@@ -95,6 +101,10 @@ def render(report: Report) -> str:
             (score.replace("_", " "), *contents.kendall_tau(models, score))
             for score in ("validation_accuracy", "test_accuracy")
         ],
+        supernet_begin=_begin([report.supernet_curve]),
+        models_begin=_begin([model.curve for model in models]),
+        changed=[setting for setting in report.settings if setting.value != setting.default],
+        unchanged=[setting for setting in report.settings if setting.value == setting.default],
         supernet_legend=list(zip(SUPERNET_MARKS, ("training", "validation"), strict=True)),
         supernet_plots=_plots([(report.supernet_curve, *SUPERNET_MARKS)], "supernet", "Supernet"),
         models_legend=[(mark, model.name) for model, mark in own if model.curve],
@@ -125,6 +135,12 @@ def _entry(space: Space, model: Model, mark: Mark, quantities: Mapping[str, Quan
         drawing=diagram.block_diagram(space, model.architecture, model.name),
         architecture=spaces.to_text(model.architecture),
     )
+
+
+def _begin(curves: Iterable[Curve]) -> int | None:
+    """The first step that was validated in any of the curves."""
+    steps = [contents.series(curve, contents.VALIDATION["accuracy"])[:1, 0] for curve in curves]
+    return min(map(int, np.concatenate(steps)), default=None) if steps else None
 
 
 def _plots(

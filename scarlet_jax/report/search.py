@@ -29,13 +29,15 @@ def summary(report: Report) -> dict[str, object] | None:
     if search is None or not len(search.architectures):
         return None
     drawn = front_figure(search, report.models)
+    outside = (np.isfinite(search.points()) & np.isnan(drawn.positions)).all(axis=1)
     boundaries = np.flatnonzero(np.diff(search.born)) + 1
     marked = boundaries[tallies.spread(len(boundaries), BOUNDARIES)]
     generations = tallies.spread(len(search.generations), COLUMNS)
     shares = tallies.choice_shares(search, generations, space.num_choices)
     return {
         "evaluated": len(search.architectures),
-        "infeasible": int((~search.feasible).sum()),
+        "crosses": int((~search.feasible & ~outside).sum()),
+        "outside": int(outside.sum()),
         "generations": len(search.generations),
         "lines": LINES,
         "explorable": EXPLORABLE,

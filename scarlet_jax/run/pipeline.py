@@ -1,12 +1,12 @@
 """The main job: all the others, one after the other."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from scarlet_jax import search
 from scarlet_jax.progress import say
+from scarlet_jax.run import commands
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.report import write_report
 from scarlet_jax.run.search import search_supernet
@@ -60,9 +60,9 @@ def _say_models(workdir: Path, models: Sequence[Result]) -> None:
             f"{model['validation_accuracy']:10.2%}  {model['test_accuracy']:6.2%}"
         )
     best = max(models, key=lambda model: (model["validation_accuracy"], -model["macs"]))
-    weights = shlex.quote(f"--weights={workdir / 'subnets' / best['name']}")
+    folder = workdir / "subnets" / best["name"]
     say(
         f"best by validation: {best['name']}; to use it\n"
-        f"  scarlet predict {weights} --images=FOLDER\n"
-        f"  scarlet export {weights} --format=onnx --out=model.onnx"
+        f"  {commands.predict(folder)}\n"
+        f"  {commands.export(folder)}"
     )

@@ -1,27 +1,34 @@
 """What a work directory has to report: its search, and every model that is picked or trained."""
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import yaml
+from ml_collections import ConfigDict
 
-from scarlet_jax import cost, devices, processes, report, search
+from scarlet_jax import __version__, cost, devices, machine, processes, report, search, settings
 from scarlet_jax import space as spaces
-from scarlet_jax.differences import differences
+from scarlet_jax.differences import differences, flatten
 from scarlet_jax.nn import functional
 from scarlet_jax.progress import say
-from scarlet_jax.report.contents import Curve
-from scarlet_jax.run import training
+from scarlet_jax.report.contents import Command, Curve, Setting, Training, best_model
+from scarlet_jax.run import commands, training
 from scarlet_jax.run.images import share_unreadable
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.rank import Record, load_record
-from scarlet_jax.run.search import undecided
+from scarlet_jax.run.search import DIRECTORY, undecided
+from scarlet_jax.run.searched import searched
 from scarlet_jax.run.setup import Setup, data_settings
 from scarlet_jax.run.subnet import Result, model_name, results
+from scarlet_jax.train import checkpoint, losses
+
+PACKAGES = ("flax", "optax", "numpy")  # whose versions are told, beside jax
+ABSENT = "–"  # of a setting that others have, such as an argument of another optimizer
 
 
 @one_writer
@@ -70,9 +77,11 @@ def make_report(
     reproduction = {
         "command": command,
         "seed": str(setup.config.seed),
+        "processor": f"{machine.processor()}, {os.cpu_count()} cores",
         **devices.describe(),
+        **{name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
+        "scarlet_jax": __version__,
         **{f"{name}, seconds in this run": f"{value:.0f}" for name, value in seconds.items()},
     }
     found = results(setup.workdir)
@@ -84,23 +93,67 @@ def make_report(
     if len(setup.unreadable):
         notes.append(str(setup.unreadable))
     models = _models(setup, state, trained)
-    commands = [
+    missing = [
         f"{retrain} --arch={spaces.to_text(model.architecture)} --name={model.name}"
         for model in models
         if not model.is_trained
     ]
     return report.Report(
         title=f"SCARLET-NAS on {setup.config.data.source}, space {setup.space.name}",
+        date=_date(setup.workdir),
         space=setup.space,
         supernet_curve=_curve(setup.workdir / "supernet"),
-        search=_searched(setup.problem, state),
+        supernet_training=_training(setup, "supernet"),
+        subnet_training=_training(setup, "subnet"),
+        search=searched(setup.problem, state),
         models=models,
         ranking=_ranking(ranking),
-        retrain=[*commands, command] if commands else [],
+        retrain=[*missing, command] if missing else [],
+        commands=_commands(setup.workdir, models, command),
         reproduction=reproduction,
-        config=yaml.safe_dump(json.loads(json.dumps(setup.config.to_dict()))),
+        settings=_settings(setup.config),
         notes=notes,
     )
+
+
+def _date(workdir: Path) -> str:
+    """When the latest checkpoint or search was saved, in UTC; empty if there is none."""
+    trained = (
+        workdir.glob(f"{part}/{checkpoint.DIRECTORY}/*") for part in ("supernet", "subnets/*")
+    )
+    saved = [*workdir.glob(f"{DIRECTORY}/{search.FILE_NAME}"), *chain.from_iterable(trained)]
+    times = [path.stat().st_mtime for path in saved]
+    return f"{datetime.fromtimestamp(max(times), UTC):%Y-%m-%d %H:%M} UTC" if times else ""
+
+
+def _training(setup: Setup, section: str) -> Training:
+    smoothing = setup.config[section].label_smoothing
+    least = losses.least_cross_entropy(setup.size.num_classes, smoothing)
+    return Training(smoothing, least, setup.config[section].ema_decay)
+
+
+def _commands(workdir: Path, models: Sequence[report.Model], command: str) -> list[Command]:
+    """What to do with the work directory, and with the best of its models if it is trained."""
+    found = [Command("Go on where it was stopped, or write this page anew", command)]
+    best = best_model(models)
+    if best is not None and best[0].is_trained:
+        name = best[0].name
+        folder = workdir / "subnets" / name
+        found += [
+            Command(f"Load {name} in Python", commands.load(folder)),
+            Command(f"Classify pictures by {name}", commands.predict(folder)),
+            Command(f"Export {name}", commands.export(folder)),
+        ]
+    return [*found, Command("See the curves in TensorBoard", commands.tensorboard(workdir))]
+
+
+def _settings(config: ConfigDict) -> list[Setting]:
+    """All settings, and those that only the defaults have."""
+    own, given = flatten(config.to_dict()), flatten(settings.defaults().to_dict())
+    return [
+        Setting(name, *(repr(part[name]) if name in part else ABSENT for part in (own, given)))
+        for name in {**own, **given}
+    ]
 
 
 def _is_of(setup: Setup, result: Result) -> bool:
@@ -169,29 +222,6 @@ def _ranking(record: Record | None) -> report.Ranking | None:
         macs=(min(n["macs"] for n in networks), max(n["macs"] for n in networks)),
         **{name: record[name] for name in ("images", "steps", "kendall_tau", "differing")},
         **record["precision"],
-    )
-
-
-def _searched(problem: search.Problem, state: search.State) -> report.Search:
-    """The search as the report shows it: what is evaluated over what is computed."""
-    columns = dict(zip(problem.names, state.values.T, strict=True))
-    ranked = sorted(problem.objectives, key=lambda objective: objective.goal == "none")
-    upwards = next((o for o in ranked if o.is_evaluated), ranked[0])
-    others = [o for o in ranked if o is not upwards] or [upwards]
-    across = next((o for o in others if o.name == problem.pick_by), others[0])
-    front = search.front_indices(problem, state)
-    return report.Search(
-        architectures=state.architectures,
-        columns=columns,
-        axes=(across.name, upwards.name),
-        maximize=(across.goal == "max", upwards.goal == "max"),
-        feasible=problem.feasible(state.values),
-        born=state.born,
-        origin=[search.ORIGINS[code] for code in state.origin],
-        generations=[row[row >= 0] for row in state.survivors],
-        front=front[np.argsort(columns[across.name][front], kind="stable")],
-        hypervolume=search.hypervolume_curve(problem, state),
-        units={own.name: own.unit for own in problem.objectives if own.unit},
     )
 
 

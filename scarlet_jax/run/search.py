@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.files import replace_text
 from scarlet_jax.nn import functional
 from scarlet_jax.progress import Progress, say
+from scarlet_jax.run import board
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.setup import Setup, data_settings, search_seed
 from scarlet_jax.run.subnet import model_name
@@ -82,14 +84,24 @@ def search_supernet(
     section, problem = setup.config.search, setup.problem
     _say_start(problem)
     save = processes.is_first()
-    context = score_context(setup, network)
+    context, directory = score_context(setup, network), setup.workdir / DIRECTORY
     evaluate = kept_scorer(setup, network, context, source)
-    directory, seed = setup.workdir / DIRECTORY, search_seed(setup.config)
-    done = search.load(problem, seed=seed, directory=directory, context=context).generation
-    with (
-        interrupts.deferred(),
-        Progress("search", section.generations + 1, "generation", done) as progress,
-    ):
+    seed = search_seed(setup.config)
+    begun = search.load(problem, seed=seed, directory=directory, context=context)
+    with ExitStack() as stack:
+        stack.enter_context(interrupts.deferred())
+        progress = stack.enter_context(
+            Progress("search", section.generations + 1, "generation", begun.generation)
+        )
+        events = None
+        if save and not search.is_finished(problem, begun):
+            events = stack.enter_context(board.begin(setup, begun, directory))
+
+        def on_generation(state: search.State) -> None:
+            progress.update(state.generation, _search_detail(problem, state))
+            if events is not None:
+                board.tell(events, problem, state)
+
         state = search.run(
             problem,
             evaluate,
@@ -97,10 +109,10 @@ def search_supernet(
             directory=directory,
             context=context,
             save=save,
-            on_generation=lambda state: progress.update(
-                state.generation, _search_detail(problem, state)
-            ),
+            on_generation=on_generation,
         )
+        if events is not None:
+            board.show(events, problem, state)
     front = search.front(problem, state)
     for model in front["front"]:
         model["blocks"] = spaces.to_names(setup.space, model["architecture"])

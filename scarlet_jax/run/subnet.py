@@ -71,14 +71,16 @@ def train_subnet(
             _keep_best(directory, record, lambda: model_of(state))
         return found
 
-    state = training.train(setup, network, "subnet", name, directory, identity, evaluate)
+    blocks = spaces.to_names(setup.space, architecture)
+    about = {"architecture": "\n".join(f"1. {block}" for block in blocks)}  # Markdown counts
+    state = training.train(setup, network, "subnet", name, directory, identity, about, evaluate)
     count = cost.of_network(setup.space, architecture, skip, setup.size)
     result = {
         "name": name,
         **identity,
         "skip": skip,
         "settings": settings,
-        "blocks": spaces.to_names(setup.space, architecture),
+        "blocks": blocks,
         "macs": count.macs,
         "params": count.params,
         **evaluate(state),

@@ -41,7 +41,7 @@ def train_supernet(setup: Setup) -> functional.Network:
         return {"validation_accuracy": float(path_scorer(setup, trained)(paths).mean())}
 
     directory = setup.workdir / "supernet"
-    state = training.train(setup, network, "supernet", "supernet", directory, {}, evaluate)
+    state = training.train(setup, network, "supernet", "supernet", directory, {}, {}, evaluate)
     return training.trained_network(network, state)
 
 

@@ -24,6 +24,7 @@ def train(
     label: str,
     directory: Path,
     identity: Mapping[str, Any],
+    about: Mapping[str, str],
     evaluate: Callable[[steps.TrainState], Mapping[str, float]],
 ) -> steps.TrainState:
     """Trains by a section of the configuration, or goes on; see `loop.train`.
@@ -35,6 +36,7 @@ def train(
       label: for the progress display.
       directory: of its checkpoints and metrics.
       identity: what the weights depend on beside the setup.
+      about: texts for TensorBoard, by name.
       evaluate: scores a state on held-out images.
     """
     config, training = setup.config, setup.config[section]
@@ -61,6 +63,7 @@ def train(
         mesh=setup.mesh,
         directory=directory,
         settings=training_settings(setup, section, identity),
+        about=about,
         label=label,
         evaluate=evaluate,
     )

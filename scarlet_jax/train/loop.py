@@ -13,11 +13,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from scarlet_jax import devices, interrupts, processes
+from scarlet_jax.differences import flatten
 from scarlet_jax.errors import DivergedError
+from scarlet_jax.events import Events
 from scarlet_jax.progress import Progress
 from scarlet_jax.train import checkpoint, metrics
 from scarlet_jax.train.step import TrainState
 
+SHOWN = 16  # images of the first batch, augmented, in TensorBoard (ours)
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 
 
@@ -30,6 +33,7 @@ def train(
     mesh: Mesh,
     directory: Path,
     settings: Mapping[str, Any],
+    about: Mapping[str, str],
     label: str,
     evaluate: Callable[[TrainState], Mapping[str, float]],
 ) -> TrainState:
@@ -47,6 +51,7 @@ def train(
       directory: gets `checkpoints/`, and from the first process `metrics.jsonl` and TensorBoard
         events. What it holds of an earlier run is trusted by the digests of its checkpoints.
       settings: what the weights depend on; a checkpoint of others is refused.
+      about: texts for TensorBoard, by name.
       label: for the progress display.
       evaluate: scores the state every `eval_every` steps and at the end, into the metrics.
 
@@ -76,6 +81,8 @@ def train(
         writer = None
         if processes.is_first():
             writer = stack.enter_context(metrics.MetricsWriter(directory, saved.metrics, start))
+            if not start:
+                _describe(writer.events, settings, about)
         progress = stack.enter_context(Progress(label, training.steps, "step", start))
         window, records, previous = (
             Window(training.batch_size, saved.window),
@@ -83,7 +90,10 @@ def train(
             None,
         )
         for done in range(start + 1, training.steps + 1):
-            state, scores = step(state, devices.shard(mesh, computed_part(next(source))))
+            batch = next(source)
+            if done == 1 and writer is not None:
+                writer.events.image(0, "first_batch", batch["image"][:SHOWN])
+            state, scores = step(state, devices.shard(mesh, computed_part(batch)))
             if previous is not None:  # checked only now, so that the device is never idle
                 _check_finite(previous, done - 1, saved_in)
             previous = scores
@@ -113,6 +123,14 @@ def train(
                     "the same command goes on from there"
                 )
     return state
+
+
+def _describe(events: Events, settings: Mapping[str, Any], about: Mapping[str, str]) -> None:
+    """What is trained, for TensorBoard; which images they are says a digest, of no use there."""
+    shown = {name: value for name, value in flatten(settings).items() if "images." not in name}
+    events.hyperparameters(shown)
+    for name, text in about.items():
+        events.text(0, name, text)
 
 
 class Window:

@@ -1,5 +1,7 @@
 """Losses and scores of a batch whose images may have weight 0 (padding, unreadable)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -9,6 +11,13 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax
     """Softmax cross-entropy with label smoothing (arXiv 1512.00567): `float32[B]`."""
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
     return optax.softmax_cross_entropy(logits, targets)
+
+
+def least_cross_entropy(num_classes: int, smoothing: float) -> float:
+    """What no network gets below: the entropy of the smoothed targets."""
+    wrong = smoothing / num_classes
+    shares = [1.0 - smoothing + wrong, *[wrong] * (num_classes - 1)]
+    return -sum(share * math.log(share) for share in shares if share)
 
 
 def correct(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -1,15 +1,10 @@
 """Metrics by step: a JSON-lines file for programs, TensorBoard events for people."""
 
 import json
-import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
-
+from scarlet_jax.events import Events
 from scarlet_jax.files import replace_text
 
 FILE_NAME = "metrics.jsonl"
@@ -27,17 +22,14 @@ class MetricsWriter:
     def __init__(self, directory: Path, records: Sequence[Mapping[str, float]], start_step: int):
         write(directory, records)
         self._file = (directory / FILE_NAME).open("a", encoding="utf-8")
-        # Written at once, in this thread: tensorboardX's own would die in silence on a full disk.
-        self._events = EventsWriter(str(directory / "events"), f".{os.getpid()}")
-        start = SessionLog(status=SessionLog.START)
-        self._add(Event(step=start_step + 1, session_log=start))  # hides what is dropped
+        self.events = Events(directory, start_step + 1 if start_step else 0)  # hides the dropped
 
     def __enter__(self) -> "MetricsWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._events.close()
+        self.events.__exit__()
 
     def write(self, record: Mapping[str, float], rate: float) -> None:
         """Appends a record, its "step" included.
@@ -49,13 +41,7 @@ class MetricsWriter:
         self._file.write(_line(record))
         self._file.flush()
         values = {name: value for name, value in record.items() if name != "step"}
-        for name, value in (values | {"images_per_second": rate}).items():
-            self._add(Event(step=int(record["step"]), summary=scalar(name, value)))
-        self._events.flush()
-
-    def _add(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self._events.write_event(event)
+        self.events.scalars(int(record["step"]), values | {"images_per_second": rate})
 
 
 def write(directory: Path, records: Sequence[Mapping[str, float]]) -> None:
