@@ -26,7 +26,7 @@ SIZE = NetworkSize(image_size=8, num_classes=2, channels=1)
 TIMING = Timing(dtype="float32", batch_size=2, repeats=2)
 EVERY = np.array(list(itertools.product(range(SPACE.num_choices), repeat=SPACE.depth)), np.int32)
 FLAGS = {
-    **dict.fromkeys(("config", "supernet", "table", "csv", "json")),
+    **dict.fromkeys(("config", "supernet", "table", "blocks", "csv", "json")),
     **dict.fromkeys(("image_size", "num_classes", "batch_size")),
     "arch": ["all-identity"],
     "space": "s1",
@@ -166,6 +166,7 @@ def test_a_supernet_of_another_size_is_refused(trained, name, value):
         ({"arch": None}, "--arch or --table, not both, must be given"),
         ({"arch": None, "table": "t", "csv": "u"}, "--csv goes with --arch, not with --table"),
         ({"arch": None, "table": "t", "supernet": "u"}, "--supernet goes with --arch, not with"),
+        ({"blocks": "u"}, "--blocks=u goes with --table=FILE"),
         ({"csv": "t", "json": "t"}, "--csv and --json are both t; allowed: two files"),
         ({"csv": "/nonexistent/t.csv"}, "/nonexistent/t.csv cannot be written; allowed: a file"),
         ({"json": "/"}, "/ cannot be written; allowed: a file"),
@@ -175,7 +176,8 @@ def test_a_supernet_of_another_size_is_refused(trained, name, value):
     ],
 )
 def test_bad_flags_end_before_any_work(flags, message, monkeypatch, capsys):
-    monkeypatch.setattr(launcher, "FLAGS", SimpleNamespace(**FLAGS | flags))
+    for module in (launcher, launcher.common):
+        monkeypatch.setattr(module, "FLAGS", SimpleNamespace(**FLAGS | flags))
     with pytest.raises(InputError, match=re.escape(message)):
         launcher.main()
     assert capsys.readouterr().out == ""
