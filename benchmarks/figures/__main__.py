@@ -1,7 +1,7 @@
 """Writes docs/figures.md out of `benchmarks/results/`, and measures for it.
 
 python -m benchmarks.figures                    # the page
-python -m benchmarks.figures --measure=main,networks,tables,exported,compiled    # 20 minutes
+python -m benchmarks.figures --measure=main,networks,tables,blocks,exported,compiled
 
 `python -m benchmarks.speed` and `python -m benchmarks.search` measure the rest. A machine that does
 nothing else, `pip install -e '.[export,mnist,tpu]'`.

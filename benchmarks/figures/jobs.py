@@ -29,6 +29,9 @@ NETWORKS = "benchmark --repeats=30 " + " ".join(
     f"--arch={name}" for name in ("scarlet-a", "scarlet-b", "scarlet-c", "all-identity", "all-k7e6")
 )
 TABLES = ("--space=s2", "--config=mnist")
+BLOCKS = {"litert": ".tflite", "onnx": ".onnx"}  # formats and their files
+ROUNDS = 5  # over all files
+DIGITS = (28, 28, 1)  # of configs/mnist.py
 COMPILED = "compile_check --topology=v5e:4x4 --config=imagenet_s2"
 
 
@@ -99,6 +102,32 @@ def tables(folder: Path) -> Found:
     return found
 
 
+def blocks(folder: Path) -> Found:
+    """The same of tables out of files, whose runtimes here stand for a phone's tool."""
+    found = {}
+    for name, suffix in BLOCKS.items():
+        scarlet(f"export --config=mnist --blocks={name} --format={name}", folder)
+        files = sorted((folder / name).glob(f"*{suffix}"))
+        module = export.check(name, folder / f"{name}{suffix}", 1)
+        runners = {file: module.load(file, 1) for file in files}
+        times: dict[Path, list[float]] = {file: [] for file in files}
+        for _ in range(ROUNDS):
+            for file, run in runners.items():
+                own = re.search(r"-(\d+)x(\d+)x(\d+)", file.stem)  # networks have no shape
+                shape = tuple(map(int, own.groups())) if own else DIGITS
+                times[file].append(float(np.median(export.latency_ms(run, (1, *shape), REPEATS))))
+        for file, rounds in times.items():
+            file.with_suffix(".txt").write_text(f"{np.median(rounds)}")
+        table = folder / name / "table.json"
+        record = json.loads(table.read_text())
+        table.write_text(json.dumps(record | {"device": {"kind": name}}))
+        scarlet(f"benchmark --config=mnist --blocks={name} --table={name}.json --force", folder)
+        check = json.loads((folder / f"{name}.json").read_text())["check"]
+        found[name] = {key: check[key] for key in ("median_error", "worst_error", "kendall_tau")}
+        found[name]["files"] = len(files)
+    return found
+
+
 def exported(folder: Path) -> Found:
     """Size, and milliseconds for one image by threads, of SCARLET-A as files of other runtimes."""
     names = models.number_names(CLASSES)
@@ -132,6 +161,7 @@ JOBS: Mapping[str, Callable[[Path], Found]] = {
     "main": main_job,
     "networks": networks,
     "tables": tables,
+    "blocks": blocks,
     "exported": exported,
     "compiled": compiled,
 }

@@ -31,6 +31,11 @@ TABLES = """
 The table's sum against the whole network's measured latency, of random architectures that the table
 was not fitted to:
 """
+BLOCKS = """
+### By files
+`scarlet export --config=mnist --blocks=FOLDER`, for a phone; measured here instead, on one thread,
+in rounds over all files. On a phone nobody has measured one.
+"""
 NETWORKS = """
 ## Stand-alone networks
 In JAX, {image_size} px, {dtype}, random weights: latency of one image, images a second and memory
@@ -95,6 +100,15 @@ def latency_tables(own: Found) -> Iterator[str]:
         yield f"| `{space}` | {' | '.join(cells)} |"
 
 
+def blocks_table(own: Found) -> Iterator[str]:
+    yield "| | files | median error | worst | Kendall's tau |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name in jobs.BLOCKS:
+        check = own[name]
+        cells = [f"{check[key]:.1%}" for key in ("median_error", "worst_error")]
+        yield f"| {name} | {check['files']} | {' | '.join(cells)} | {check['kendall_tau']:.2f} |"
+
+
 def networks_table(own: Found) -> Iterator[str]:
     yield "| | p50, ms | p95, ms | images/s | MB |"
     yield "| --- | --- | --- | --- | --- |"
@@ -125,6 +139,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Found], Iterable[str]]]] = {
     "main": (MAIN, main_table),
     "search": (SEARCH, search_table),
     "tables": (TABLES, latency_tables),
+    "blocks": (BLOCKS, blocks_table),
     "networks": (NETWORKS, networks_table),
     "exported": (EXPORTED, exported_table),
     "speed": (SPEED, lambda own: speed.table(own).splitlines()),
