@@ -56,13 +56,11 @@ def _check_flags() -> None:
             raise InputError(f"--{name} goes with --arch, not with --table")
     if FLAGS.supernet and not FLAGS.config:
         raise InputError(f"--supernet={FLAGS.supernet} needs --config=FILE, what it is trained by")
-    if FLAGS.csv and FLAGS.csv == FLAGS.json:
-        raise InputError(f"--csv and --json are both {FLAGS.csv}; allowed: two files")
     if FLAGS.blocks and not FLAGS.table:
         raise InputError(f"--blocks={FLAGS.blocks} goes with --table=FILE, where its table goes")
-    tables = (FLAGS.table, _rejected()) if FLAGS.table else ()
-    for path in filter(None, (*tables, FLAGS.csv, FLAGS.json)):
-        files.check_writable(path)
+    common.check_outputs("table", "csv", "json")
+    if FLAGS.table:
+        files.check_writable(_rejected())
 
 
 def _describe(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:

@@ -17,7 +17,7 @@ from ml_collections import config_flags
 from scarlet_jax import configs, data, interrupts, models, processes, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
-from scarlet_jax.files import local_path
+from scarlet_jax.files import check_writable, local_path
 from scarlet_jax.launch import cache, cores, heap
 from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.run import setup
@@ -112,6 +112,18 @@ def size(space: spaces.Space, own: NetworkSize | None = None) -> NetworkSize:
     )
     models.check_image_size(space, found.image_size)
     return found
+
+
+def check_outputs(*names: str) -> None:
+    """Ends with one line where two flags name one file, or a file cannot be written."""
+    given: dict[str, str] = {}
+    for name in names:
+        if not (path := getattr(FLAGS, name)):
+            continue
+        if other := next((own for own, taken in given.items() if taken == path), None):
+            raise InputError(f"--{other} and --{name} are both {path}; allowed: two files")
+        given[name] = path
+        check_writable(path)
 
 
 def prepare() -> setup.Setup:

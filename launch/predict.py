@@ -21,10 +21,7 @@ COLUMNS = ("image", "class", "probability")
 
 
 def main() -> None:
-    if FLAGS.csv and FLAGS.csv == FLAGS.json:
-        raise InputError(f"--csv and --json are both {FLAGS.csv}; allowed: two files")
-    for path in filter(None, (FLAGS.csv, FLAGS.json)):
-        files.check_writable(path)
+    common.check_outputs("csv", "json")
     paths = predict.pictures(map(Path, FLAGS.images))
     classifier, unreadable = predict.load(Path(FLAGS.weights), FLAGS.threads), data.Unreadable()
     names = classifier.class_names

@@ -1,11 +1,15 @@
 """The code in the documentation runs, and the notebooks are committed as they ran."""
 
+import ast
+import importlib
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from launch_flags import flags_of
 
 from scarlet_jax import settings
 from scarlet_jax.configs import base
@@ -31,6 +35,43 @@ def test_code_runs_as_it_stands(code, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     exec(code.replace("224", "32"), {})
     assert capsys.readouterr().out
+
+
+def commands():
+    """Every command of the package in the documentation and the notebooks, by its words."""
+    pages = [
+        "README.md",
+        "BUILD.md",
+        *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    ]
+    texts = [text for page in pages for text in snippets(page, "sh")]
+    for name in NOTEBOOKS:
+        cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+        texts += ["".join(cell["source"]).replace("!scarlet", "scarlet") for cell in cells]
+    for line in "\n".join(texts).replace("\\\n", " ").splitlines():
+        own = line.strip().rpartition("&& .venv/bin/")[2]
+        if own.startswith("scarlet "):
+            yield shlex.split(own, comments=True)[1:]
+
+
+@pytest.mark.parametrize("command", [*commands()], ids=" ".join)
+def test_a_command_has_flags_and_settings_that_there_are(command):
+    name, *arguments = command
+    if name.startswith("-"):
+        assert command in (["--help"], ["--version"])
+        return
+    given = dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
+    changes = {flag: given.pop(flag) for flag in [*given] if flag.startswith("config.")}
+    defined, required = flags_of(name)
+    assert required <= given.keys() <= defined
+    own = given.get("config", "base").replace("photos.py", "base")  # which a notebook writes
+    config = importlib.import_module(f"scarlet_jax.configs.{own}").get_config()
+    for flag, text in changes.items():
+        section, _, setting = flag.removeprefix("config.").rpartition(".")
+        before = config[f"{section}.{setting}"] if section else config[setting]
+        value = text if isinstance(before, str) else ast.literal_eval(text)
+        config.update_from_flattened_dict({flag.removeprefix("config."): value})
+    settings.check(config)
 
 
 def test_the_page_on_folding_shows_what_its_code_prints(capsys):

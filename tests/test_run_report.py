@@ -3,7 +3,6 @@
 Results are written by hand, and scores are made up: nothing is trained.
 """
 
-import ast
 import dataclasses
 import os
 import re
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from launch_flags import flags_of
 
 from scarlet_jax import cost, files, search
 from scarlet_jax import space as spaces
@@ -119,20 +119,6 @@ def test_once_all_is_trained_there_is_nothing_to_run(setup):
     assert report.retrain == []
 
 
-def flags_of(launcher):
-    """The names of the flags that a launcher and those before it define, and those it requires."""
-    calls = [node for node in ast.walk(ast.parse(launcher)) if isinstance(node, ast.Call)]
-    named = [(ast.unparse(call.func).split(".")[-1], call) for call in calls]
-    defined = {
-        call.args[0].value
-        for name, call in named
-        if re.match("define_path|DEFINE_", name) and isinstance(call.args[0], ast.Constant)
-    }
-    (run,) = [call for name, call in named if name == "run" and len(call.args) == 2]
-    required = {word.arg: ast.literal_eval(word.value) for word in run.keywords}
-    return defined, set(required["required"])
-
-
 def test_commands_to_copy_are_of_the_best_model_and_have_flags_that_there_are(setup):
     assert [command.text for command in report_of(setup, searched(setup, EARLY)).commands] == [
         COMMAND,
@@ -149,7 +135,7 @@ def test_commands_to_copy_are_of_the_best_model_and_have_flags_that_there_are(se
     for command in launched:
         _, name, *arguments = shlex.split(command.text)
         given = dict(argument.removeprefix("--").split("=") for argument in arguments)
-        defined, required = flags_of((ROOT / "launch" / f"{name}.py").read_text())
+        defined, required = flags_of(name)
         assert required <= given.keys() <= defined
         assert given["weights"] == f"{workdir}/subnets/model-1"
         assert given.get("format", "onnx") in export.FORMATS
