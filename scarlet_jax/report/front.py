@@ -59,7 +59,8 @@ def front_figure(search: Search, models: Sequence[Model]) -> FrontFigure:
     ]
     label = (
         f"Scatter plot of {y.label} against {x.label}: {len(points)} architectures evaluated, the "
-        f"survivors of each generation, {len(search.front)} on the final front, {len(named)} models named"
+        f"survivors of each generation, {len(search.front)} on the final front, {len(named)} "
+        "models named"
     )
     with matplotlib.rc_context(figures.SETTINGS):
         figure, axes = _draw(search, named)
