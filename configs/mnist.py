@@ -2,7 +2,7 @@
 
 scarlet pipeline --config=mnist --workdir=runs/mnist
 
-On 2 CPU cores 3 to 5 minutes; the best picked model gets 97 to 98% of the test images right.
+On 2 CPU cores 3 to 8 minutes; the best picked model gets some 97% of the test images right.
 """
 
 from ml_collections import ConfigDict

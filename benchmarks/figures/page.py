@@ -10,7 +10,9 @@ HEADER = """# Measured
 Written by `python -m benchmarks.figures` from the JSON in `benchmarks/results/`, with the command,
 machine and commit that gave each figure. On real accuracies, of searches and supernets:
 [evidence.md](evidence.md). On a GPU, and what a core's rebuilding cost and gained:
-`benchmarks/README.md`.
+`benchmarks/README.md`. The machine is a virtual one that shares its cores; on some days it is three
+times as fast as on others (the main job took from 2.8 to 7.6 minutes), so only what stands in one
+table compares.
 """
 MAIN = """
 ## The main job
@@ -119,7 +121,7 @@ def networks_table(own: Found) -> Iterator[str]:
 
 
 def exported_table(own: Found) -> Iterator[str]:
-    yield f"| | MB | {' | '.join(f'{threads} threads' for threads in jobs.THREADS)} |"
+    yield f"| | MB | {' | '.join(f'threads: {count}' for count in jobs.THREADS)} |"
     yield "| --- " * (2 + len(jobs.THREADS)) + "|"
     for kind in jobs.FORMATS:
         cells = [f"{ms:.1f}" for ms in own[kind]["ms"]]
