@@ -49,7 +49,7 @@ def commands():
         cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
         texts += ["".join(cell["source"]).replace("!scarlet", "scarlet") for cell in cells]
     for line in "\n".join(texts).replace("\\\n", " ").splitlines():
-        own = line.strip().rpartition("&& .venv/bin/")[2]
+        own = line.strip().rpartition("&& .venv/bin/")[2].removesuffix(" 2>&1")
         if own.startswith("scarlet "):
             yield shlex.split(own, comments=True)[1:]
 
