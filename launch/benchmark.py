@@ -58,6 +58,11 @@ def _check_flags() -> None:
         raise InputError(f"--supernet={FLAGS.supernet} needs --config=FILE, what it is trained by")
     if FLAGS.blocks and not FLAGS.table:
         raise InputError(f"--blocks={FLAGS.blocks} goes with --table=FILE, where its table goes")
+    for name in ("repeats", "check", "dtype", "batch_size"):
+        if FLAGS.blocks and FLAGS[name].present:
+            raise InputError(f"--{name} does not go with --blocks, which are measured already")
+    if FLAGS.blocks and Path(FLAGS.table).resolve() == Path(FLAGS.blocks, latency.TABLE).resolve():
+        raise InputError(f"--table is {FLAGS.table}, which is filled in; allowed: another file")
     common.check_outputs("table", "csv", "json")
     if FLAGS.table:
         files.check_writable(_rejected())

@@ -13,6 +13,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from scarlet_jax.differences import flatten
+from scarlet_jax.files import naming
 
 
 class Events:
@@ -25,6 +26,7 @@ class Events:
 
     def __init__(self, directory: Path, start_step: int):
         directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
         # Written at once, in this thread: tensorboardX's own would die in silence on a full disk.
         # TensorBoard reads files in the order of their names, which begin with the second.
         self._events = EventsWriter(str(directory / "events"), f".{time.time_ns()}")
@@ -60,5 +62,6 @@ class Events:
 
     def _add(self, step: int, **content: Any) -> None:
         """Writes an event that a reader has at once."""
-        self._events.write_event(Event(step=step, wall_time=time.time(), **content))
-        self._events.flush()
+        with naming(self._directory):
+            self._events.write_event(Event(step=step, wall_time=time.time(), **content))
+            self._events.flush()

@@ -129,7 +129,7 @@ def test_every_time_counts_and_must_be_there(keys, path):
         with pytest.raises(InputError) as error:
             latency.load(path, SPACE, SIZE)
         assert str(error.value) == (
-            f"latency table {path} has {shown} at {'.'.join(map(str, keys))}; allowed: "
+            f"table {path} has {shown} at {'.'.join(map(str, keys))}; allowed: "
             + ("ms, finite" if is_stem else "ms, finite and not negative")
         )
 
@@ -146,7 +146,7 @@ def test_a_unit_is_any_text(unit, shown, path):
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE)
     assert str(error.value) == (
-        f"latency table {path} has {shown} at unit; allowed: text, such as ms or mJ"
+        f"table {path} has {shown} at unit; allowed: text, such as ms or mJ"
     )
 
 
@@ -256,7 +256,7 @@ def test_a_table_of_something_else_is_refused(keys, value, message, path):
     latency.write(path, replaced(TABLE, keys, value))
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE, device="Phone 1")
-    assert f"latency table {path} {message}" in str(error.value)
+    assert f"table {path} {message}" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_table_with_more_than_the_space_is_refused(keys, value, message, path)
     latency.write(path, table)
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE)
-    assert str(error.value) == f"latency table {path} {message}"
+    assert str(error.value) == f"table {path} {message}"
 
 
 OWN = make_space(layer_choices=(("E2K3",), ()))  # no identity at stride 2
@@ -334,7 +334,7 @@ def test_a_table_of_other_choices_is_refused(table, space, message, path):
     latency.write(path, table)
     with pytest.raises(InputError) as error:
         latency.load(path, space, SIZE)
-    assert f"latency table {path} {message}" in str(error.value)
+    assert f"table {path} {message}" in str(error.value)
 
 
 def test_a_byte_order_mark_is_passed_over(path):
@@ -361,7 +361,7 @@ def test_any_device_will_do_where_none_is_named(path):
 def test_what_is_no_table_is_refused(content, message, path):
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=f"latency table {path} {message}"):
+    with pytest.raises(InputError, match=f"table {path} {message}"):
         latency.load(path, SPACE, SIZE)
 
 

@@ -186,6 +186,8 @@ def test_a_number_by_hand_needs_no_output(folder):
     (folder / "table.json").write_text(json.dumps(record))
     (folder / "head-2x2x8.txt").unlink()
     assert latency.read_blocks(SPACE, SIZE, folder)["head"] == {"8": 2.5, "12": 30.0}
+    (folder / "table.json").write_text(json.dumps(record | {"stem": 4.5}))
+    assert latency.read_blocks(SPACE, SIZE, folder)["stem"] == 4.5
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,8 @@ def test_a_number_by_hand_needs_no_output(folder):
         (OLD_LITE + "".join(LITE.format(mean=9, median=m) for m in (1300, 1200)), 1.3),  # rounds
         (ONNX.format(total="") + ONNX.format(total=" total") + "P50 Latency: 9e-3 s\n", 8.1351025),
         (LITE.partition("INFO: Inference")[0], None),  # stopped before its end
+        (LITE.format(mean="1234,5", median="1200,5"), None),  # of another language
+        (LITE.format(mean="1e3", median="1.2E+03"), 1.2),
         ("", None),
         ("12.5", None),
     ],
@@ -216,13 +220,17 @@ def test_wrong_outputs_end_in_one_line(folder):
     assert refused() == (
         f"{folder}/table.json has no text at device.kind; fill in what was measured on"
     )
+    named(folder, device=" ")
+    assert "has no text at device.kind" in refused()
     named(folder)
     assert refused().startswith(f"{folder} lacks 19 of 19 outputs, such as head-2x2x12.txt; al")
     write_outputs(folder, str)
     (folder / "network-03.txt").unlink()
     assert refused().startswith(f"{folder} lacks 1 of 19 outputs, such as network-03.txt; allowed")
     (folder / "network-03.txt").write_text("0")
-    assert refused() == f"a network of {folder} is said to take 0; allowed: more"
+    assert refused() == f"a network of {folder} takes 0 or no finite number; allowed: more than 0"
+    (folder / "network-03.txt").write_text("1e999")
+    assert refused().endswith("takes 0 or no finite number; allowed: more than 0")
     (folder / "network-03.txt").write_text("CANNOT LINK EXECUTABLE")
     assert refused().startswith(f"{folder}/network-03.txt has no result; allowed: all that bench")
     (folder / "network-03.txt").write_text(OLD_LITE)
@@ -261,11 +269,13 @@ def test_blocks_in_eight_bits(format_name, tmp_path):
 
 
 def test_a_phone_is_told_what_to_run(tmp_path):
-    push, loop, pull = latency.commands("litert", tmp_path / "my blocks")
+    clear, push, loop, pull = latency.commands("litert", tmp_path / "my blocks")
+    assert shlex.split(clear) == ["adb", "shell", "rm -rf '/data/local/tmp/my blocks'"]
     assert push == f"adb push '{tmp_path}/my blocks' /data/local/tmp"
     *_, there = shlex.split(loop)
     assert there.startswith(
-        "cd '/data/local/tmp/my blocks' && for i in 1 2 3 4 5; do for f in *.tf"
+        "cd '/data/local/tmp/my blocks' && rm -f *.txt table.json && for i in 1 2 3 4 5; do for "
+        "f in *.tflite"
     )
     assert "benchmark_model --num_threads=1 " in there
     assert "--graph=$f >> " in there
@@ -278,10 +288,14 @@ def test_a_phone_is_told_what_to_run(tmp_path):
         ({"median_error": 2.06, "kendall_tau": 0.9}, "the median error of its sums is 206%, and "),
         ({"median_error": 0.1, "kendall_tau": 0.12}, "its sums order networks by a Kendall's tau"),
         ({"median_error": 0.5, "kendall_tau": 0.3}, ""),
-        ({"median_error": 0.1, "kendall_tau": None}, ""),
+        (
+            {"median_error": 0.1, "kendall_tau": None, "measured": [2.0, 2.0]},
+            "its sums, or the net",
+        ),
+        ({"median_error": 0.1, "kendall_tau": None, "sums": [1.0], "measured": [2.0]}, ""),
     ],
 )
 def test_a_table_of_no_use_is_told(check, message):
-    fault = latency.useless(check)
+    fault = latency.useless({"sums": [1.0, 2.0], "measured": [2.0, 3.0]} | check)
     assert fault.startswith(message)
     assert bool(fault) == bool(message)

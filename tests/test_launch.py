@@ -153,6 +153,8 @@ BAD = {
     ("benchmark", "--arch=scarlet-z"): "no architecture is called 'scarlet-z'",
     ("benchmark", "--arch=scarlet-a", "--table=t.json"): "--arch or --table, not both, must be giv",
     ("benchmark", "--arch=scarlet-a", "--blocks=b"): "--blocks=b goes with --table=FILE",
+    ("benchmark", "--blocks=b", "--table=b/table.json"): "--table is b/table.json, which is filled",
+    ("benchmark", "--blocks=b", "--table=t", "--check=0"): "--check does not go with --blocks",
     ("benchmark", "--table=/nonexistent/t.json"): "/nonexistent/t.json cannot be written; allowed",
     ("benchmark", "--arch=scarlet-a", "--csv=/dev/null"): "in the place of a device",
     ("benchmark", "--arch=scarlet-a", "--supernet=x"): "--supernet=x needs --config=FILE",

@@ -286,7 +286,7 @@ def test_every_searched_objective_is_shown_of_every_model(empty: Report) -> None
         "energy": "41.5\u202fmJ",
     }
     assert "it scores 70.00% on the supernet, runs in 3.14\u202fms, takes 1.23\u202fM" in text
-    assert "takes 41.5\u202fmJ" in text
+    assert "spends 41.5\u202fmJ an image" in text
     cards = re.findall(r"<article.*?</header>", text)[-2:]  # the first is of the search
     assert [re.findall(r"<span>latency <b>(.*?)</b>", card) for card in cards] == [
         ["3.14\u202fms"]

@@ -120,9 +120,12 @@ def commands(format_name: str, folder: Path) -> list[str]:
     here, there = os.fspath(folder), f"{DEVICE_FOLDER}/{folder.resolve().name}"
     run = f'{TOOLS[format_name]} >> "${{f%.*}}.txt" 2>&1'
     loop = f"for i in {ROUNDS}; do for f in *{SUFFIXES[format_name]}; do {run}; done; done"
+    # Nothing of an earlier measurement stays, and the table that is filled in here is not pulled.
+    clean = f"rm -f *.txt {TABLE}"
     return [
+        shlex.join(["adb", "shell", shlex.join(["rm", "-rf", there])]),
         shlex.join(["adb", "push", here, DEVICE_FOLDER]),
-        shlex.join(["adb", "shell", f"cd {shlex.quote(there)} && {loop}"]),
+        shlex.join(["adb", "shell", f"cd {shlex.quote(there)} && {clean} && {loop}"]),
         shlex.join(["adb", "pull", f"{there}/.", here]),
     ]
 
@@ -142,7 +145,8 @@ def read_blocks(space: Space, size: NetworkSize, folder: Path) -> dict[str, Any]
     path = folder / TABLE
     record = table.read(path, space, size)
     device = record.get("device")
-    if not isinstance(device, dict) or not isinstance(device.get("kind"), str):
+    kind = device.get("kind") if isinstance(device, dict) else None
+    if not isinstance(kind, str) or not kind.strip():
         raise InputError(f"{path} has no text at device.kind; fill in what was measured on")
     own = record.pop("networks", None)
     if not isinstance(own, dict) or len(own) < networks.REFERENCES:
@@ -154,10 +158,10 @@ def read_blocks(space: Space, size: NetworkSize, folder: Path) -> dict[str, Any]
     parts = [name for name in jax.tree.leaves(planned) if isinstance(name, str)]
     found = _read(folder, list(dict.fromkeys([*parts, *own])), record["unit"])
     measured = np.array([found[name] for name in own])
-    if not measured.all():
-        raise InputError(f"a network of {folder} is said to take 0; allowed: more")
+    if not (np.isfinite(measured) & (measured > 0)).all():
+        raise InputError(f"a network of {folder} takes 0 or no finite number; allowed: more than 0")
     costs = jax.tree.map(lambda value: found.get(value, value), planned)
-    numbers, _ = networks.fitted(space, costs, paths, measured)
+    numbers, _ = networks.fitted(space, costs, paths, measured, record.get("stem"))
     return record | numbers
 
 
@@ -173,7 +177,7 @@ def _read(folder: Path, names: Sequence[str], unit: str) -> Mapping[str, float]:
 
 
 def _number(path: Path, unit: str) -> float:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     if (number := printed.number(text)) is not None:
         return number
     time = printed.milliseconds(text)

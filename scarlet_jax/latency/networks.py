@@ -37,7 +37,11 @@ def sample(space: Space, check: int) -> dict[str, Array]:
 
 
 def fitted(
-    space: Space, costs: Mapping[str, Any], architectures: Array, measured: NDArray[np.float64]
+    space: Space,
+    costs: Mapping[str, Any],
+    architectures: Array,
+    measured: NDArray[np.float64],
+    stem: float | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """A table's numbers with the stem, and the check where there are networks for it.
 
@@ -46,6 +50,7 @@ def fitted(
       costs: of `layers` and `head`, as a table has them.
       architectures: `int32[P, L]`, those of `sample`.
       measured: what they take, `float64[P]`.
+      stem: if it is known.
 
     Returns:
       The numbers, and what the stem is the median of, `float64[REFERENCES]`.
@@ -53,12 +58,13 @@ def fitted(
     Raises:
       InputError: for costs that are not of the space.
     """
-    without_stem = path_table(space, {"stem": 0.0} | dict(costs), "the table")(architectures)
-    rest = (measured - without_stem)[:REFERENCES]
-    stem = float(np.median(rest))
-    numbers: dict[str, Any] = {"stem": stem, **costs}
+    known = {"stem": 0.0 if stem is None else stem, **costs}
+    sums = path_table(space, known, "the table")(architectures)
+    rest = (measured - sums)[:REFERENCES]
+    lacking = float(np.median(rest)) if stem is None else 0.0
+    numbers: dict[str, Any] = {**known, "stem": known["stem"] + lacking}
     if len(architectures) > REFERENCES:
-        sums = without_stem[REFERENCES:] + stem
+        sums = sums[REFERENCES:] + lacking
         numbers["check"] = _agreement(architectures[REFERENCES:], sums, measured[REFERENCES:])
     return numbers, rest
 
@@ -71,6 +77,9 @@ def useless(check: Mapping[str, Any]) -> str:
             f"the median error of its sums is {error:.0%}, and {MOST_ERROR:.0%} the most that is "
             "of use"
         )
+    equal = [len(set(check[of])) == 1 for of in ("sums", "measured")]
+    if any(equal) and not all(equal):
+        return "its sums, or the networks as they were measured, are all equal, the others not"
     if tau is not None and tau < LEAST_TAU:
         return (
             f"its sums order networks by a Kendall's tau of {tau:.2f}, and {LEAST_TAU} is the "

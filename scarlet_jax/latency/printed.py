@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from statistics import median
 
-NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)"
+# Whole: half of one of another language, such as 1234,5, would be another.
+NUMBER = r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?![\d.,eE])"
 
 # benchmark_model, microseconds: the statistics of the runs, and then the summary.
 LITE_RUNS = re.compile(rf"count=\d+ .*\bmedian={NUMBER}")

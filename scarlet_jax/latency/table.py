@@ -110,7 +110,7 @@ def load(
       InputError: as `read`, and if it lacks a number, or has a layer, choice or width that is none
         of the space.
     """
-    return path_table(space, read(path, space, size, device=device), f"latency table {path}")
+    return path_table(space, read(path, space, size, device=device), f"table {path}")
 
 
 def read(
@@ -119,16 +119,16 @@ def read(
     """The JSON values of a table, whose numbers are not looked at; arguments are those of `load`.
 
     Raises:
-      InputError: if it cannot be read, is no latency table of the known version, or is of another
+      InputError: if it cannot be read, is no table of the known version, or is of another
         space, size or device.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         record = json.loads(text, object_pairs_hook=_unique)
     except OSError as error:
-        raise InputError(f"latency table {path} cannot be read: {error.strerror}") from error
+        raise InputError(f"table {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"latency table {path} is not JSON: {error}") from error
+        raise InputError(f"table {path} is not JSON: {error}") from error
     expected = differences.flatten(
         heading(space, size) | ({"device": {"kind": device}} if device else {})
     )
@@ -137,13 +137,12 @@ def read(
     for name, allowed in expected.items():
         if (value := _find(record, *name.split("."))) != allowed:
             raise InputError(
-                f"latency table {path} has {_shown(value)} at {name}; allowed here: "
-                f"{_shown(allowed)}"
+                f"table {path} has {_shown(value)} at {name}; allowed here: {_shown(allowed)}"
             )
     unit = record.setdefault("unit", UNIT)
     if not isinstance(unit, str) or not unit.strip() or not unit.isprintable():
         raise InputError(
-            f"latency table {path} has {_shown(unit)} at unit; allowed: text, such as ms or mJ"
+            f"table {path} has {_shown(unit)} at unit; allowed: text, such as ms or mJ"
         )
     return dict(record)
 

@@ -62,7 +62,8 @@ QUANTITIES = {
 }
 
 
-CLAUSES = {"latency": "runs in {}", "energy": "takes {}"}  # of quantities that have a unit
+# Of quantities that have a unit.
+CLAUSES = {"latency": "runs in {}", "energy": "spends {} an image"}
 
 
 def quantity(name: str, unit: str = "") -> Quantity:
