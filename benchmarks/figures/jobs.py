@@ -96,10 +96,14 @@ def tables(folder: Path) -> Found:
         begin = time.monotonic()
         scarlet(f"benchmark {space} --table={number}.json", folder)
         seconds = time.monotonic() - begin
-        check = json.loads((folder / f"{number}.json").read_text())["check"]
-        summary = {name: check[name] for name in ("median_error", "worst_error", "kendall_tau")}
-        found[space] = {"networks": len(check["sums"]), "seconds": seconds, **summary}
+        found[space] = {"seconds": seconds, **agreement(folder / f"{number}.json")}
     return found
+
+
+def agreement(table: Path) -> Found:
+    """How the sums of a table agree with networks that it was not made of."""
+    check = json.loads(table.read_text())["check"]
+    return {name: check[name] for name in ("median_error", "worst_error", "kendall_tau")}
 
 
 def blocks(folder: Path) -> Found:
@@ -122,9 +126,7 @@ def blocks(folder: Path) -> Found:
         record = json.loads(table.read_text())
         table.write_text(json.dumps(record | {"device": {"kind": name}}))
         scarlet(f"benchmark --config=mnist --blocks={name} --table={name}.json --force", folder)
-        check = json.loads((folder / f"{name}.json").read_text())["check"]
-        found[name] = {key: check[key] for key in ("median_error", "worst_error", "kendall_tau")}
-        found[name]["files"] = len(files)
+        found[name] = {"files": len(files), **agreement(folder / f"{name}.json")}
     return found
 
 

@@ -64,6 +64,8 @@ Of a slice without one: S2, 224 px, bfloat16, 128 images a chip in training. Its
 loop once, of 13 paths for example.
 """
 
+AGREEMENT = ("median error", "worst", "Kendall's tau")
+
 
 def main_table(own: Found) -> Iterator[str]:
     best, tau = own["best"], own["tau"]
@@ -93,22 +95,23 @@ def search_table(own: Found) -> Iterator[str]:
 
 
 def latency_tables(own: Found) -> Iterator[str]:
-    yield "| `scarlet benchmark --table=FILE` | median error | worst | Kendall's tau | minutes |"
+    yield f"| `scarlet benchmark --table=FILE` | {' | '.join(AGREEMENT)} | minutes |"
     yield "| --- | --- | --- | --- | --- |"
     for space in jobs.TABLES:
-        check = own[space]
-        cells = [f"{check[name]:.1%}" for name in ("median_error", "worst_error")]
-        cells += [f"{check['kendall_tau']:.2f}", f"{check['seconds'] / 60:.1f}"]
-        yield f"| `{space}` | {' | '.join(cells)} |"
+        yield f"| `{space}` | {agreement(own[space])} | {own[space]['seconds'] / 60:.1f} |"
 
 
 def blocks_table(own: Found) -> Iterator[str]:
-    yield "| | files | median error | worst | Kendall's tau |"
+    yield f"| | files | {' | '.join(AGREEMENT)} |"
     yield "| --- | --- | --- | --- | --- |"
     for name in jobs.BLOCKS:
-        check = own[name]
-        cells = [f"{check[key]:.1%}" for key in ("median_error", "worst_error")]
-        yield f"| {name} | {check['files']} | {' | '.join(cells)} | {check['kendall_tau']:.2f} |"
+        yield f"| {name} | {own[name]['files']} | {agreement(own[name])} |"
+
+
+def agreement(own: Found) -> str:
+    """The cells below `AGREEMENT`."""
+    median, worst = own["median_error"], own["worst_error"]
+    return f"{median:.1%} | {worst:.1%} | {own['kendall_tau']:.2f}"
 
 
 def networks_table(own: Found) -> Iterator[str]:
