@@ -1,5 +1,6 @@
 """What the launchers share: flags, and errors as one line."""
 
+import difflib
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from ml_collections import config_flags
 
 from scarlet_jax import configs, data, interrupts, models, processes, settings
 from scarlet_jax import space as spaces
+from scarlet_jax.differences import flatten
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
 from scarlet_jax.files import check_writable, local_path
 from scarlet_jax.launch import cache, cores, heap
@@ -126,8 +128,10 @@ def check_outputs(*names: str) -> None:
         check_writable(path)
 
 
-def prepare() -> setup.Setup:
+def prepare(supernet_workdir: str | None = None) -> setup.Setup:
     """What `--config` and `--workdir` name, checked, on a device for every core of a CPU.
+
+    And the supernet of another work directory, if that is given.
 
     One of several processes gets one CPU device, unless `--cpu_devices` says more: how many
     processes a machine runs is not known here.
@@ -136,7 +140,7 @@ def prepare() -> setup.Setup:
     if FLAGS.cpu_devices or not FLAGS.coordinator:
         batch_sizes = (config.supernet.batch_size, config.subnet.batch_size)
         cores.use(FLAGS.cpu_devices, batch_sizes)
-    return setup.prepare(config, FLAGS.workdir)
+    return setup.prepare(config, FLAGS.workdir, supernet_workdir=supernet_workdir)
 
 
 def command(name: str, without: Sequence[str] = ()) -> str:
@@ -299,12 +303,8 @@ def _parse(argv: list[str]) -> list[str]:
         fail(f"a file cannot be read: {_one_line(str(error.__cause__ or error))}")
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         text = _one_line(str(error.args[0] if error.args else error))
-        if re.fullmatch(r"'?\w+'?", text):  # all that ConfigDict says of an unknown setting
-            name = text.strip("'")
-            given = [a for a in argv if name in a.partition("=")[0].split(".")]
-            text = (
-                f"--config has no setting {name!r}: {' '.join(given)}; see scarlet_jax/settings.py"
-            )
+        if unknown := re.fullmatch(r"'*(\w+)'*( Did you mean .*)?", text):  # by ConfigDict
+            text = _no_setting(unknown[1], argv)
         fail(text)
     except Exception as error:  # the file is a program, which may do anything
         fail(f"--config or flags cannot be used: {type(error).__name__}: {_one_line(str(error))}")
@@ -324,6 +324,19 @@ def _checked(argument: str) -> str:
     if value.isdecimal() and not value.isascii():
         fail(f"{argument!r} has digits of another script; allowed: 0 to 9")
     return f"{name}={local_path(value)}" if name == "--config" and value else argument
+
+
+def _no_setting(name: str, argv: list[str]) -> str:
+    """What is said of a name that the settings lack, given by a flag or used in a file."""
+    given = [a for a in argv if name in a.partition("=")[0].split(".")]
+    names = set(flatten(settings.defaults().to_dict()))
+    if given:
+        wrong = given[0].partition("=")[0].removeprefix("--config.")
+    else:
+        wrong, names = name, {part for whole in names for part in whole.split(".")}
+    close = difflib.get_close_matches(wrong, sorted(names), n=1)
+    text = f"--config has no setting {name!r}" + (f": {given[0]}" if given else "")
+    return f"{text}; the closest is {close[0]}" if close else f"{text}; see scarlet_jax/settings.py"
 
 
 def _one_line(text: str) -> str:

@@ -6,7 +6,6 @@ scarlet rank --config=mnist --workdir=runs/fast --supernet=runs/mnist
 
 import math
 import time
-from pathlib import Path
 
 from absl import flags
 
@@ -22,12 +21,11 @@ OWN_FLAGS = ("minutes", "supernet")
 
 
 def main() -> None:
-    setup = common.prepare()
-    source = Path(FLAGS.supernet or FLAGS.workdir)
-    network = load_supernet(setup, source)
+    setup = common.prepare(FLAGS.supernet)
+    network = load_supernet(setup)
     state = saved_search(setup, network)
     begin = time.monotonic()
-    rank_supernet(setup, network, FLAGS.minutes, source)
+    rank_supernet(setup, network, FLAGS.minutes)
     seconds = {"ranking": time.monotonic() - begin}
     retrain = common.command("train_subnet", without=OWN_FLAGS)
     write_report(setup, network, state, common.command("rank"), seconds, retrain)

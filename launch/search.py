@@ -6,7 +6,6 @@ scarlet search --config=mnist --workdir=runs/fast --supernet=runs/mnist
 """
 
 import time
-from pathlib import Path
 
 from absl import flags
 
@@ -23,13 +22,12 @@ OWN_FLAGS = ("resume", "generations", "supernet")
 def main() -> None:
     if FLAGS.generations is not None:
         FLAGS.config.search.generations = FLAGS.generations
-    setup = common.prepare()
+    setup = common.prepare(FLAGS.supernet)
     if FLAGS.resume:
         check_searched(setup)
-    source = Path(FLAGS.supernet or FLAGS.workdir)
-    network = load_supernet(setup, source)
+    network = load_supernet(setup)
     begin = time.monotonic()
-    state = search_supernet(setup, network, source)
+    state = search_supernet(setup, network)
     seconds = {"search": time.monotonic() - begin}
     retrain = common.command("train_subnet", without=OWN_FLAGS)
     write_report(setup, network, state, common.command("search"), seconds, retrain)

@@ -24,10 +24,11 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     architecture = spaces.parse(make_space(FLAGS.config), FLAGS.arch)
-    setup = common.prepare()
+    is_path = FLAGS.weights and is_supernet(Path(FLAGS.weights))
+    setup = common.prepare(FLAGS.weights if is_path else None)
     initial = None
-    if FLAGS.weights and is_supernet(source := Path(FLAGS.weights)):
-        initial = path_model(setup, load_supernet(setup, source), architecture)
+    if is_path:
+        initial = path_model(setup, load_supernet(setup), architecture)
     elif FLAGS.weights:
         initial = models.load(FLAGS.weights)
     name = FLAGS.name or spaces.label(FLAGS.arch, architecture)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from absl import logging
 
@@ -41,14 +41,13 @@ def hold(directory: Path) -> Iterator[None]:
     if path in _held:
         yield
         return
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(path, "ab", buffering=0) as file:  # so that a full disk is not met again at the end
         if not _locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
             raise InputError(f"{directory} is in use by {_holder(path)}; wait for it to end")
         about = {"host": socket.gethostname(), "process": os.getpid(), "since": time.ctime()}
         with naming(path):
             file.truncate(0)
-            file.write(json.dumps(about) + "\n")
-            file.flush()
+            file.write(json.dumps(about).encode() + b"\n")
         _held.add(path)
         try:
             yield
@@ -60,12 +59,12 @@ def hold(directory: Path) -> Iterator[None]:
 def wait_for(path: Path) -> Iterator[None]:
     """Holds a lock file for a block, after whoever holds it; for moments, such as a write."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(path, "ab", buffering=0) as file:
         _locked(file, fcntl.LOCK_EX)
         yield
 
 
-def _locked(file: TextIO, how: int) -> bool:
+def _locked(file: BinaryIO, how: int) -> bool:
     """Whether the lock is ours now. Where the file system has no locks, it is, with a warning."""
     try:
         fcntl.flock(file, how)

@@ -119,7 +119,13 @@ def test_a_shell_completes_commands(tmp_path):
 
 
 BAD = {
-    ("pipeline", *MNIST, "--config.search.populaton=3"): 'Did you mean "population"',
+    ("pipeline", *MNIST, "--config.search.populaton=3"): "closest is search.population",
+    (
+        "pipeline",
+        *MNIST,
+        "--config.search.latency_table=x",
+    ): "--config.search.latency_table=x; the closest is search.objectives.latency.table",
+    ("pipeline", *MNIST, "--config.no_such_section.x=3"): "see scarlet_jax/settings.py",
     ("pipeline", *MNIST, "--config.search.population=many"): "invalid literal for int",
     (
         "pipeline",
@@ -141,7 +147,7 @@ BAD = {
         "search",
         *MNIST,
         "--config.search.objectives.flops.goal=min",
-    ): "--config has no setting 'flops': --config.search.objectives.flops.goal=min; see",
+    ): "--config has no setting 'flops': --config.search.objectives.flops.goal=min; the",
     ("search", *MNIST, "--config.supernet.none=3"): "no setting 'none': --config.supernet.none=3",
     (
         *("pipeline", *MNIST, "--config.search.objectives.macs.max=200000"),

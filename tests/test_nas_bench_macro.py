@@ -297,7 +297,9 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
     monkeypatch.setattr(
         supernet.common,
         "prepare",
-        lambda: SimpleNamespace(workdir=tmp_path, space=space, config=config),
+        lambda: SimpleNamespace(
+            workdir=tmp_path, supernet_workdir=tmp_path, space=space, config=config
+        ),
     )
     monkeypatch.setattr(supernet, "train_supernet", lambda setup: None)
     monkeypatch.setattr(runs, "path_scorer", scorer)
@@ -322,7 +324,9 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
 
 def test_precision_is_tau_in_the_mean_of_disjoint_sets_of_images(tmp_path, monkeypatch):
     """The last thousand of 5,000 images turn the order round."""
-    setup = Setup(nas_bench_macro.get_config(), tmp_path, tables.macro_space(), *[None] * 5)
+    setup = Setup(
+        nas_bench_macro.get_config(), tmp_path, tmp_path, tables.macro_space(), *[None] * 5
+    )
     images = np.arange(precision.IMAGES[-1])
     accuracy = np.random.default_rng(0).permutation(precision.NETWORKS) % 20
     asked = []

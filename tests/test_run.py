@@ -211,7 +211,7 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
     config.search.generations = 2
     config.search.objectives.accuracy.weight = 0.9
     config.search.objectives.macs.weight = 0.1
-    setup = prepare(config, tmp_path)
+    setup = prepare(config, tmp_path, supernet_workdir=source)
     asked = []
 
     def score(setup, plan):
@@ -220,8 +220,8 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
 
     evaluator = supernet._evaluator
     monkeypatch.setattr(supernet, "_evaluator", score)
-    network = load_supernet(setup, source)
-    state = search_supernet(setup, network, source)
+    network = load_supernet(setup)
+    state = search_supernet(setup, network)
     with np.load(source / "search" / "search.npz") as saved:
         known = {tuple(row) for row in saved["architectures"].tolist()}
     new = {tuple(row) for part in asked for row in part.tolist()}
@@ -232,10 +232,13 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
     page = (tmp_path / "report.html").read_text()
     assert "None of the picked models has been retrained yet." in page
     assert "scarlet train_subnet --arch=" in page
+    assert "No curve of the supernet" not in page
+    assert f"tensorboard --logdir={source}" in page
     # Extended, it asks for nothing that it knows either.
     config.search.generations = 3
     asked.clear()
-    longer = search_supernet(prepare(config, tmp_path), network, source)
+    setup = prepare(config, tmp_path, supernet_workdir=source)
+    longer = search_supernet(setup, network)
     np.testing.assert_array_equal(longer.architectures[: len(state.born)], state.architectures)
     assert sum(map(len, asked)) <= len(longer.born) - len(state.born)
 
@@ -243,9 +246,9 @@ def test_another_search_of_the_same_supernet_pays_for_nothing_twice(
 def test_a_supernet_of_another_space_is_refused(finished, images, tmp_path):
     config = small.config(images)
     config.space.kernels = (5,)
-    setup = prepare(config, tmp_path)
+    setup = prepare(config, tmp_path, supernet_workdir=finished.workdir)
     with pytest.raises(InputError, match=r"space.kernels \(now \[5\], was \[3\]\)"):
-        load_supernet(setup, finished.workdir)
+        load_supernet(setup)
 
 
 def test_scores_can_be_had_again(finished):
@@ -527,8 +530,8 @@ def test_one_supernet_is_searched_with_another_seed_and_from_another_front(
     network = load_supernet(finished)
     config = small.config(images)
     config.search.update({"seed": 5, "start": str(finished.workdir)})
-    setup = prepare(config, tmp_path)
-    state = search_supernet(setup, network, finished.workdir)
+    setup = prepare(config, tmp_path, supernet_workdir=finished.workdir)
+    state = search_supernet(setup, network)
     assert state.seed == 5
     front = json.loads((finished.workdir / "front.json").read_text())["front"]
     known = [model["architecture"] for model in front]

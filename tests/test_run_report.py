@@ -125,7 +125,7 @@ def test_commands_to_copy_are_of_the_best_model_and_have_flags_that_there_are(se
         f"tensorboard --logdir={setup.workdir}",
     ]
     workdir = setup.workdir / "a run"
-    setup = dataclasses.replace(setup, workdir=workdir)
+    setup = dataclasses.replace(setup, workdir=workdir, supernet_workdir=workdir)
     write_result(setup, "model-0", EARLY[0])
     write_result(setup, "model-1", EARLY[1], validation_accuracy=0.9)
     first, load, *launched, board = report_of(setup, searched(setup, EARLY)).commands

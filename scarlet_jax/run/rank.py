@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,7 @@ Record = dict[str, Any]
 
 @one_writer
 def rank_supernet(
-    setup: Setup,
-    network: functional.Network,
-    minutes: float = math.inf,
-    source: Path | None = None,
+    setup: Setup, network: functional.Network, minutes: float = math.inf
 ) -> Record | None:
     """Compares the supernet's order of some networks with that of the same trained alone.
 
@@ -47,7 +43,6 @@ def rank_supernet(
       setup: of the work directory.
       network: the supernet.
       minutes: after which no further training is begun that is not likely to be over by then.
-      source: as of `kept_scorer`.
 
     Returns:
       The record written; None where there are not two networks to compare.
@@ -58,7 +53,7 @@ def rank_supernet(
     begin = time.monotonic()
     check_writable(setup.workdir / RECORD)
     context, brief = score_context(setup, network), _briefly(setup)
-    candidates = by_macs(setup, _feasible(setup, kept_scorer(setup, network, context, source)))
+    candidates = by_macs(setup, _feasible(setup, kept_scorer(setup, network, context)))
     wanted = setup.config.rank.architectures
     if len(candidates) < wanted:
         say(

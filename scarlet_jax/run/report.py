@@ -102,14 +102,14 @@ def make_report(
         title=f"SCARLET-NAS on {setup.config.data.source}, space {setup.space.name}",
         date=_date(setup.workdir),
         space=setup.space,
-        supernet_curve=_curve(setup.workdir / "supernet"),
+        supernet_curve=_curve(setup.supernet_workdir / "supernet"),
         supernet_training=_training(setup, "supernet"),
         subnet_training=_training(setup, "subnet"),
         search=searched(setup.problem, state),
         models=models,
         ranking=_ranking(ranking),
         retrain=[*missing, command] if missing else [],
-        commands=_commands(setup.workdir, models, command),
+        commands=_commands(setup, models, command),
         reproduction=reproduction,
         settings=_settings(setup.config),
         notes=notes,
@@ -132,19 +132,25 @@ def _training(setup: Setup, section: str) -> Training:
     return Training(smoothing, least, setup.config[section].ema_decay)
 
 
-def _commands(workdir: Path, models: Sequence[report.Model], command: str) -> list[Command]:
+def _commands(setup: Setup, models: Sequence[report.Model], command: str) -> list[Command]:
     """What to do with the work directory, and with the best of its models if it is trained."""
     found = [Command("Go on where it was stopped, or write this page anew", command)]
     best = best_model(models)
     if best is not None and best[0].is_trained:
         name = best[0].name
-        folder = workdir / "subnets" / name
+        folder = setup.workdir / "subnets" / name
         found += [
             Command(f"Load {name} in Python", commands.load(folder)),
             Command(f"Classify pictures by {name}", commands.predict(folder)),
             Command(f"Export {name}", commands.export(folder)),
         ]
-    return [*found, Command("See the curves in TensorBoard", commands.tensorboard(workdir))]
+    logs = {setup.workdir: "the curves"}
+    if setup.supernet_workdir != setup.workdir:
+        logs[setup.supernet_workdir] = "the supernet's curves"
+    return found + [
+        Command(f"See {what} in TensorBoard (pip install tensorboard)", commands.tensorboard(where))
+        for where, what in logs.items()
+    ]
 
 
 def _settings(config: ConfigDict) -> list[Setting]:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,12 +46,10 @@ def kept_scorer(
     setup: Setup,
     network: functional.Network,
     context: Mapping[str, Any],
-    source: Path | None = None,
 ) -> Evaluate:
     """`path_scorer`, but what was scored in the same `score_context` is looked up.
 
-    Whoever asked for it: scores are kept beside the supernet, in the work directory `source`, or
-    the setup's own, after every chunk.
+    Whoever asked for it: scores are kept beside the supernet, after every chunk.
     """
     score = path_scorer(setup, network)
 
@@ -65,7 +62,7 @@ def kept_scorer(
 
     return search.remember(
         score_or_stop,
-        (source or setup.workdir) / "evaluations",
+        setup.supernet_workdir / "evaluations",
         context,
         chunk=setup.config.search.chunk,
         save=processes.is_first(),
@@ -74,31 +71,30 @@ def kept_scorer(
 
 
 @one_writer
-def search_supernet(
-    setup: Setup, network: functional.Network, source: Path | None = None
-) -> search.State:
+def search_supernet(setup: Setup, network: functional.Network) -> search.State:
     """Searches with the supernet's weights and writes `front.json`.
 
-    What has been scored before is not scored again, see `kept_scorer`; `source` is as there.
+    What has been scored before is not scored again, see `kept_scorer`.
     """
     section, problem = setup.config.search, setup.problem
     _say_start(problem)
     save = processes.is_first()
     context, directory = score_context(setup, network), setup.workdir / DIRECTORY
-    evaluate = kept_scorer(setup, network, context, source)
+    evaluate = kept_scorer(setup, network, context)
     seed = search_seed(setup.config)
     begun = search.load(problem, seed=seed, directory=directory, context=context)
     with ExitStack() as stack:
         stack.enter_context(interrupts.deferred())
         progress = stack.enter_context(
-            Progress("search", section.generations + 1, "generation", begun.generation)
+            Progress("search", section.generations, "generation", max(begun.generation - 1, 0))
         )
         events = None
         if save and not search.is_finished(problem, begun):
             events = stack.enter_context(board.begin(setup, begun, directory))
 
         def on_generation(state: search.State) -> None:
-            progress.update(state.generation, _search_detail(problem, state))
+            # What a search begins with is its generation 0.
+            progress.update(state.generation - 1, _search_detail(problem, state))
             if events is not None:
                 board.tell(events, problem, state)
 

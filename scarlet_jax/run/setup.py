@@ -34,6 +34,7 @@ class Setup:
 
     config: ConfigDict
     workdir: Path
+    supernet_workdir: Path  # whose supernet is meant; mostly the same
     space: Space
     size: NetworkSize
     splits: data.Splits
@@ -43,7 +44,10 @@ class Setup:
 
 
 def prepare(
-    config: ConfigDict, workdir: str | os.PathLike[str], examples: data.Examples | None = None
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    examples: data.Examples | None = None,
+    supernet_workdir: str | os.PathLike[str] | None = None,
 ) -> Setup:
     """Checks every setting and opens the data, before any long work.
 
@@ -51,6 +55,7 @@ def prepare(
       config: the settings.
       workdir: where results go.
       examples: own images, in place of those that `config.data` names.
+      supernet_workdir: where the supernet is, if not there.
 
     Raises:
       InputError: for the first setting that is not allowed.
@@ -70,6 +75,7 @@ def prepare(
     return Setup(
         config=config,
         workdir=local_path(workdir),
+        supernet_workdir=local_path(supernet_workdir or workdir),
         space=space,
         size=size,
         splits=splits,

@@ -45,8 +45,8 @@ def train_supernet(setup: Setup) -> functional.Network:
     return training.trained_network(network, state)
 
 
-def load_supernet(setup: Setup, source: Path | None = None) -> functional.Network:
-    """The trained supernet of a work directory, `source` or the setup's own.
+def load_supernet(setup: Setup) -> functional.Network:
+    """The trained supernet of the setup's `supernet_workdir`.
 
     Raises:
       InputError: if there is none, its training is not finished, its settings differ, or there are
@@ -54,7 +54,7 @@ def load_supernet(setup: Setup, source: Path | None = None) -> functional.Networ
     """
     _check_validation(setup)
     network = _new_supernet(setup)
-    state = training.load(setup, network, "supernet", (source or setup.workdir) / "supernet", {})
+    state = training.load(setup, network, "supernet", setup.supernet_workdir / "supernet", {})
     return training.trained_network(network, state)
 
 
