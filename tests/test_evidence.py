@@ -154,8 +154,9 @@ def test_retrained_networks_are_compared_seed_by_seed():
     found = {**ORIGIN, "recipe": {"subnet.steps": 3000}, "runs": runs}
     text = written(ranking(), found)
     assert "3,000 steps" in text
-    assert "2 seeds, each with its supernet" in " ".join(text.split())
-    assert "by +9.0 ± 12.7 percent of test accuracy" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert "Seeds: 2, each with its supernet" in words
+    assert "by +9.0 ± 12.7 percent of test accuracy in the mean of 2 seeds" in words
     # 10 and 8 percent apart, with a deviation of 1.414 and an error of 1; largest: no deviation.
     row = "| picked-1 | 2.00 | 81.00 ± 12.71 | 2.00 | 72.00 ± 25.41 | +9.00 ± 12.71 |"
     assert row in text

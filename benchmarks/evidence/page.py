@@ -102,7 +102,8 @@ RETRAINED = """
 What a search by each supernet `base` picks, for each pick a network within {equal:.0%} of its MACs
 drawn at random, and the largest network, each trained alone at {width:g} of the widths by one
 recipe, for {steps:,} steps of {batch} images, which is short: percent of the 10,000 test images.
-{seeds} seeds, each with its supernet, its search and its draw: intervals have all of that.
+Seeds: {seeds}, each with its supernet, its search and its draw; intervals, which take more than
+one, have all of that.
 """
 STABILIZERS = """
 ## Do stabilizers help?
@@ -198,9 +199,10 @@ def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str,
         found["precision"] = _precision(ranking)
     if retrained:
         gain = with_width(tables.mean_gain(retrained), 1, "+")
+        seeds = len({run["seed"] for run in retrained["runs"]})
         found["retrained"] = (
             f"Trained alone, what is picked differs from a network of equal MACs by {gain} percent "
-            "of test accuracy in the mean."
+            f"of test accuracy in the mean of {_seeds(seeds)}."
         )
     if tables.paired_seeds(ranking):
         found["stabilizers"] = _stabilizers(ranking)
