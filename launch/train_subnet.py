@@ -24,10 +24,10 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     architecture = spaces.parse(make_space(FLAGS.config), FLAGS.arch)
-    is_path = FLAGS.weights and is_supernet(Path(FLAGS.weights))
-    setup = common.prepare(FLAGS.weights if is_path else None)
+    supernet = FLAGS.weights if FLAGS.weights and is_supernet(Path(FLAGS.weights)) else None
+    setup = common.prepare(supernet)
     initial = None
-    if is_path:
+    if supernet:
         initial = path_model(setup, load_supernet(setup), architecture)
     elif FLAGS.weights:
         initial = models.load(FLAGS.weights)

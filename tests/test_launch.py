@@ -147,7 +147,8 @@ BAD = {
         "search",
         *MNIST,
         "--config.search.objectives.flops.goal=min",
-    ): "--config has no setting 'flops': --config.search.objectives.flops.goal=min; the",
+    ): "--config has no setting 'flops': --config.search.objectives.flops.goal=min; the closest is "
+    "search.objectives.params.goal",
     ("search", *MNIST, "--config.supernet.none=3"): "no setting 'none': --config.supernet.none=3",
     (
         *("pipeline", *MNIST, "--config.search.objectives.macs.max=200000"),

@@ -169,7 +169,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
     text += f"\n![Accuracy and MACs of what is found]({PICTURES[1]})\n\n"
     text += _lines(tables.found_table(ranking))
     if retrained:
-        seeds = len({run["seed"] for run in retrained["runs"]})
+        seeds = tables.count_seeds(retrained)
         steps = retrained["recipe"]["subnet.steps"]
         text += RETRAINED.format(
             answer=told["retrained"], equal=EQUAL, steps=steps, seeds=seeds, **size
@@ -199,10 +199,10 @@ def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str,
         found["precision"] = _precision(ranking)
     if retrained:
         gain = with_width(tables.mean_gain(retrained), 1, "+")
-        seeds = len({run["seed"] for run in retrained["runs"]})
+        seeds = _seeds(tables.count_seeds(retrained))
         found["retrained"] = (
             f"Trained alone, what is picked differs from a network of equal MACs by {gain} percent "
-            f"of test accuracy in the mean of {_seeds(seeds)}."
+            f"of test accuracy in the mean of {seeds}."
         )
     if tables.paired_seeds(ranking):
         found["stabilizers"] = _stabilizers(ranking)

@@ -158,6 +158,11 @@ def retrained_table(found: Found) -> Iterator[str]:
     yield f"| largest | {values(found, 'largest', 'macs')[0] / 1e6:.2f} | {largest} | | | |"
 
 
+def count_seeds(found: Found) -> int:
+    """Of the networks that are trained alone."""
+    return len({run["seed"] for run in found["runs"]})
+
+
 def picked(found: Found) -> list[str]:
     return sorted({run["name"] for run in found["runs"] if run["name"].startswith("picked")})
 

@@ -42,11 +42,7 @@ def score_context(setup: Setup, network: functional.Network) -> dict[str, Any]:
     }
 
 
-def kept_scorer(
-    setup: Setup,
-    network: functional.Network,
-    context: Mapping[str, Any],
-) -> Evaluate:
+def kept_scorer(setup: Setup, network: functional.Network, context: Mapping[str, Any]) -> Evaluate:
     """`path_scorer`, but what was scored in the same `score_context` is looked up.
 
     Whoever asked for it: scores are kept beside the supernet, after every chunk.
