@@ -1,7 +1,10 @@
 """Eight simulated devices, a tiny space, and what is compiled once for all tests."""
 
 import os
+import signal
 
+# Tests stop processes of theirs by Ctrl-C, which these ignore if tests run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     +
