@@ -1,32 +1,35 @@
 """Our side: what is measured, ready to be called."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import offspring
-from benchmarks.measure import Setup, Work
-from scarlet_jax import devices, evaluation, supernet
+from benchmarks.measure import Prepared, Setup, Work
+from scarlet_jax import compile_check, devices, evaluation, supernet
+from scarlet_jax import space as spaces
 from scarlet_jax.launch import cores
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Array
 from scarlet_jax.train import step as steps
 
 
-def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
-    """What `work.kind` names; its calls return when the result is there."""
-    if work.kind != "one_by_one":  # the others have work for all cores; one path is one device's
-        cores.use(work.cores or None, (work.batch_size,))
+def prepare(work: Work, setup: Setup) -> Prepared:
+    """What `work.kind` names; its calls return when the result is there.
+
+    Its peak bytes are what the compiler has planned for the program that does the work.
+    """
+    if work.cores and work.kind != "one_by_one":  # one path at a time is for one device
+        cores.use(work.cores, (work.batch_size,))
     network = supernet.create(
         setup.space,
         num_classes=setup.num_classes,
         channels=setup.channels,
         dtype=setup.config.model.dtype,
-        selection=work.selection,
+        selection=work.how,
     )
     if work.kind == "score":
         return _scorer(work, setup, network)
@@ -34,17 +37,16 @@ def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
         return _trainer(work, setup, network)
     evaluate = _evaluator(work, setup, network)
     if work.kind == "evaluator":
-        return partial(evaluate, setup.path[None])
+        return Prepared(partial(evaluate, setup.path[None]))
+    if work.kind == "random":
+        rng, count = np.random.default_rng(0), setup.config.search.chunk
+        return Prepared(partial(evaluate, spaces.sample(setup.space, rng, count)))
+    from benchmarks import offspring  # which needs more packages than a check of an accelerator
+
     architectures = offspring.search(setup)
     if work.kind == "population":
-        return partial(evaluate, architectures)
-    return lambda: [evaluate(architecture[None]) for architecture in architectures]
-
-
-def gpu_peak_bytes() -> int:
-    """Of the first device, since the process began; 0 on CPUs, which do not count them."""
-    counts = jax.devices()[0].memory_stats() or {}
-    return int(counts.get("peak_bytes_in_use", 0))
+        return Prepared(partial(evaluate, architectures))
+    return Prepared(lambda: [evaluate(architecture[None]) for architecture in architectures])
 
 
 def _random_batch(work: Work, setup: Setup, seed: int) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def _random_batch(work: Work, setup: Setup, seed: int) -> dict[str, Any]:
     }
 
 
-def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[], Any]:
+def _scorer(work: Work, setup: Setup, network: functional.Network) -> Prepared:
     """Logits with running statistics; the architecture is an argument of the program."""
     data, mesh = setup.config.data, devices.make_mesh()
 
@@ -68,13 +70,18 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Callable[[
 
     options = evaluation.CPU_OPTIONS if jax.default_backend() == "cpu" else None
     whole, spread = devices.WHOLE, devices.SPREAD
-    compiled = devices.program(mesh, score, (whole, whole, spread, whole), spread, options)
+    program = devices.program(mesh, score, (whole, whole, spread, whole), spread, options)
     params, stats, path = devices.replicate(mesh, (network.params, network.stats, setup.path))
     images = devices.shard(mesh, _random_batch(work, setup, 0)["image"])
-    return lambda: jax.block_until_ready(compiled(params, stats, images, path))
+    arguments = params, stats, images, path
+    compiled = cache(lambda: program.lower(*arguments).compile())  # by the first call
+    return Prepared(
+        lambda: jax.block_until_ready(compiled()(*arguments)),
+        lambda: compile_check.program_bytes(compiled()),
+    )
 
 
-def _trainer(work: Work, setup: Setup, network: functional.Network) -> Callable[[], Any]:
+def _trainer(work: Work, setup: Setup, network: functional.Network) -> Prepared:
     """Steps of the real training; one along a path always takes SCARLET-A's."""
     training, mesh = setup.config.supernet, devices.make_mesh()
     fair = work.kind == "strict_fair"
@@ -87,16 +94,18 @@ def _trainer(work: Work, setup: Setup, network: functional.Network) -> Callable[
 
     kind = steps.Task if fair else OnePath
     task = kind(network.graphdef, training, setup.config.data, seed=0)
-    step = steps.make_train_step(task, mesh)
+    compute, write = steps.make_programs(task, mesh)
     state = devices.replicate(mesh, steps.init_state(network, task))
     batch = devices.shard(mesh, _random_batch(work, setup, 0))
+    compiled = cache(lambda: compute.lower(state, batch).compile())  # by the first call
 
     def call() -> None:
         nonlocal state
-        state, metrics = step(state, batch)
+        result, metrics = compiled()(state, batch)
+        state = write(state, result)
         jax.block_until_ready((state, metrics))
 
-    return call
+    return Prepared(call, lambda: compile_check.program_bytes(compiled()))
 
 
 def _evaluator(work: Work, setup: Setup, network: functional.Network) -> Callable[[Array], Any]:

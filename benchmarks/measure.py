@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +48,6 @@ class Side:
 OURS = Side("ours", "jax_supernet", {"JAX_PLATFORMS": "cpu", **heap.ENVIRONMENT})
 TORCH = Side("PyTorch", "torch_supernet", {})
 TORCH_SAME = Side("PyTorch, same allocator", "torch_supernet", heap.ENVIRONMENT)
-OURS_ON_GPU = Side("ours", "jax_supernet", {})
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,17 @@ class Work:
 
     Attributes:
       kind: score (a path), train (a step along a path), strict_fair (a step) and, ours only,
-        evaluator (a path, with statistics of its own), population (the offspring of a
-        generation) and one_by_one (the same, each in a call of its own).
+        evaluator (a path, with statistics of its own), random (a chunk of random paths),
+        population (the offspring of a generation) and one_by_one (the same, each in a call of its
+        own).
       repeats: timed calls, after a first one.
       image_size: pixels a side.
       batch_size: images.
       config: a module of `configs/`, for space and settings.
       warm: whether an earlier process has filled a persistent compilation cache.
       cores: of the process; 0 for all.
-      selection: how ours makes a choice, see `scarlet_jax.supernet`.
+      how: ours makes a choice, by which selection, see `scarlet_jax.supernet`; or PyTorch runs,
+        eagerly or, if it is "compiled", by `torch.compile`.
     """
 
     kind: str
@@ -75,7 +76,7 @@ class Work:
     config: str = "base"
     warm: bool = False
     cores: int = CORES
-    selection: str = "auto"
+    how: str = "auto"
 
 
 class Setup(NamedTuple):
@@ -87,6 +88,18 @@ class Setup(NamedTuple):
     num_classes: int
     channels: int
     momentum: float
+
+
+class Prepared(NamedTuple):
+    """A work, ready to be called.
+
+    Attributes:
+      call: returns when the result is there.
+      peak_bytes: of an accelerator's memory, asked after the first call; 0 where nobody counts.
+    """
+
+    call: Callable[[], object]
+    peak_bytes: Callable[[], int] = lambda: 0
 
 
 def set_up(name: str) -> Setup:
@@ -102,33 +115,29 @@ def set_up(name: str) -> Setup:
     )
 
 
-def measure(work: Work, side: Side, limit: float | None = None) -> Measurement:
+def measure(work: Work, side: Side) -> Measurement:
     """Measures in a fresh process, or in the second of two with a compilation cache.
 
     Args:
       work, side: what is measured, and whose.
-      limit: seconds after which a process is ended.
 
     Returns:
       `seconds` of each call after the first, `first_seconds` of that one (it compiles),
       `start_seconds` from the start of the process to its end, and `peak_gb`, the process's
-      peak resident memory in 10^9 bytes; on a GPU the peak of its memory.
+      peak resident memory in 10^9 bytes.
 
     Raises:
-      subprocess.SubprocessError: if the process fails, or takes too long; its own message is on
-        stderr.
+      subprocess.CalledProcessError: if the process fails; its own message is on stderr.
     """
     if not work.warm:
-        return _in_process(work, side.module, side.environment, limit)
+        return _in_process(work, side.module, side.environment)
     with tempfile.TemporaryDirectory() as cache:
         environment = {**side.environment, **WARM_CACHE, "JAX_COMPILATION_CACHE_DIR": cache}
-        _in_process(work, side.module, environment, limit)
-        return _in_process(work, side.module, environment, limit)
+        _in_process(work, side.module, environment)
+        return _in_process(work, side.module, environment)
 
 
-def _in_process(
-    work: Work, module: str, environment: Mapping[str, str], limit: float | None
-) -> Measurement:
+def _in_process(work: Work, module: str, environment: Mapping[str, str]) -> Measurement:
     ours_to_set = {*heap.ENVIRONMENT, *WARM_CACHE, "JAX_COMPILATION_CACHE_DIR"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours_to_set}
     command = [sys.executable, "-m", "benchmarks.measure", module, json.dumps(asdict(work))]
@@ -140,7 +149,6 @@ def _in_process(
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=limit,
     )
     *_, last = child.stdout.splitlines()
     result = json.loads(last)
@@ -173,13 +181,13 @@ def main() -> None:
     if module == OURS.module:
         heap.return_what_compiling_left()
     side = importlib.import_module(f"benchmarks.{module}")
-    call = side.prepare(work, set_up(work.config))
+    call = side.prepare(work, set_up(work.config)).call
     ends = [time.monotonic()]
     for _ in range(1 + work.repeats):
         call()
         ends.append(time.monotonic())
     first, *rest = np.diff(ends).tolist()
-    peak = side.gpu_peak_bytes() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     result = {
         "seconds": rest,
         "first_seconds": [first],

@@ -4,14 +4,14 @@ Blocks, and the names of their parts, are laid out as in the authors' release.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measure import Setup, Work
+from benchmarks.measure import Prepared, Setup, Work
 from scarlet_jax.space import Choice, Space
 
 LEARNING_RATE = 0.01
@@ -109,17 +109,20 @@ def fair_paths(num_choices: int, depth: int) -> list[tuple[int, ...]]:
     return list(zip(*choices, strict=True))
 
 
-def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
-    """What `work.kind` names, ready to be called: score, train or strict_fair.
+def prepare(work: Work, setup: Setup) -> Prepared:
+    """What `work.kind` names: score, train or strict_fair.
 
-    On a GPU where there is one, unless `work.cores` says how many of the CPU's are used.
+    On a GPU, unless `work.cores` says how many of the CPU's are used.
     """
     if work.cores:
         torch.set_num_threads(work.cores)
     device = torch.device("cpu" if work.cores else "cuda")
-    torch.backends.cudnn.benchmark = True  # shapes repeat
+    # Shapes repeat; but to try the algorithms for those of all choices takes many minutes.
+    torch.backends.cudnn.benchmark = work.kind != "strict_fair"
     network: Any = Supernet(setup.space, setup.num_classes, setup.channels)
     network.to(device, memory_format=torch.channels_last)
+    if work.how == "compiled":
+        network.compile()
     shape = (work.batch_size, setup.channels, work.image_size, work.image_size)
     images = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(setup.num_classes, shape[:1], device=device)
@@ -148,14 +151,12 @@ def prepare(work: Work, setup: Setup) -> Callable[[], Any]:
         "strict_fair": lambda: update(fair_paths(setup.space.num_choices, setup.space.depth)),
     }[work.kind]
 
+    if work.cores:
+        return Prepared(run)
+    torch.cuda.reset_peak_memory_stats()
+
     def call() -> None:
         run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        torch.cuda.synchronize()
 
-    return call
-
-
-def gpu_peak_bytes() -> int:
-    """Since the process began; 0 without a GPU."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return Prepared(call, torch.cuda.max_memory_allocated)

@@ -23,6 +23,7 @@ from scarlet_jax.files import check_writable, local_path
 from scarlet_jax.launch import cache, cores, heap
 from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.run import setup
+from scarlet_jax.train import profile
 
 FLAGS = flags.FLAGS
 ARCH_HELP = (
@@ -140,7 +141,8 @@ def prepare(supernet_workdir: str | None = None) -> setup.Setup:
     if FLAGS.cpu_devices or not FLAGS.coordinator:
         batch_sizes = (config.supernet.batch_size, config.subnet.batch_size)
         cores.use(FLAGS.cpu_devices, batch_sizes)
-    return setup.prepare(config, FLAGS.workdir, supernet_workdir=supernet_workdir)
+    steps = profile.parse(FLAGS.profile) if FLAGS.profile else range(0)
+    return setup.prepare(config, FLAGS.workdir, None, supernet_workdir, steps)
 
 
 def command(name: str, without: Sequence[str] = ()) -> str:
@@ -251,6 +253,9 @@ def _define_start() -> None:
         upper_bound=1.0,
     )
     flags.register_validator("compile_effort", math.isfinite, "allowed: -1 to 1")
+    flags.DEFINE_string(
+        "profile", None, "Steps of each training to record for TensorBoard, as START:STOP."
+    )
     flags.DEFINE_float(
         "grace_seconds",
         20.0,
@@ -270,7 +275,7 @@ def _define_start() -> None:
     flags.DEFINE_integer(
         "start_seconds", 120, "How long the processes wait for each other.", lower_bound=1
     )
-    _show_in_help(EVERY, "keep_heap", "cpu_devices", "compile_effort", "grace_seconds")
+    _show_in_help(EVERY, "keep_heap", "cpu_devices", "compile_effort", "profile", "grace_seconds")
     _show_in_help(EVERY, "coordinator", "num_processes", "process_id", "start_seconds")
 
 

@@ -18,20 +18,13 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.stages import Traced, Wrapped
 from ml_collections import ConfigDict
 
-from scarlet_jax import evaluation, gpus, supernet
+from scarlet_jax import chips, evaluation, gpus, supernet
 from scarlet_jax.devices import DATA, SPREAD, WHOLE, abstract
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Space
 from scarlet_jax.train import step as steps
 
-# Of a chip, by `device_kind`; from Google's documentation of Cloud TPU.
-HBM_BYTES = {
-    "TPU v4": 32 * 2**30,
-    "TPU v5": 95 * 2**30,
-    "TPU v5 lite": 16 * 2**30,
-    "TPU v6 lite": 32 * 2**30,
-}
 # An instruction of a module's text: its shape has no name before a parenthesis, its operands do.
 INSTRUCTION = re.compile(r"^ *(?:ROOT )?%?[\w.-]+ = .*? ([a-z][a-z0-9-]*)\(.*", re.MULTILINE)
 
@@ -115,7 +108,7 @@ def describe(topology: str) -> Target:
     mesh = Mesh(np.array(description.devices), (DATA,), axis_types=(AxisType.Explicit,))
     if gpu:
         return Target(mesh, "cuda", gpu.memory_bytes, gpus.COMPILER_OPTIONS)
-    return Target(mesh, "tpu", HBM_BYTES.get(mesh.devices.flat[0].device_kind), {})
+    return Target(mesh, "tpu", chips.HBM_BYTES.get(mesh.devices.flat[0].device_kind), {})
 
 
 def control_flow(module: str) -> ControlFlow:
@@ -201,19 +194,24 @@ def _batch(config: ConfigDict, images: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
+def program_bytes(compiled: jax.stages.Compiled) -> int:
+    """The memory that a program takes on a device: arguments, results and temporaries."""
+    memory: Any = compiled.memory_analysis()
+    return int(
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+
+
 def _compile(target: Target, name: str, program: Wrapped, *arguments: Any) -> Compiled:
     begin = time.monotonic()
     traced = program.trace(*arguments)
     lowered = traced.lower(lowering_platforms=(target.platform,))
     compiled = lowered.compile(compiler_options=target.options)
     seconds = time.monotonic() - begin
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
-    used = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes
-    )
+    cost = compiled.cost_analysis() or {}
     model = cost.get("optimal_seconds", 0.0)
     control = control_flow(compiled.as_text())
     if target.platform == "tpu":
@@ -221,7 +219,7 @@ def _compile(target: Target, name: str, program: Wrapped, *arguments: Any) -> Co
     return Compiled(
         name,
         control,
-        used,
+        program_bytes(compiled),
         seconds,
         cost.get("flops"),
         cost.get("bytes accessed"),

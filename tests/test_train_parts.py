@@ -7,6 +7,7 @@ import re
 import sys
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import board_reader
 import jax
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from scarlet_jax import progress
 from scarlet_jax.errors import InputError
 from scarlet_jax.space import S1, S2, make_space
-from scarlet_jax.train import loop, losses, metrics, sampler
+from scarlet_jax.train import losses, metrics, profile, sampler, window
+from scarlet_jax.train.window import Window
 
 # Layers of 1, 2, 3 and all 5 choices.
 OWN = make_space(
@@ -139,12 +141,12 @@ def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
     records = [{"step": step, "loss": 1.0 / step} for step in (10, 20, 30)]
     with metrics.MetricsWriter(tmp_path, [], 0) as writer:
         for record in records:
-            writer.write(record, rate=5.0)
+            writer.write(record, {"images_per_second": 5.0})
     path = tmp_path / metrics.FILE_NAME
     with path.open("a") as file:
         file.write('{"step": 40, "lo')  # as a kill leaves it
     with metrics.MetricsWriter(tmp_path, records[:2], 20) as writer:
-        writer.write({"step": 30, "loss": 5.0}, rate=5.0)
+        writer.write({"step": 30, "loss": 5.0}, {"images_per_second": 5.0})
     expected = [*records[:2], {"step": 30, "loss": 5.0}]
     assert [json.loads(line) for line in path.read_text().splitlines()] == expected
     seen = board_reader.read(tmp_path)
@@ -154,15 +156,54 @@ def test_metrics_go_on_from_a_checkpoints_records(tmp_path):
 
 def test_a_window_goes_on_as_if_it_had_not_been_interrupted():
     steps = [{"loss": np.float32(value)} for value in (0.1, 0.7, 0.4)]
-    whole, first = loop.Window(8), loop.Window(8)
+    whole, first = (Window(8, 1.0, jax.devices()) for _ in range(2))
     for step in steps:
         whole.add(step)
     first.add(steps[0])
-    resumed = loop.Window(8, json.loads(json.dumps(first.values())))
+    resumed = Window(8, 1.0, jax.devices(), json.loads(json.dumps(first.values())))
     for step in steps[1:]:
         resumed.add(step)
     assert resumed.summary()[0] == whole.summary()[0]
     assert whole.values() == []
+
+
+def test_rates_of_a_window_by_hand(monkeypatch):
+    """Four steps of 8 images in 10 seconds, of which 2 wait for images, and a pause of 5."""
+    clock = iter([0.0, 1.0, 3.0, 4.0, 9.0, 15.0, 15.0])
+    monkeypatch.setattr(window.time, "monotonic", lambda: next(clock))
+    chips = [SimpleNamespace(device_kind="TPU v5 lite")] * 2
+    own = Window(batch_size=8, macs=1e12, devices=chips)
+    with own.waiting():
+        pass
+    with own.paused():
+        pass
+    for _ in range(4):
+        own.add({"loss": np.float32(1)})
+    assert own.summary() == (
+        {"loss": 1.0},
+        {
+            "images_per_second": 3.2,
+            "images_per_second_per_chip": 1.6,
+            "data_wait_share": 0.2,
+            "model_flops_utilization": pytest.approx(1.6e12 * 6 / 197e12),
+        },
+    )
+
+
+def test_a_chip_whose_peak_is_not_known_has_no_utilisation():
+    own = Window(8, 1.0, jax.devices())
+    own.add({"loss": np.float32(1)})
+    assert "model_flops_utilization" not in own.summary()[1]
+
+
+@pytest.mark.parametrize("text", ["5", "5:5", "7:5", "0:5", "a:b", "1:-2", ":", "1.5:3"])
+def test_steps_to_profile_that_are_none(text):
+    with pytest.raises(InputError, match=f"--profile is '{text}'; allowed: steps from 1 on"):
+        profile.parse(text)
+
+
+def test_steps_to_profile():
+    assert profile.parse("20:25") == range(20, 25)
 
 
 def test_progress_in_a_log_has_rate_and_time_left(capsys, monkeypatch):

@@ -41,6 +41,7 @@ class Setup:
     mesh: Mesh
     problem: search.Problem
     unreadable: data.Unreadable
+    profile: range  # steps of a training to record
 
 
 def prepare(
@@ -48,6 +49,7 @@ def prepare(
     workdir: str | os.PathLike[str],
     examples: data.Examples | None = None,
     supernet_workdir: str | os.PathLike[str] | None = None,
+    profile: range = range(0),
 ) -> Setup:
     """Checks every setting and opens the data, before any long work.
 
@@ -56,6 +58,7 @@ def prepare(
       workdir: where results go.
       examples: own images, in place of those that `config.data` names.
       supernet_workdir: where the supernet is, if not there.
+      profile: steps of each training to record for TensorBoard.
 
     Raises:
       InputError: for the first setting that is not allowed.
@@ -82,6 +85,7 @@ def prepare(
         mesh=devices.make_mesh(),
         problem=make_problem(config, space, size),
         unreadable=data.Unreadable(),
+        profile=profile,
     )
 
 

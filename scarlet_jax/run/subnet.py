@@ -73,8 +73,10 @@ def train_subnet(
 
     blocks = spaces.to_names(setup.space, architecture)
     about = {"architecture": "\n".join(f"1. {block}" for block in blocks)}  # Markdown counts
-    state = training.train(setup, network, "subnet", name, directory, identity, about, evaluate)
     count = cost.of_network(setup.space, architecture, skip, setup.size)
+    state = training.train(
+        setup, network, "subnet", name, directory, identity, about, count.macs, evaluate
+    )
     result = {
         "name": name,
         **identity,

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from scarlet_jax import data, devices, evaluation, models, subnet, supernet
+from scarlet_jax import cost, data, devices, evaluation, models, subnet, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
@@ -20,8 +20,10 @@ from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.setup import Setup
 from scarlet_jax.run.subnet import as_model
 from scarlet_jax.space import Array
-from scarlet_jax.train import loop
+from scarlet_jax.train import loop, sampler
 from scarlet_jax.train import step as steps
+
+COUNTED = 1000  # architectures whose mean MACs are taken for the space's
 
 
 @one_writer
@@ -41,8 +43,17 @@ def train_supernet(setup: Setup) -> functional.Network:
         return {"validation_accuracy": float(path_scorer(setup, trained)(paths).mean())}
 
     directory = setup.workdir / "supernet"
-    state = training.train(setup, network, "supernet", "supernet", directory, {}, {}, evaluate)
+    state = training.train(
+        setup, network, "supernet", "supernet", directory, {}, {}, step_macs(setup), evaluate
+    )
     return training.trained_network(network, state)
+
+
+def step_macs(setup: Setup) -> float:
+    """Of the paths of one step, in the mean over those of random architectures."""
+    drawn = spaces.sample(setup.space, np.random.default_rng(0), COUNTED)
+    paths = sampler.paths_per_step(setup.config.supernet.sampler, setup.space)
+    return paths * float(cost.macs(setup.space, drawn, setup.size).mean())
 
 
 def load_supernet(setup: Setup) -> functional.Network:

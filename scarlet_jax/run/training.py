@@ -25,6 +25,7 @@ def train(
     directory: Path,
     identity: Mapping[str, Any],
     about: Mapping[str, str],
+    macs: float,
     evaluate: Callable[[steps.TrainState], Mapping[str, float]],
 ) -> steps.TrainState:
     """Trains by a section of the configuration, or goes on; see `loop.train`.
@@ -37,6 +38,7 @@ def train(
       directory: of its checkpoints and metrics.
       identity: what the weights depend on beside the setup.
       about: texts for TensorBoard, by name.
+      macs: of all networks that an image goes through in a step.
       evaluate: scores a state on held-out images.
     """
     config, training = setup.config, setup.config[section]
@@ -65,6 +67,8 @@ def train(
         settings=training_settings(setup, section, identity),
         about=about,
         label=label,
+        macs=macs,
+        profile=setup.profile,
         evaluate=evaluate,
     )
 

@@ -1,14 +1,13 @@
 """The one training loop, of supernet and stand-alone networks."""
 
 import math
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from jax.profiler import StepTraceAnnotation, TraceAnnotation
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -18,7 +17,9 @@ from scarlet_jax.errors import DivergedError
 from scarlet_jax.events import Events
 from scarlet_jax.progress import Progress
 from scarlet_jax.train import checkpoint, metrics
+from scarlet_jax.train.profile import Profile
 from scarlet_jax.train.step import TrainState
+from scarlet_jax.train.window import Window
 
 SHOWN = 16  # images of the first batch, augmented, in TensorBoard (ours)
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
@@ -35,6 +36,8 @@ def train(
     settings: Mapping[str, Any],
     about: Mapping[str, str],
     label: str,
+    macs: float,
+    profile: range,
     evaluate: Callable[[TrainState], Mapping[str, float]],
 ) -> TrainState:
     """Trains to the last step, or goes on from the directory's latest checkpoint.
@@ -53,6 +56,8 @@ def train(
       settings: what the weights depend on; a checkpoint of others is refused.
       about: texts for TensorBoard, by name.
       label: for the progress display.
+      macs: of all networks that an image goes through in a step, for their utilisation of a chip.
+      profile: steps to record for TensorBoard, see `Profile`.
       evaluate: scores the state every `eval_every` steps and at the end, into the metrics.
 
     Returns:
@@ -83,40 +88,47 @@ def train(
             writer = stack.enter_context(metrics.MetricsWriter(directory, saved.metrics, start))
             if not start:
                 _describe(writer.events, settings, about)
+        profiler = stack.enter_context(Profile(directory, profile))
         progress = stack.enter_context(Progress(label, training.steps, "step", start))
         window, records, previous = (
-            Window(training.batch_size, saved.window),
+            Window(training.batch_size, macs, list(mesh.devices.flat), saved.window),
             [*saved.metrics],
             None,
         )
         for done in range(start + 1, training.steps + 1):
-            batch = next(source)
+            profiler.begin(done)
+            with window.waiting(), TraceAnnotation("wait for images"):
+                batch = next(source)
             if done == 1 and writer is not None:
                 writer.events.image(0, "first_batch", batch["image"][:SHOWN])
-            state, scores = step(state, devices.shard(mesh, computed_part(batch)))
+            with StepTraceAnnotation("train", step_num=done):
+                state, scores = step(state, devices.shard(mesh, computed_part(batch)))
+            profiler.end(done, state)
             if previous is not None:  # checked only now, so that the device is never idle
                 _check_finite(previous, done - 1, saved_in)
             previous = scores
             window.add(scores)
+            if done == start + 1:
+                window.restart()  # it was compiled
 
             def is_due(every: int, done: int = done) -> bool:
                 return done == training.steps or bool(every and done % every == 0)
 
-            record, rate = window.summary() if is_due(training.log_every) else ({}, 0.0)
+            record, rates = window.summary() if is_due(training.log_every) else ({}, {})
             if is_due(training.eval_every):
-                with window.paused():
+                with window.paused(), TraceAnnotation("evaluate"):
                     record |= evaluate(state)
             if record:
                 records.append({"step": done, **record})
                 if writer is not None:
-                    writer.write(records[-1], rate)
+                    writer.write(records[-1], rates)
             stopping = processes.must_stop()
             # After the record, which a run that goes on from here has to find in it.
             if is_due(training.checkpoint_every) or stopping:
                 _check_finite(scores, done, saved_in)
-                with window.paused():
+                with window.paused(), TraceAnnotation("save a checkpoint"):
                     checkpoints.save(checkpoint.Progress(state, records, window.values()))
-            progress.update(done, _detail(record))
+            progress.update(done, _detail(record, rates))
             if stopping:
                 interrupts.stop(
                     f"stopped at step {done} of {training.steps} of {label}, which is saved; "
@@ -133,50 +145,18 @@ def _describe(events: Events, settings: Mapping[str, Any], about: Mapping[str, s
         events.text(0, name, text)
 
 
-class Window:
-    """The metrics since the last summary, and the time spent on them.
-
-    Args:
-      batch_size: images a step.
-      before: the metrics of steps that an earlier run has done.
-    """
-
-    def __init__(self, batch_size: int, before: Sequence[Mapping[str, float]] = ()):
-        self.batch_size = batch_size
-        self.metrics: list[Mapping[str, Any]] = list(before)
-        self.begin, self.steps = time.monotonic(), 0
-
-    def add(self, metrics: Mapping[str, jax.Array]) -> None:
-        self.metrics.append(metrics)
-        self.steps += 1
-
-    def values(self) -> list[dict[str, float]]:
-        """The metrics of each step, read from the device."""
-        return [{name: float(value) for name, value in step.items()} for step in self.metrics]
-
-    def summary(self) -> tuple[dict[str, float], float]:
-        """Means, and images a second; starts a new window."""
-        values = self.values()
-        record = {name: float(np.mean([step[name] for step in values])) for name in values[0]}
-        rate = self.steps * self.batch_size / (time.monotonic() - self.begin)
-        self.metrics, self.begin, self.steps = [], time.monotonic(), 0
-        return record, rate
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leaves out the time of its block."""
-        pause = time.monotonic()
-        yield
-        self.begin += time.monotonic() - pause
-
-
-def _detail(record: Mapping[str, float]) -> str:
+def _detail(record: Mapping[str, float], rates: Mapping[str, float]) -> str:
     parts = [f"loss {record['loss']:.4f}"] if "loss" in record else []
     parts += [
         f"{name.replace('_', ' ')} {value:.2%}"
         for name, value in record.items()
         if name.endswith("accuracy")
     ]
+    if rates:
+        parts.append(f"{rates['images_per_second_per_chip']:,.0f} images/s a chip")
+        parts.append(f"{rates['data_wait_share']:.0%} of the time waiting for them")
+    if "model_flops_utilization" in rates:
+        parts.append(f"MFU {rates['model_flops_utilization']:.1%}")
     return ", ".join(parts)
 
 

@@ -31,17 +31,17 @@ class MetricsWriter:
         self._file.close()
         self.events.__exit__()
 
-    def write(self, record: Mapping[str, float], rate: float) -> None:
+    def write(self, record: Mapping[str, float], rates: Mapping[str, float]) -> None:
         """Appends a record, its "step" included.
 
         Args:
           record: what a run with the same settings repeats to the last digit.
-          rate: images a second, which goes to TensorBoard alone.
+          rates: how fast it was, which goes to TensorBoard alone.
         """
         self._file.write(_line(record))
         self._file.flush()
         values = {name: value for name, value in record.items() if name != "step"}
-        self.events.scalars(int(record["step"]), values | {"images_per_second": rate})
+        self.events.scalars(int(record["step"]), {**values, **rates})
 
 
 def write(directory: Path, records: Sequence[Mapping[str, float]]) -> None:

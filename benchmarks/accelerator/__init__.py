@@ -1,0 +1,1 @@
+"""One command that checks a GPU or TPU host."""
