@@ -246,6 +246,9 @@ class Training(Section):
     clip_norm: Rate = 0.0  # of the whole gradient; 0 does not clip
     ema_decay: Fraction = 0.0  # of weights and statistics for evaluation; 0 keeps none
     statistics_rate: Factor = 0.1  # how far running statistics move towards a batch's
+    # Batch norm by each device's own images, without collectives in the network, and means of their
+    # running statistics: the result depends on the number of devices. False: by all of a batch.
+    local_batch_norm: bool = False
     log_every: Positive = 50  # steps
     eval_every: Natural = 2500  # steps, on validation images; 0 only at the end
     checkpoint_every: Positive = 500  # steps

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import gc
+import gzip
 import json
 import logging
 import os
@@ -54,7 +55,8 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
     """An uninterrupted run of the main job."""
-    setup = prepare(small.config(images), tmp_path_factory.mktemp("finished"))
+    workdir = tmp_path_factory.mktemp("finished")
+    setup = prepare(small.config(images), workdir, profile=range(3, 5))
     run_pipeline(setup, command="scarlet pipeline")
     return setup
 
@@ -69,6 +71,24 @@ def weights(directory):
     step = checkpoint.steps(folder)[0]
     with checkpoint.ocp.StandardCheckpointer() as checkpointer:
         return step, jax.tree.leaves(checkpointer.restore(folder / str(step) / "state"))
+
+
+def test_a_profile_names_steps_and_waits(finished):
+    (trace,) = (finished.workdir / "supernet/plugins/profile").glob("*/*.trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    steps = [event["args"]["step_num"] for event in events if event.get("name") == "train"]
+    assert steps == ["3", "4"]
+    assert sum(event.get("name") == "wait for images" for event in events) == 2
+    assert list(finished.workdir.glob("subnets/*/plugins"))
+
+
+def test_rates_are_for_tensorboard_alone(finished):
+    """A run with the same settings repeats its metrics to the last digit."""
+    rates = {"images_per_second", "images_per_second_per_chip", "data_wait_share"}
+    seen = board_reader.read(finished.workdir / "supernet")
+    assert rates <= seen.keys()
+    assert all(0 <= share <= 1 for share in seen["data_wait_share"].values())
+    assert not rates & set((finished.workdir / "supernet/metrics.jsonl").read_text().split('"'))
 
 
 def test_the_main_job_leaves_what_it_promises(finished):

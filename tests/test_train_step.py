@@ -177,6 +177,38 @@ def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, 
     assert max(jax.tree.leaves(moved)) > 0
 
 
+def test_local_batch_norm_knows_the_images_of_its_device_alone(settings, batch):
+    """Against four devices' parts, each as a batch of its own."""
+    network = subnet.create(make_space(settings), [0, 1], num_classes=2, channels=1)
+    training = settings.subnet.copy_and_resolve_references().unlock()
+    training.update({"local_batch_norm": True, "ema_decay": 0.0})
+    task = make_task(network, training, settings, optax.scale(-1.0))
+    mesh = Mesh(np.array(jax.devices()[:4]), (devices.DATA,))
+    state, (history,) = run_steps(task, steps.init_state(network, task), mesh, batch, count=1)
+    images = devices.normalise(jnp.asarray(batch["image"]), (0.5,), (0.25,))
+
+    @jax.jit
+    def expected(params):
+        total, after = 0.0, []
+        for part in np.arange(8).reshape(4, 2):
+            logits, stats = functional.apply(
+                network.graphdef, params, network.stats, images[part], BatchStatistics(rate=0.1)
+            )
+            values = losses.cross_entropy(logits, batch["label"][part], training.label_smoothing)
+            total += (values * batch["weight"][part]).sum() / 7
+            after.append(stats)
+        return total, jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(axis=0), *after)
+
+    (loss, stats), grads = jax.value_and_grad(expected, has_aux=True)(network.params)
+    assert history["loss"] == pytest.approx(float(loss), rel=1e-5)
+    for found, old, grad in zip(
+        *map(jax.tree.leaves, (state.params, network.params, grads)), strict=True
+    ):
+        np.testing.assert_allclose(found - old, -grad, atol=2e-5)
+    for found, own in zip(*map(jax.tree.leaves, (state.stats, stats)), strict=True):
+        np.testing.assert_allclose(found, own, atol=1e-5)
+
+
 def test_a_subnet_of_skips_alone_trains(settings, batch):
     """An identity has nothing to train; stem and head have."""
     network = subnet.create(make_space(settings), [1, 1], num_classes=2, channels=1)

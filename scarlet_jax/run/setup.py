@@ -25,7 +25,7 @@ OPERATIONAL = {
     *("log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "eval_paths"),
     *("path", "validation_split", "threads", "workers", "selection"),
 }
-LATER = {"class_balance", "frozen"}  # than the first work directories
+LATER = {"class_balance", "frozen", "local_batch_norm"}  # than the first work directories
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,7 +114,8 @@ def make_train_step(
     """Builds the compiled step.
 
     Every device runs the same paths on its part of the batch; batch norm's statistics and the
-    gradients are reduced over the mesh, so the result does not depend on the device count.
+    gradients are reduced over the mesh, so the result does not depend on the device count, unless
+    `local_batch_norm` keeps the former on each device.
 
     Returns:
       `(state, batch) -> (state, metrics)`; the state's buffers are donated. The batch holds
@@ -199,7 +200,8 @@ def _gradient(
     counted = share
     if task.class_weights is not None:
         counted = share * jnp.asarray(task.class_weights)[batch["label"]]
-    norm = BatchStatistics(rate=task.training.statistics_rate, axis=DATA)
+    local = task.training.local_batch_norm
+    norm = BatchStatistics(rate=task.training.statistics_rate, axis=None if local else DATA)
 
     def loss_of(params: Params) -> tuple[jax.Array, Any]:
         """Shares of the loss, and of `(stats, accuracy)`: they add up over the mesh."""
@@ -214,6 +216,8 @@ def _gradient(
         return (counted * loss).sum(), (after, (share * hits).sum())
 
     (loss, (after, hits)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+    if local:
+        after = lax.pmean(after, DATA)
     return after, *lax.psum((grads, {"loss": loss, "accuracy": hits}), DATA)
 
 
