@@ -24,8 +24,8 @@ NO_CHIP = {
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
 HEADER = (
-    "| program | conditionals | loops | of unknown length | GB of {limit} | compile s "
-    "| GFLOP | GB moved | cost model ms |"
+    "| program | conditionals | loops | of unknown length | collectives | their MB "
+    "| GB of {limit} | compile s | GFLOP | GB moved | cost model ms |"
 )
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     say(
         f"{target.mesh.size} x {kind}, space {space.name}, {config.data.image_size} pixels, "
         f"{config.model.dtype}, {FLAGS.images} images a chip; figures are of one chip and call, "
-        "in which the cost model counts a loop once"
+        "in which collectives count as often as they run, and the cost model counts a loop once"
     )
     say(HEADER.format(limit=_scaled(target.memory_bytes, 1e9, 1)))
     say("|" + " --- |" * HEADER.count(" |"))
@@ -51,6 +51,8 @@ def main() -> None:
         cells = (
             row.name,
             *(_scaled(count, 1, 0) for count in row.control),
+            str(row.collectives.number),
+            _scaled(row.collectives.bytes, 1e6, 2),
             _scaled(row.memory_bytes, 1e9, 2),
             _scaled(row.seconds, 1, 0),
             _scaled(row.flops, 1e9, 1),
@@ -68,7 +70,9 @@ def _scaled(figure: float | None, unit: float, digits: int) -> str:
 if __name__ == "__main__":
     common.define_config()
     flags.DEFINE_string(
-        "topology", None, "A TPU slice, such as v5e:4x4, or one of a100, h100, h200, b200."
+        "topology",
+        None,
+        "A TPU slice, such as v5e:4x4, or one of a100, h100, h200, b200, or h100:8.",
     )
     flags.DEFINE_integer("images", 128, "Images a chip in training.", lower_bound=1)
     flags.DEFINE_integer("num_classes", 1000, "Where the configuration leaves them to its data.")

@@ -5,11 +5,10 @@ configuration for the chips of a named topology, and say what memory they take t
 of unknown length, and a conditional outside a CUDA graph, waits for the host every time.
 """
 
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,30 +17,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.stages import Traced, Wrapped
 from ml_collections import ConfigDict
 
-from scarlet_jax import chips, evaluation, gpus, supernet
+from scarlet_jax import chips, evaluation, gpus, hlo, supernet
 from scarlet_jax.devices import DATA, SPREAD, WHOLE, abstract
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Space
 from scarlet_jax.train import step as steps
-
-# An instruction of a module's text: its shape has no name before a parenthesis, its operands do.
-INSTRUCTION = re.compile(r"^ *(?:ROOT )?%?[\w.-]+ = .*? ([a-z][a-z0-9-]*)\(.*", re.MULTILINE)
-
-
-class ControlFlow(NamedTuple):
-    """Instructions of a compiled program, in all its computations.
-
-    Attributes:
-      conditionals: `conditional`, which a `lax.switch` becomes.
-      loops: `while`.
-      unknown_loops: those of them whose number of rounds the compiler does not know; for TPUs,
-        whose compiler does not write it down, those that JAX gives it no number of.
-    """
-
-    conditionals: int
-    loops: int
-    unknown_loops: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +49,7 @@ class Compiled:
     Attributes:
       name: of the program.
       control: its conditionals and loops.
+      collectives: what it exchanges with the other chips.
       memory_bytes: arguments, results and temporaries together.
       seconds: that compiling took, tracing and lowering included.
       flops, bytes_accessed: of one call, by the compiler's cost model, in which a loop counts once;
@@ -76,7 +58,8 @@ class Compiled:
     """
 
     name: str
-    control: ControlFlow
+    control: hlo.ControlFlow
+    collectives: hlo.Collectives
     memory_bytes: int
     seconds: float
     flops: float | None
@@ -85,16 +68,21 @@ class Compiled:
 
 
 def describe(topology: str) -> Target:
-    """The chips of a topology: one of `gpus.GPUS`, or a TPU slice such as "v5e:4x4".
+    """The chips of a topology.
+
+    Args:
+      topology: one of `gpus.GPUS`, or "h100:8" for several on a host; or a TPU slice such as
+        "v5e:4x4".
 
     Raises:
       InputError: for an unknown topology, or without the compiler for it.
     """
-    gpu = gpus.GPUS.get(topology)
+    name, _, count = topology.partition(":")
+    gpu = gpus.GPUS.get(name)
     try:
         if gpu:
             description = topologies.get_topology_desc(
-                topology, "cuda", target_config=gpu.target_config(), topology="1x1x1"
+                name, "cuda", target_config=gpu.target_config(), topology=f"1x1x{count or 1}"
             )
         else:
             description = topologies.get_topology_desc(topology, "tpu")
@@ -102,24 +90,13 @@ def describe(topology: str) -> Target:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"topology {topology!r} cannot be described ({reason}); allowed "
-            f"are {', '.join(gpus.GPUS)} with pip install 'scarlet-jax[gpu]', and names of TPU "
-            "slices such as v5e:4x4 with pip install 'scarlet-jax[tpu]'"
+            f"are {', '.join(gpus.GPUS)}, h100:8 and so on, with pip install 'scarlet-jax[gpu]', "
+            "and names of TPU slices such as v5e:4x4 with pip install 'scarlet-jax[tpu]'"
         ) from error
     mesh = Mesh(np.array(description.devices), (DATA,), axis_types=(AxisType.Explicit,))
     if gpu:
         return Target(mesh, "cuda", gpu.memory_bytes, gpus.COMPILER_OPTIONS)
     return Target(mesh, "tpu", chips.HBM_BYTES.get(mesh.devices.flat[0].device_kind), {})
-
-
-def control_flow(module: str) -> ControlFlow:
-    """Counts in the text of a CPU's or GPU's module, as `jax.stages.Compiled.as_text` gives it."""
-    lines = [(match[1], match[0]) for match in INSTRUCTION.finditer(module)]
-    loops = [line for name, line in lines if name == "while"]
-    return ControlFlow(
-        conditionals=sum(name == "conditional" for name, _ in lines),
-        loops=len(loops),
-        unknown_loops=sum("known_trip_count" not in line for line in loops),
-    )
 
 
 def loops_without_length(traced: Traced) -> int:
@@ -213,12 +190,14 @@ def _compile(target: Target, name: str, program: Wrapped, *arguments: Any) -> Co
     seconds = time.monotonic() - begin
     cost = compiled.cost_analysis() or {}
     model = cost.get("optimal_seconds", 0.0)
-    control = control_flow(compiled.as_text())
+    text = compiled.as_text()
+    control = hlo.control_flow(text)
     if target.platform == "tpu":
         control = control._replace(unknown_loops=loops_without_length(traced))
     return Compiled(
         name,
         control,
+        hlo.collectives(text),
         program_bytes(compiled),
         seconds,
         cost.get("flops"),

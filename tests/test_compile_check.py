@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from jax.sharding import NamedSharding
 
-from scarlet_jax import compile_check, gpus
+from scarlet_jax import compile_check, devices, gpus, hlo
 from scarlet_jax.errors import InputError
 
 # Of NVIDIA's data sheets: multiprocessors, GHz, GiB and TB/s of memory, MiB of L2; of its CUDA
@@ -44,7 +45,7 @@ def step(index, x):
 
 
 def control_flow(function, *arguments):
-    return compile_check.control_flow(jax.jit(function).lower(*arguments).compile().as_text())
+    return hlo.control_flow(jax.jit(function).lower(*arguments).compile().as_text())
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -70,9 +71,8 @@ def test_a_gpu_is_described_in_full_by_its_public_figures(name):
 
 @pytest.mark.parametrize("name", ["v5e:4x5", "h101", ""])
 def test_unknown_topology(name):
-    with pytest.raises(
-        InputError, match=rf"topology '{name}' .* a100, h100, h200, b200 with pip .* v5e:4x4 with"
-    ):
+    allowed = "a100, h100, h200, b200, h100:8 and so on, with pip .* v5e:4x4 with"
+    with pytest.raises(InputError, match=f"topology '{name}' .* {allowed}"):
         compile_check.describe(name)
 
 
@@ -149,4 +149,56 @@ ENTRY main (p: f32[4]) -> f32[4] {
   ROOT %t = (f32[4]{0}, f32[4]{0}) tuple(%while.2, %conditional)
 }
 """
-    assert compile_check.control_flow(module) == (1, 2, 1)
+    assert hlo.control_flow(module) == (1, 2, 1)
+
+
+def on_mesh(function, *shapes):
+    """The text of a program on eight devices, of arrays that are spread over them."""
+    mesh = devices.make_mesh()
+    spread = devices.program(mesh, function, (devices.SPREAD,) * len(shapes), devices.WHOLE)
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return spread.lower(*devices.abstract(arrays, NamedSharding(mesh, devices.SPREAD)))
+
+
+def total(x):
+    return lax.psum(x.sum(axis=0), devices.DATA)  # 8 numbers
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: x.sum() * 0, (0, 0)),
+        (total, (1, 32)),
+        (lambda x: lax.scan(lambda c, _: (total(c + x), None), x[0], length=7)[0], (7, 7 * 32)),
+        (
+            lambda x: lax.fori_loop(
+                0, 3, lambda _, c: lax.fori_loop(0, 5, lambda _, d: total(d + x), c), x[0]
+            ),
+            (15, 15 * 32),
+        ),
+        (lambda x: lax.cond(x.sum() > 0, total, lambda x: x[0], x), (1, 32)),
+    ],
+)
+def test_collectives_count_as_often_as_they_run(function, expected):
+    assert hlo.collectives(on_mesh(function, (8, 8)).compile().as_text()) == expected
+
+
+def test_collectives_of_a_loop_whose_rounds_are_in_its_condition_alone():
+    """As a TPU's compiler writes it; asynchronous ones begin once."""
+    module = """
+%cond (p: (s32[], f32[4])) -> pred[] {
+  %n = s32[]{:T(128)} constant(13), metadata={op_name="jit(_compute)"}
+  ROOT %lt = pred[] compare(%i, %n), direction=LT
+}
+
+%body.1 (p: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %psum.1 = (f32[2,24]{1,0:T(2,128)}, bf16[8]{0}) all-reduce(%a, %b), to_apply=%region
+  %start = f32[4]{0} all-reduce-start(%c), to_apply=%region
+  %done = f32[4]{0} all-reduce-done(%start)
+}
+
+ENTRY %main.2 (p: f32[4]) -> f32[4] {
+  ROOT %w = ((s32[]{:T(128)}, f32[4]), u8[0]) while(%a.1), condition=%cond, body=%body.1
+}
+"""
+    assert hlo.collectives(module) == (26, 13 * (2 * 24 * 4 + 8 * 2 + 4 * 4))
