@@ -50,6 +50,7 @@ setup(
         "pydantic>=2.11,<3",  # 2.11 allows the typing-extensions of litert-converter
         "safetensors>=0.8,<0.9",  # model files
         "scipy",
+        "simplejpeg>=1.9,<2",  # libjpeg-turbo without Pillow's copies
         "tensorboardX",
         "tensorflow-datasets>=4.9.10,<5",  # reads preparations; TensorFlow is not needed
         "tqdm",

@@ -154,6 +154,23 @@ def test_jitter_agrees_with_pillow(kind, factor):
     assert np.abs(result.astype(int) - np.asarray(expected).astype(int)).max() <= 2
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_is_one_factor_after_the_other(channels):
+    """As it is defined, in float64: brightness, then contrast around the mean grey, saturation."""
+    image, (b, c, s) = random_image((40, 30, channels)), (1.3, 0.7, 1.2)
+    pixels = image.astype(float) * b
+    grey = pixels @ augment.LUMA.astype(float) if channels == 3 else pixels[..., 0]
+    pixels = grey.mean() + c * (pixels - grey.mean())
+    if channels == 3:
+        grey = (pixels @ augment.LUMA.astype(float))[..., None]
+        pixels = grey + s * (pixels - grey)
+    expected = np.clip(np.rint(pixels), 0, 255)
+    assert 0 < expected.min() < expected.max()
+    difference = augment.jitter(image, Draws([b, c, s]), 0.4) - expected
+    assert np.abs(difference).max() <= 1  # where a half is rounded
+    assert (difference == 0).mean() > 0.99
+
+
 def test_jitter_of_grey_has_no_saturation():
     image = random_image((6, 5, 1))
     one, other = (augment.jitter(image, Draws([1.2, 0.9, s]), 0.4) for s in (0.6, 1.4))

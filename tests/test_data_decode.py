@@ -119,6 +119,33 @@ def test_cmyk_jpeg(channels):
     assert np.abs(decoded.astype(int) - expected).max() <= 3
 
 
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.integers(1, 100),
+    st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
+    st.booleans(),
+    st.sampled_from([("RGB", 3), ("L", 3), ("L", 1), ("RGB", 1)]),
+)
+def test_a_jpeg_is_what_pillow_makes_of_it(height, width, quality, subsampling, progressive, kind):
+    mode, channels = kind
+    rng = np.random.default_rng(height * 100 + width)
+    small = rng.integers(256, size=(5, 4, 3), dtype=np.uint8)  # smooth and edgy parts
+    picture = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+    file = encoded(
+        picture, format="JPEG", quality=quality, subsampling=subsampling, progressive=progressive
+    )
+    with Image.open(io.BytesIO(file)) as image:
+        expected = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    np.testing.assert_array_equal(decode_image(file, channels), expected.reshape(height, width, -1))
+
+
+def test_most_jpegs_do_without_pillow(monkeypatch):
+    monkeypatch.setattr(Image, "open", None)
+    picture = Image.fromarray(np.zeros((9, 7, 3), np.uint8))
+    assert decode_image(encoded(picture, format="JPEG"), 3).shape == (9, 7, 3)
+
+
 SEEN = np.arange(1, 7, dtype=np.uint8).reshape(2, 3) * 40  # no two pixels are equal
 STORED = {  # where the first row and the first column of a file lie in what was seen (EXIF 2.32)
     1: SEEN,  # top, left

@@ -87,16 +87,23 @@ def resized_crop(
 
 
 def jitter(image: Pixels, rng: np.random.Generator, strength: float) -> Pixels:
-    """Scales brightness, contrast and saturation (of RGB), each by 1 +- strength at most."""
+    """Scales brightness, contrast and saturation (of RGB), each by 1 +- strength at most.
+
+    One after the other; together they are one linear map of a pixel and an offset, which the mean
+    grey gives.
+    """
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
-    pixels = image.astype(np.float32) * np.float32(brightness)
-    grey = pixels @ LUMA if image.shape[-1] == 3 else pixels[..., 0]  # [H, W]
-    middle = grey.mean()
-    pixels = middle + np.float32(contrast) * (pixels - middle)
-    if image.shape[-1] == 3:
-        grey = (middle + np.float32(contrast) * (grey - middle))[..., np.newaxis]
-        pixels = grey + np.float32(saturation) * (pixels - grey)
-    result: Pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    height, _, channels = image.shape
+    columns = image.reshape(height, -1).sum(axis=0, dtype=np.uint32)  # [W * C]
+    mean = columns.reshape(-1, channels).sum(axis=0) * (channels / image.size)
+    if channels == 3:
+        colours, grey = saturation * np.eye(3) + (1 - saturation) * LUMA, mean @ LUMA
+    else:
+        colours, grey = np.eye(1), mean[0]
+    scale = (brightness * contrast * colours).astype(np.float32)
+    pixels = image.reshape(-1, channels).astype(np.float32) @ scale.T
+    pixels += np.float32(brightness * (1 - contrast) * grey + 0.5)  # the half rounds
+    result: Pixels = np.clip(pixels, 0, 255).astype(np.uint8).reshape(image.shape)
     return result
 
 

@@ -1,5 +1,6 @@
 """Encoded images (PNG, JPEG, and what else Pillow reads) as arrays."""
 
+import contextlib
 import io
 import math
 import re
@@ -7,9 +8,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+JPEG, EXIF = b"\xff\xd8\xff", b"Exif\0\0"
+COLOURS = {1: "GRAY", 3: "RGB"}  # by channels
 LFS_POINTER = b"version https://git-lfs"
 UPRIGHT = {  # by EXIF orientation, what turns the picture as it was seen
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -41,10 +45,27 @@ def decode_image(encoded: bytes, channels: int, max_aspect: float = math.inf) ->
     """
     _ignore_broken_metadata()
     try:
+        if _is_plain_jpeg(encoded, channels, max_aspect):
+            with contextlib.suppress(ValueError):  # of what Pillow may still read, or will explain
+                return simplejpeg.decode_jpeg(encoded, COLOURS[channels], strict=True)
         with Image.open(io.BytesIO(encoded)) as image:
             return pixels_of(image, channels, max_aspect)
     except Exception as error:  # Pillow's decoders raise every kind on a corrupt file
         raise UnreadableImage(_reason(error, encoded)) from error
+
+
+def _is_plain_jpeg(encoded: bytes, channels: int, max_aspect: float) -> bool:
+    """Whether libjpeg-turbo alone gives what Pillow does with it, in two thirds of the time."""
+    if not encoded.startswith(JPEG) or EXIF in encoded:
+        return False
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
+    except ValueError:
+        return False
+    small = height * width <= (Image.MAX_IMAGE_PIXELS or 0)
+    even = max(height, width) <= max_aspect * min(height, width)
+    # Pillow makes grey of RGB, which rounds twice.
+    return small and even and (colours == "Gray" or (colours == "YCbCr" and channels == 3))
 
 
 def pixels_of(image: Image.Image, channels: int, max_aspect: float) -> NDArray[np.uint8]:
