@@ -119,5 +119,5 @@ def _evaluator(work: Work, setup: Setup, network: functional.Network) -> Callabl
         chunk=config.search.chunk,
     )
     params, stats = devices.replicate(mesh, (network.params, network.stats))
-    one, other = (devices.replicate(mesh, _random_batch(work, setup, seed)) for seed in (0, 1))
+    one, other = (_random_batch(work, setup, seed) for seed in (0, 1))
     return lambda paths: evaluator(params, stats, paths, [one], [other])

@@ -6,15 +6,15 @@ from pathlib import Path
 import jax
 from absl import logging
 
+from scarlet_jax.files import user_cache
+
 
 def default_directory() -> str:
     """JAX's own setting where there is one, else a folder in the user's cache directory."""
-    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    try:
-        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # nobody's home is known here
+    given, user = os.environ.get("JAX_COMPILATION_CACHE_DIR"), user_cache()
+    if user is None:
         return given or ""
-    directory = str(user / "scarlet_jax/compilation") if given is None else given
+    directory = str(user / "compilation") if given is None else given
     return "" if "://" in directory or ":/" in str(user) else directory
 
 

@@ -129,8 +129,9 @@ class PopulationEvaluator:
         Args:
           params, stats: of the supernet, replicated.
           architectures: `int32[P, L]`.
-          batches: whole ones, the same in every process, replicated.
-          calibration: batches of training images, replicated; none unless statistics are
+          batches: whole ones, the same in every process, in the host's memory: devices hold one at
+            a time.
+          calibration: batches of training images, likewise; none unless statistics are
             recalibrated.
 
         Returns:
@@ -153,12 +154,16 @@ class PopulationEvaluator:
             paths = (shard(self.mesh, part), replicate(self.mesh, np.int32(len(chunk))))
             own = self.start(stats, paths[0])
             if calibration and not self.compiled:
-                self._compile_side_by_side(params, own, batches[0], calibration[0], paths)
+                one, other = (replicate(self.mesh, part[0]) for part in (batches, calibration))
+                self._compile_side_by_side(params, own, one, other, paths)
             for number, batch in enumerate(calibration):
                 # Plain means of the batches' statistics.
                 rate = np.float32(1.0 / (number + 1.0))
-                own = self.recalibrate(params, own, batch, rate, *paths)
-            parts = [np.asarray(self.score(params, own, batch, *paths)) for batch in batches]
+                own = self.recalibrate(params, own, replicate(self.mesh, batch), rate, *paths)
+            parts = [
+                np.asarray(self.score(params, own, replicate(self.mesh, batch), *paths))
+                for batch in batches
+            ]
             right[chunk] = np.concatenate(parts, axis=1)[: len(chunk), readable]
         return right
 

@@ -45,6 +45,14 @@ def local_path(text: str | os.PathLike[str]) -> Path:
         raise InputError(f"{text!r} cannot be a path: {error}") from error
 
 
+def user_cache() -> Path | None:
+    """The folder for what may be deleted at any time, or None where nobody's home is known."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scarlet_jax"
+    except RuntimeError:
+        return None
+
+
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Gives an `OSError` of the block the path, where the system did not: of a full disk, say."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 
 # Tests stop processes of theirs by Ctrl-C, which these ignore if tests run in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -13,6 +14,7 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # the user's own stays as it is
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # likewise
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # two test processes: threads wait for busy cores
 
 import dataclasses

@@ -299,3 +299,26 @@ def test_stratified_split_depends_on_the_seed():
     labels = np.zeros(100, np.int32)
     held = [tuple(stratified_split(labels, 0.1, seed)[1]) for seed in range(5)]
     assert len(set(held)) == 5
+
+
+def test_only_what_is_trained_on_is_decoded_fast(tmp_path):
+    """What is held out, and the test images, are Pillow's to the last bit."""
+    noise = np.random.default_rng(0).integers(256, size=(6, 5, 4, 3), dtype=np.uint8)
+    for number, pixels in enumerate(noise):
+        for split in ("train", "test"):
+            own = tmp_path / split / "01"[number % 2] / f"{number}.jpg"
+            own.parent.mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(pixels).resize((50, 40), Image.Resampling.BICUBIC)
+            picture.save(own, quality=80)
+    splits = datasets.load(data_config(source="folder", path=str(tmp_path), validation=0.3), seed=0)
+
+    def off(source):
+        """By how much at most, in values of 0 to 255."""
+        found = []
+        for index in range(len(source)):
+            with Image.open(tmp_path / source.name(index)) as picture:
+                found.append(np.abs(np.asarray(picture) - source[index]["image"].astype(int)).max())
+        return max(found)
+
+    assert off(splits.validation) == off(splits.test) == 0
+    assert 0 < off(splits.train) < 64

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import pickle
 import struct
 
@@ -15,6 +16,7 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.record_writer import RecordWriter
 
 from scarlet_jax import data as datasets
+from scarlet_jax.data import tfds as tfds_source
 from scarlet_jax.data import tfrecord
 from scarlet_jax.data.decode import UnreadableImage
 from scarlet_jax.errors import InputError
@@ -109,6 +111,38 @@ def test_validation_is_stratified(preparations, file_format):
     splits = load(preparations[file_format], validation=0.2)
     assert np.bincount(splits.validation.labels()).tolist() == [2, 2]
     assert np.bincount(splits.train.labels()).tolist() == [8, 8]
+
+
+@pytest.fixture
+def label_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tfds_source._labels.cache_clear()
+    yield tmp_path / "cache/scarlet_jax/labels"
+    tfds_source._labels.cache_clear()
+
+
+def test_labels_are_read_once(tfrecords, label_cache, monkeypatch):
+    """Not at every start: a process that begins finds them, unless the files are others."""
+    folder, _ = tfrecords
+    labels = load(folder).train.labels()
+    (kept,) = label_cache.iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(tfds_source, "_read_labels", None)
+        assert load(folder).train.labels() is not labels  # other records, of the same files
+        tfds_source._labels.cache_clear()
+        np.testing.assert_array_equal(load(folder).train.labels(), labels)
+    kept.write_bytes(b"damaged")
+    tfds_source._labels.cache_clear()
+    np.testing.assert_array_equal(load(folder).train.labels(), labels)
+    shard = folder / "tiny-train.tfrecord-00000"
+    os.utime(shard, ns=(0, 0))
+    monkeypatch.setattr(tfds_source, "_read_labels", lambda records, key: np.zeros(20, np.int32))
+    assert not load(folder).train.labels().any()
+
+
+def test_labels_without_a_place_to_keep_them(tfrecords, label_cache):
+    label_cache.parent.parent.write_text("no folder")
+    assert load(tfrecords[0]).train.labels().tolist() == [i % 2 for i in range(20)]
 
 
 def test_grey_images(preparations):

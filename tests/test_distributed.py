@@ -1,4 +1,4 @@
-"""Two processes on one machine give what one process gives with as many devices."""
+"""Several processes on one machine give what one process gives with as many devices."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from scarlet_jax.run.supernet import load_supernet, train_supernet
 from scarlet_jax.train import checkpoint, metrics
 
 ROOT = Path(__file__).parent.parent
-DEVICES = 4  # each of two processes; this one has eight
+DEVICES = 8  # of all processes together, and of this one
 TOLERANCE = {"rel": 1e-4, "abs": 1e-6}
 # Of what Python prints. Gloo prints past it, so that only in the first process ASCII may be ours.
 ENCODINGS = ("utf-8", "utf-16-le")
@@ -31,13 +31,13 @@ ENCODINGS = ("utf-8", "utf-16-le")
 XLA_LOG = "TF_CPP_MIN_LOG_LEVEL"  # which JAX has set in this process
 
 
-def start(config, workdir, port, process_id, encoding="utf-8", launcher="pipeline", flags=()):
-    devices = f"--xla_force_host_platform_device_count={DEVICES}"
+def start(config, workdir, port, process_id, encoding="utf-8", launcher="pipeline", flags=(), of=2):
+    devices = f"--xla_force_host_platform_device_count={DEVICES // of}"
     return subprocess.Popen(
         [
             *(sys.executable, "-m", f"launch.{launcher}", f"--config={config}"),
             *(f"--workdir={workdir}", f"--coordinator=localhost:{port}"),
-            *("--num_processes=2", f"--process_id={process_id}", *flags),
+            *(f"--num_processes={of}", f"--process_id={process_id}", *flags),
         ],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != XLA_LOG}
@@ -85,7 +85,7 @@ def both(config_file, tmp_path_factory):
 
 def test_the_same_front_and_scores(both):
     one, two, _ = both
-    assert jax.device_count() == 2 * DEVICES
+    assert jax.device_count() == DEVICES
     assert (two / "front.json").read_text() == (one.workdir / "front.json").read_text()
     expected, result = (
         files.read_signed(workdir / "subnets/model-0/result.json")  # but for their digests
@@ -129,43 +129,46 @@ def wait_for_step(process, step):
         assert process.poll() is None
 
 
-def test_signals_and_a_lost_partner_end_both_and_they_go_on(config_file, tmp_path):
-    """SIGTERM to one of two, then `kill -9` of one: the end is that of one process alone."""
+def test_two_processes_go_on_as_four_and_those_as_one(config_file, tmp_path):
+    """SIGTERM to one of two, then `kill -9` of one of four: the end is that of one alone."""
     steps = "--config.supernet.steps=60"
     how = {"launcher": "train_supernet", "flags": [steps, "--start_seconds=60"]}
 
-    def begin(step):
+    def begin(count, step):
         port = free_port()
-        both = [start(config_file, tmp_path / "two", port, number, **how) for number in range(2)]
-        if step:
-            wait_for_step(both[0], step)
-        return both
+        own = [
+            start(config_file, tmp_path / "many", port, number, of=count, **how)
+            for number in range(count)
+        ]
+        wait_for_step(own[0], step)
+        return own
 
-    first, second = begin(step=2)
+    first, second = begin(count=2, step=2)
     second.send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=60)[1].decode() for process in (first, second)]
     assert (first.returncode, second.returncode) == (143, 143)
-    step = checkpoint.steps(tmp_path / "two" / "supernet" / checkpoint.DIRECTORY)[0]
+    step = checkpoint.steps(tmp_path / "many" / "supernet" / checkpoint.DIRECTORY)[0]
     line = f"stopped at step {step} of 60 of supernet, which is saved; the same command goes on"
     assert all(line in errors for errors in said)
 
-    first, second = begin(step=2 * (step // 2) + 4)
-    second.kill()
+    first, *others = begin(count=4, step=2 * (step // 2) + 4)
+    others[-1].kill()
     errors = first.communicate(timeout=300)[1].decode()
     assert first.returncode == 2
     *warnings, line = errors.splitlines()
     assert line.startswith("error: another process of the job has ended or cannot be reached; ")
     assert [warning for warning in warnings if "unreadable image" not in warning] == []
-    second.communicate()
+    for process in others:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in others] == [2, 2, -signal.SIGKILL]
 
-    last = begin(step=None)
-    output = [process.communicate(timeout=300) for process in last]
-    assert [process.returncode for process in last] == [0, 0], output
     config = small.config(config_file.parent / "images")
     config.supernet.steps = 60
-    train_supernet(prepare(config, tmp_path / "one"))
+    assert checkpoint.steps(tmp_path / "many" / "supernet" / checkpoint.DIRECTORY)[0] > step
+    for name in ("many", "one"):
+        train_supernet(prepare(config, tmp_path / name))
     for ours, theirs in zip(
-        *(records(tmp_path / n / "supernet") for n in ("two", "one")), strict=True
+        *(records(tmp_path / n / "supernet") for n in ("many", "one")), strict=True
     ):
         assert ours == pytest.approx(theirs, **TOLERANCE)
 

@@ -66,9 +66,8 @@ def test_each_path_gets_right_what_it_does_alone(network, space, data, statistic
             chunk=3,
         )
         weights = devices.replicate(mesh, (network.params, network.stats))
-        placed, used = devices.replicate(mesh, (batches, calibration))
-        used = used if statistics == "recalibrated" else []
-        scores.append(evaluator(*weights, population, placed, used))
+        used = calibration if statistics == "recalibrated" else []
+        scores.append(evaluator(*weights, population, batches, used))
     np.testing.assert_array_equal(*scores)
 
     expected = []
@@ -104,14 +103,14 @@ def test_populations_never_recompile(network, space, data, compilations):
     mesh = devices.make_mesh()
     evaluator = recalibrating_evaluator(network, data, mesh)
     weights = devices.replicate(mesh, (network.params, network.stats))
-    placed, calibration = (devices.replicate(mesh, list(make_batches(s, [8]))) for s in (0, 1))
+    batches, calibration = (list(make_batches(s, [8])) for s in (0, 1))
     everything = np.array([[a, b] for a in (0, 1) for b in (0, 1)], np.int32)
-    evaluator(*weights, everything[:1], placed, calibration)
+    evaluator(*weights, everything[:1], batches, calibration)
     before = compilations()
     assert before > 0  # it does count
     for count in (1, 2, 3, 4):
-        evaluator(*weights, np.roll(everything, count, 0)[:count], placed, calibration)
-    evaluator(*weights, np.tile(everything, (3, 1)), placed, calibration)  # two chunks
+        evaluator(*weights, np.roll(everything, count, 0)[:count], batches, calibration)
+    evaluator(*weights, np.tile(everything, (3, 1)), batches, calibration)  # two chunks
     assert compilations() == before
 
 

@@ -32,11 +32,19 @@ class UnreadableImage(Exception):
     """An image that cannot be read or decoded; the message says why."""
 
 
-def decode_image(encoded: bytes, channels: int, max_aspect: float = math.inf) -> NDArray[np.uint8]:
+def decode_image(
+    encoded: bytes, channels: int, max_aspect: float = math.inf, fast: bool = False
+) -> NDArray[np.uint8]:
     """Decodes an image file's bytes to `uint8[H, W, C]`, C = 1 (grey) or 3 (RGB).
 
     It is turned upright by its EXIF orientation. Greyscale, palette, CMYK and 16-bit images are
     converted, transparency is dropped, and of several frames the first is taken.
+
+    Args:
+      encoded: the file.
+      channels, max_aspect: see `config.data`.
+      fast: whether a JPEG's values may be off by a few, and its colours blocky; else they are
+        Pillow's.
 
     Raises:
       UnreadableImage: for empty, truncated, corrupt or dangerously large files, for pixels of 32
@@ -47,7 +55,9 @@ def decode_image(encoded: bytes, channels: int, max_aspect: float = math.inf) ->
     try:
         if _is_plain_jpeg(encoded, channels, max_aspect):
             with contextlib.suppress(ValueError):  # of what Pillow may still read, or will explain
-                return simplejpeg.decode_jpeg(encoded, COLOURS[channels], strict=True)
+                return simplejpeg.decode_jpeg(
+                    encoded, COLOURS[channels], fastdct=fast, fastupsample=fast, strict=True
+                )
         with Image.open(io.BytesIO(encoded)) as image:
             return pixels_of(image, channels, max_aspect)
     except Exception as error:  # Pillow's decoders raise every kind on a corrupt file
@@ -55,7 +65,7 @@ def decode_image(encoded: bytes, channels: int, max_aspect: float = math.inf) ->
 
 
 def _is_plain_jpeg(encoded: bytes, channels: int, max_aspect: float) -> bool:
-    """Whether libjpeg-turbo alone gives what Pillow does with it, in two thirds of the time."""
+    """Whether libjpeg-turbo alone can give what Pillow does with it, in two thirds of the time."""
     if not encoded.startswith(JPEG) or EXIF in encoded:
         return False
     try:

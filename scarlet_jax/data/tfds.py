@@ -1,9 +1,12 @@
 """TensorFlow Datasets preparations (array_record or TFRECORD) without TensorFlow."""
 
+import contextlib
+import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +22,14 @@ from scarlet_jax.data import tfrecord
 from scarlet_jax.data.decode import UnreadableImage, decode_image
 from scarlet_jax.data.sources import Example, Source
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import replacing, user_cache
+from scarlet_jax.progress import Progress
 
 UNKNOWN_LABEL = -1  # of a record that cannot be parsed
+SHOW_EVERY = 1000  # records whose labels are read
 
 
-class Records(Protocol):
+class Records(Hashable, Protocol):
     """Serialized `tf.train.Example` protos by index."""
 
     def __len__(self) -> int: ...
@@ -55,8 +61,10 @@ class TfdsSource:
     split: str
     image_key: str
     label_key: str
+    identity: str  # of its records: of their shards
     channels: int
     max_aspect: float
+    fast: bool = False  # see `decode_image`
 
     def __len__(self) -> int:
         return len(self.records)
@@ -68,7 +76,7 @@ class TfdsSource:
         if not encoded or not label:
             raise UnreadableImage(f"no {self.image_key!r} or no {self.label_key!r} in the record")
         return {
-            "image": decode_image(encoded[0], self.channels, self.max_aspect),
+            "image": decode_image(encoded[0], self.channels, self.max_aspect, self.fast),
             "label": int(label[0]),
         }
 
@@ -79,39 +87,57 @@ class TfdsSource:
         return self.name(index)
 
     def labels(self) -> NDArray[np.int32]:
-        """As `Source.labels`, but every record is read, the first time; -1 where one is damaged.
+        """As `Source.labels`; -1 for a damaged record.
 
-        That takes about 30 microseconds a record beside the time to read it from the disk.
+        Every record is read the first time, 30 microseconds each beside the time of the disk. Then
+        the labels are kept, in memory and in the user's cache folder.
         """
-        return self._labels
+        return _labels(self.records, self.label_key, self.identity)
 
     def examine(self, index: int) -> None:
-        if self._labels[index] == UNKNOWN_LABEL:
+        if self.labels()[index] == UNKNOWN_LABEL:
             self._features(index)
             raise UnreadableImage(f"no {self.label_key!r} in the record")
 
-    @cached_property
-    def _labels(self) -> NDArray[np.int32]:
-        labels = np.full(len(self), UNKNOWN_LABEL, np.int32)
-        for index in range(len(self)):
-            try:
-                value = self._features(index)[self.label_key].int64_list.value
-            except UnreadableImage:
-                continue
-            if value:
-                labels[index] = value[0]
-        return labels
-
     def _features(self, index: int) -> Any:  # a protobuf map of tf.train.Feature by name
-        try:
-            record = self.records[index]
-            return tf_example_pb2.Example.FromString(record).features.feature
-        except (
-            OSError,
-            RuntimeError,
-            DecodeError,
-        ) as error:  # RuntimeError is array_record's
-            raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+        return _features(self.records, index)
+
+
+def _features(records: Records, index: int) -> Any:
+    try:
+        return tf_example_pb2.Example.FromString(records[index]).features.feature
+    except (OSError, RuntimeError, DecodeError) as error:  # RuntimeError is array_record's
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _labels(records: Records, label_key: str, identity: str) -> NDArray[np.int32]:
+    """Of all records; from the user's cache folder, where they are known."""
+    cache = user_cache()
+    path = cache and cache / "labels" / f"{identity}.npy"
+    with contextlib.suppress(OSError, ValueError):  # no such file, or one that is damaged
+        if path and len(known := np.load(path)) == len(records):
+            return np.asarray(known, np.int32)
+    labels = _read_labels(records, label_key)
+    with contextlib.suppress(OSError):  # a cache folder is not a must
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as partial, partial.open("wb") as file:
+                np.save(file, labels)
+    return labels
+
+
+def _read_labels(records: Records, label_key: str) -> NDArray[np.int32]:
+    labels = np.full(len(records), UNKNOWN_LABEL, np.int32)
+    with Progress("labels", len(records), "record") as progress:
+        for index in range(len(records)):
+            with contextlib.suppress(UnreadableImage):
+                if value := _features(records, index)[label_key].int64_list.value:
+                    labels[index] = value[0]
+            if index % SHOW_EVERY == 0:
+                progress.update(index)
+        progress.update(len(records))
+    return labels
 
 
 def prepared(
@@ -145,9 +171,16 @@ def prepared(
                 f"data.{one}_split {splits[one]!r} and data.{other}_split {splits[other]!r} share "
                 "images"
             )
-    how = (image_key, label_key, channels, max_aspect)
     return {
-        name: TfdsSource(_open(builder.info, own), splits[name], *how)
+        name: TfdsSource(
+            _open(builder.info, own),
+            splits[name],
+            image_key,
+            label_key,
+            _identity(own, label_key),
+            channels,
+            max_aspect,
+        )
         for name, own in shards.items()
     }, tuple(builder.info.features[label_key].names)
 
@@ -184,6 +217,16 @@ def _shards(info: Any, split: str) -> Sequence[Any]:
         if not Path(shard.filename).is_file():
             raise InputError(f"shard {shard.filename} of TFDS split {split!r} is missing")
     return shards
+
+
+def _identity(shards: Sequence[Any], label_key: str) -> str:
+    """Tells these records and their labels from others: files that were written anew, too."""
+    digest = hashlib.sha256(label_key.encode())
+    for shard in shards:
+        status, path = os.stat(shard.filename), os.path.realpath(shard.filename)
+        parts = path, status.st_size, status.st_mtime_ns, shard.skip, shard.take
+        digest.update(repr(parts).encode())
+    return digest.hexdigest()
 
 
 def _overlap(train: Sequence[Any], test: Sequence[Any]) -> bool:

@@ -97,13 +97,15 @@ def path_model(setup: Setup, network: functional.Network, architecture: Array) -
     section = setup.config.data
 
     @jax.jit
-    def recalibrated(stats: functional.Stats, batch: data.Batch, rate: float) -> functional.Stats:
+    def recalibrated(
+        stats: functional.Stats, batch: evaluation.Batch, rate: float
+    ) -> functional.Stats:
         images = devices.normalise(jnp.asarray(batch["image"]), section.mean, section.std)
         norm = evaluation.batch_statistics(batch, rate)
         return functional.apply(graphdef, params, stats, images, norm)[1]
 
     for number, batch in enumerate(_calibration(setup, 0)):
-        stats = recalibrated(stats, jax.device_get(batch), 1.0 / (number + 1.0))
+        stats = recalibrated(stats, batch, 1.0 / (number + 1.0))
     path = functional.Network(graphdef, params, stats)
     return as_model(setup, architecture, nnx.merge(*path).skip, path)
 
@@ -136,14 +138,14 @@ def right_images(
 @lru_cache(maxsize=1)  # training and search share one compiled program
 def _evaluator(
     setup: Setup, plan: supernet.Plan
-) -> tuple[evaluation.PopulationEvaluator, list[data.Batch]]:
-    """It, and the validation images, which stay on the devices."""
+) -> tuple[evaluation.PopulationEvaluator, Sequence[evaluation.Batch]]:
+    """It, and the validation images, which stay in memory."""
     config, section = setup.config, setup.config.search
     evaluator = evaluation.PopulationEvaluator(
         plan, config.data, setup.mesh, statistics=section.statistics, chunk=section.chunk
     )
     return evaluator, [
-        _replicated(setup, batch)
+        loop.computed_part(batch)
         for batch in data.eval_batches(
             setup.splits.validation,
             config.data,
@@ -154,8 +156,8 @@ def _evaluator(
 
 
 @lru_cache(maxsize=1)
-def _calibration(setup: Setup, number: int) -> list[data.Batch]:
-    """Batches of training images, on the devices; none unless statistics are recalibrated."""
+def _calibration(setup: Setup, number: int) -> Sequence[evaluation.Batch]:
+    """Batches of training images; none unless statistics are recalibrated."""
     section = setup.config.search
     if section.statistics != "recalibrated":
         return []
@@ -167,13 +169,9 @@ def _calibration(setup: Setup, number: int) -> list[data.Batch]:
         start_step=number * section.calibration_batches,
         unreadable=setup.unreadable,
     )
-    batches = [_replicated(setup, next(source)) for _ in range(section.calibration_batches)]
+    batches = [loop.computed_part(next(source)) for _ in range(section.calibration_batches)]
     source.close()
     return batches
-
-
-def _replicated(setup: Setup, batch: data.Batch) -> data.Batch:
-    return devices.replicate(setup.mesh, loop.computed_part(batch))
 
 
 def _check_validation(setup: Setup) -> None:
