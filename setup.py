@@ -72,6 +72,7 @@ setup(
             *ONNX,
             *LITERT,
             "hypothesis",
+            "kubernetes-validate>=1.30",  # has Kubernetes' schemas
             "mypy>=2.4,<3",
             "psutil",
             "pymoo>=0.6.2,<0.7",  # the reference of the search

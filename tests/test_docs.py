@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from launch_flags import flags_of
 
 from scarlet_jax import settings
@@ -52,6 +53,9 @@ def commands():
         own = line.strip().rpartition("&& .venv/bin/")[2].removesuffix(" 2>&1")
         if own.startswith("scarlet "):
             yield shlex.split(own, comments=True)[1:]
+    (job,) = yaml.safe_load((ROOT / "launch" / "jobset.yaml").read_text())["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    yield [*container["command"][1:], *container["args"]]
 
 
 @pytest.mark.parametrize("command", [*commands()], ids=" ".join)
