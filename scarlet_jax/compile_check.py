@@ -32,7 +32,7 @@ class Target:
     Attributes:
       mesh: of one axis over them.
       platform: theirs, as JAX lowers for it.
-      memory_bytes: of a chip, or None where we do not know it.
+      memory_bytes: of a chip, or what each of its cores has, or None where we do not know it.
       options: of the compiler.
     """
 
@@ -96,7 +96,10 @@ def describe(topology: str) -> Target:
     mesh = Mesh(np.array(description.devices), (DATA,), axis_types=(AxisType.Explicit,))
     if gpu:
         return Target(mesh, "cuda", gpu.memory_bytes, gpus.COMPILER_OPTIONS)
-    return Target(mesh, "tpu", chips.HBM_BYTES.get(mesh.devices.flat[0].device_kind), {})
+    devices = list(mesh.devices.flat)
+    cores = len(devices) // len({tuple(device.coords) for device in devices})  # a chip: 2 in v4
+    memory = chips.HBM_BYTES.get(devices[0].device_kind)
+    return Target(mesh, "tpu", memory and memory // cores, {})
 
 
 def loops_without_length(traced: Traced) -> int:

@@ -41,7 +41,7 @@ class Setup:
     mesh: Mesh
     problem: search.Problem
     unreadable: data.Unreadable
-    profile: range  # steps of a training to record
+    profile: range = range(0)  # steps of a training to record
 
 
 def prepare(
