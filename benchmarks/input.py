@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ def write(folder: Path, count: int) -> None:
         for shard in builder.info.splits[split].file_instructions:
             name = Path(shard.filename).name.replace("array_record", "tfrecord")
             shard_writer = RecordWriter(str(other / name))
-            for record_ in islice(records, shard.take):
+            for record_ in itertools.islice(records, shard.take):
                 shard_writer.write(record_)
             shard_writer.close()
     for name in ("features.json", "dataset_info.json"):

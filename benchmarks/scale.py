@@ -7,7 +7,6 @@ python -m benchmarks.scale                        # writes docs/scale.md
 Needs the `tpu` or the `gpu` extra for the chips in question.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from scarlet_jax import compile_check, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.configs import imagenet_s2
 from scarlet_jax.launch.common import COMPILE_EFFORT
-from scarlet_jax.launch.compile_check import NO_CHIP
+from scarlet_jax.launch.compile_check import expect_no_chip
 from scarlet_jax.train.sampler import paths_per_step
 
 FLAGS = flags.FLAGS
@@ -55,7 +54,6 @@ CHIPS = {
     "NVIDIA H200 141GB HBM3e": Chip(4.8e12, 900e9, (2.5, 11.0)),
     "NVIDIA B200": Chip(7.672e12, 1800e9, (4.0, 15.0)),
 }
-NEW_LINE = "\n"
 REFERENCE = "NVIDIA H200 141GB HBM3e"  # on which a step was measured
 # Ours: how far the time of an image may be from the measured one, scaled by memory bandwidth, and
 # seconds that a collective takes however small it is.
@@ -72,9 +70,9 @@ def measured() -> float:
 def predict(line: Mapping[str, Any], image_seconds: float, bound: int) -> float:
     """Hours of the supernet's training: at least (bound 0), or at most (1).
 
-    A step takes the longer of nothing and what follows, one after the other: each chip's images
-    along all paths, by `image_seconds` on the reference and the ratio of memory bandwidths; a
-    latency for each collective; and their bytes, which a ring sends twice.
+    A step takes, one after the other: each chip's images along all paths, by `image_seconds` on
+    the reference and the ratio of memory bandwidths; a latency for each collective; and their
+    bytes, which a ring sends twice.
     """
     chip, reference = CHIPS[line["kind"]], CHIPS[REFERENCE]
     images = line["images"] * PATHS * image_seconds * reference.memory / chip.memory
@@ -85,11 +83,8 @@ def predict(line: Mapping[str, Any], image_seconds: float, bound: int) -> float:
 
 def compile_step(topology: str, local: bool) -> dict[str, Any]:
     """What the compiler says of the strict-fair step on a topology, at the configured batch."""
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_compilation_cache", False)
+    expect_no_chip()
     jax.config.update("jax_exec_time_optimization_effort", COMPILE_EFFORT)
-    for name, value in NO_CHIP.items():
-        os.environ.setdefault(name, value)
     target, config = compile_check.describe(topology), imagenet_s2.get_config()
     config.supernet.local_batch_norm = local
     images = config.supernet.batch_size // target.mesh.size
@@ -113,6 +108,7 @@ def page(lines: list[Mapping[str, Any]], image_seconds: float) -> str:
     """docs/scale.md."""
     header = ("chips", "batch norm", "images a chip", "GB", "collectives", "MB", "hours", "dollars")
     rows = [header, ["---"] * len(header), *(_cells(line, image_seconds) for line in lines)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     training, pixels = CONFIG.supernet, CONFIG.data.image_size
     fewest, most = (1e6 * seconds for seconds in LATENCY)
     return f"""# What ImageNet would take
@@ -122,7 +118,7 @@ what the compilers say of the program, hours and dollars a prediction. It is of 
 {training.batch_size:,} images, each along {PATHS} paths. The recipe is ours; the paper does not
 say its own.
 
-{NEW_LINE.join(f"| {' | '.join(cells)} |" for cells in rows)}
+{table}
 
 A step exchanges batch norm's statistics and the gradients; `local` is
 `--config.supernet.local_batch_norm`, which normalises by the images of one chip.

@@ -1,5 +1,6 @@
 """What the text of a compiled module says, as `jax.stages.Compiled.as_text` gives it."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -102,10 +103,7 @@ def _rounds(line: str, computations: dict[str, str]) -> int:
 
 def _bytes(shape: str) -> int:
     """Of an array or a tuple of them, `(f32[2,24]{1,0}, bf16[8])`."""
-    total = 0
-    for bits, sizes in ARRAY.findall(shape):
-        count = 1
-        for size in filter(None, sizes.split(",")):
-            count *= int(size)
-        total += count * int(bits) // 8
-    return total
+    return sum(
+        math.prod(map(int, filter(None, sizes.split(",")))) * int(bits) // 8
+        for bits, sizes in ARRAY.findall(shape)
+    )

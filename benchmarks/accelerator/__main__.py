@@ -26,7 +26,7 @@ from benchmarks.accelerator import parity, table
 from benchmarks.measure import OURS, ROOT, TORCH, Work, has_torch, machine
 
 FLAGS = flags.FLAGS
-# Of the time: when ours is to end if PyTorch is here, and when the agreement's device side is.
+# Of the time: when ours is to end, and then the agreement; PyTorch has the rest.
 OURS_UNTIL, PARITY_UNTIL = 0.6, 0.76
 PYTHON = (sys.executable, "-m")
 PARITY = "benchmarks.accelerator.parity"
@@ -90,7 +90,7 @@ class Check:
             "left_out": [],
         }
 
-    def left(self, share: float = 1.0) -> float:
+    def left(self, share: float) -> float:
         """Seconds until this share of the time is over."""
         return self.begin + share * self.seconds - time.monotonic()
 

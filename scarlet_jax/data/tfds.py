@@ -70,7 +70,7 @@ class TfdsSource:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        features = self._features(index)
+        features = _features(self.records, index)
         encoded = features[self.image_key].bytes_list.value
         label = features[self.label_key].int64_list.value
         if not encoded or not label:
@@ -96,14 +96,11 @@ class TfdsSource:
 
     def examine(self, index: int) -> None:
         if self.labels()[index] == UNKNOWN_LABEL:
-            self._features(index)
+            _features(self.records, index)
             raise UnreadableImage(f"no {self.label_key!r} in the record")
 
-    def _features(self, index: int) -> Any:  # a protobuf map of tf.train.Feature by name
-        return _features(self.records, index)
 
-
-def _features(records: Records, index: int) -> Any:
+def _features(records: Records, index: int) -> Any:  # a protobuf map of tf.train.Feature by name
     try:
         return tf_example_pb2.Example.FromString(records[index]).features.feature
     except (OSError, RuntimeError, DecodeError) as error:  # RuntimeError is array_record's
