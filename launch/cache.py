@@ -1,21 +1,23 @@
 """The persistent compilation cache: a program that was compiled once is read back later."""
 
 import os
-from pathlib import Path
 
 import jax
 from absl import logging
 
-from scarlet_jax.files import user_cache
+from scarlet_jax.errors import InputError
+from scarlet_jax.files import as_path, check_writable, make_folder, user_cache
 
 
 def default_directory() -> str:
     """JAX's own setting where there is one, else a folder in the user's cache directory."""
     given, user = os.environ.get("JAX_COMPILATION_CACHE_DIR"), user_cache()
-    if user is None:
-        return given or ""
-    directory = str(user / "compilation") if given is None else given
-    return "" if "://" in directory or ":/" in str(user) else directory
+    if given is None:
+        return "" if user is None or ":/" in str(user) else str(user / "compilation")
+    try:
+        return os.fspath(as_path(given)) if given else ""
+    except InputError:
+        return ""
 
 
 def use(directory: str) -> None:
@@ -25,7 +27,7 @@ def use(directory: str) -> None:
     programs apart by what they compute, its version, XLA's flags and the kind of device or
     processor. Nothing is ever removed.
     """
-    if directory and (problem := _problem(Path(directory))):
+    if directory and (problem := _problem(directory)):
         logging.warning("no compilation cache in %s: %s", directory, problem)
         directory = ""
     jax.config.update("jax_compilation_cache_dir", directory)
@@ -33,10 +35,13 @@ def use(directory: str) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # whatever the file system
 
 
-def _problem(directory: Path) -> str:
+def _problem(directory: str) -> str:
     """Why it cannot be written to, if so."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(path := as_path(directory))
+        check_writable(path / "program")
     except OSError as error:
         return str(error.strerror)
-    return "" if os.access(directory, os.W_OK) else "not writable"
+    except InputError as error:
+        return str(error)
+    return ""

@@ -17,9 +17,11 @@ from ml_collections import config_flags
 
 from scarlet_jax import configs, data, interrupts, models, processes, settings
 from scarlet_jax import space as spaces
+from scarlet_jax.buckets import LIBRARIES, is_bucket
+from scarlet_jax.copies import fetched
 from scarlet_jax.differences import flatten
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
-from scarlet_jax.files import check_writable, local_path
+from scarlet_jax.files import as_path, check_writable
 from scarlet_jax.launch import cache, cores, heap
 from scarlet_jax.network_size import IMAGENET, NetworkSize
 from scarlet_jax.run import setup
@@ -63,12 +65,12 @@ def define_config() -> None:
 
 
 class PathParser(flags.ArgumentParser[str]):
-    """Paths as users write them: `~` is expanded, a URL refused."""
+    """Paths as users write them, with `~`, and URLs of buckets."""
 
     syntactic_help = "a path"
 
     def parse(self, argument: str) -> str:
-        return os.fspath(local_path(argument)) if argument else argument
+        return os.fspath(as_path(argument)) if argument else argument
 
     def flag_type(self) -> str:
         return "path"
@@ -115,6 +117,12 @@ def size(space: spaces.Space, own: NetworkSize | None = None) -> NetworkSize:
     )
     models.check_image_size(space, found.image_size)
     return found
+
+
+def check_local(name: str) -> None:
+    """Ends with one line where a flag names something in a bucket."""
+    if (path := getattr(FLAGS, name)) and is_bucket(path):
+        raise InputError(f"--{name} is {path}, in a bucket; allowed: a folder of this machine")
 
 
 def check_outputs(*names: str) -> None:
@@ -231,6 +239,8 @@ def _explained(error: Exception) -> str:
         return f"{os.fspath(error.filename)}: {reason}" if error.filename else reason
     if isinstance(error, MemoryError) or "Out of memory" in str(error):
         return f"out of memory ({_one_line(str(error))[:200]}); try smaller batches or images"
+    if type(error).__module__.partition(".")[0] in LIBRARIES:
+        return f"a bucket cannot be used: {_one_line(str(error)) or type(error).__name__}"
     if "Unable to initialize backend" in str(error):
         return _one_line(str(error))
     return ""
@@ -328,7 +338,7 @@ def _checked(argument: str) -> str:
         return f"{name}={CONFIGS[value]}"
     if value.isdecimal() and not value.isascii():
         fail(f"{argument!r} has digits of another script; allowed: 0 to 9")
-    return f"{name}={local_path(value)}" if name == "--config" and value else argument
+    return f"{name}={fetched(as_path(value))}" if name == "--config" and value else argument
 
 
 def _no_setting(name: str, argv: list[str]) -> str:

@@ -10,7 +10,9 @@ from absl import flags
 
 from scarlet_jax import cost, files, models, release, torch_file
 from scarlet_jax import space as spaces
+from scarlet_jax.buckets import is_bucket
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import as_path
 from scarlet_jax.launch import common
 from scarlet_jax.models import Model
 from scarlet_jax.progress import say
@@ -21,7 +23,7 @@ OF_THEIRS = ("arch", "labels", "image_size", "state")  # flags of a PyTorch file
 
 
 def main() -> None:
-    source, target = Path(getattr(FLAGS, "from")), Path(FLAGS.to)
+    source, target = as_path(getattr(FLAGS, "from")), as_path(FLAGS.to)
     if source.is_dir() or source.suffix == Path(models.FILE_NAME).suffix:
         convert = to_release
     else:
@@ -44,7 +46,7 @@ def from_release(source: Path, target: Path) -> Model:
         class_names=names,
         image_size=FLAGS.image_size,
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(target.parent)
     models.save(model, target)
     return model
 
@@ -61,6 +63,9 @@ def to_release(source: Path, target: Path) -> Model:
 
 def check_folder(folder: Path) -> None:
     """Raises `InputError` if the folder is not there and cannot be made, or not written into."""
+    if is_bucket(folder):
+        files.check_writable(folder / models.FILE_NAME)
+        return
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         raise InputError(f"{folder} cannot be a folder: {nearest} is a file")

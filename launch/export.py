@@ -7,6 +7,7 @@ scarlet export --weights=runs/mnist --config=mnist --arch=all-identity --format=
 scarlet export --config=mnist --blocks=phone --format=litert  # every block, to be measured there
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from absl import flags
 
 from scarlet_jax import data, export, latency, models
 from scarlet_jax import space as spaces
+from scarlet_jax.copies import fetched
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import images
+from scarlet_jax.files import as_path
 from scarlet_jax.launch import common
 from scarlet_jax.progress import Progress, say
 from scarlet_jax.run.setup import prepare
@@ -32,7 +35,7 @@ BATCH_SIZE = 32  # images compared at once (ours)
 def main() -> None:
     _check_flags()
     if FLAGS.blocks:
-        export_blocks(Path(FLAGS.blocks))
+        export_blocks(as_path(FLAGS.blocks))
     else:
         export_model()
 
@@ -42,6 +45,7 @@ def _check_flags() -> None:
         raise InputError(
             f"--weights and --out, or --blocks, must be given, {common.examples(__doc__)}"
         )
+    common.check_local("blocks")
     for name in ("weights", "arch", "out", "batch_size", "opset"):
         if FLAGS.blocks and getattr(FLAGS, name):
             raise InputError(f"--{name} does not go with --blocks")
@@ -68,16 +72,16 @@ def export_blocks(folder: Path) -> None:
 
 
 def export_model() -> None:
-    path, batch_size = Path(FLAGS.out), _batch_size()
+    path, batch_size = as_path(FLAGS.out), _batch_size()
     if FLAGS.precision == "int8" and not FLAGS.config:
         raise InputError(
             "--precision=int8 needs --config=FILE: images to calibrate on and to score"
         )
     module = export.check(FLAGS.format, path, batch_size, FLAGS.precision, FLAGS.opset)
-    source = Path(FLAGS.weights)
+    source = as_path(FLAGS.weights)
     model = _path_model(source) if is_supernet(source) else models.load(source)
     source = source / models.FILE_NAME if source.is_dir() else source
-    if path.exists() and source.exists() and path.samefile(source):
+    if os.path.realpath(path) == os.path.realpath(source):
         raise InputError(f"--out is {path}, the model itself; allowed: another file")
     if FLAGS.arch:
         asked = spaces.parse(model.space, FLAGS.arch)
@@ -98,7 +102,7 @@ def export_model() -> None:
     preprocessing = model.preprocessing
     side = preprocessing.image_size
     shape = (batch_size or 1, side, side, preprocessing.channels)
-    times = export.latency_ms(module.load(path, FLAGS.threads), shape, FLAGS.repeats)
+    times = export.latency_ms(module.load(fetched(path), FLAGS.threads), shape, FLAGS.repeats)
     say(
         f"latency of {shape[0]} x {side} x {side} in its runtime: p50 "
         f"{np.percentile(times, 50):.2f} ms, p95 {np.percentile(times, 95):.2f} ms"

@@ -7,12 +7,12 @@ scarlet predict --weights=model.onnx --images=FOLDER --csv=classes.csv --json=cl
 import csv
 import io
 import json
-from pathlib import Path
 
 from absl import flags
 
 from scarlet_jax import data, files, predict
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import as_path
 from scarlet_jax.launch import common
 from scarlet_jax.progress import Progress, say
 
@@ -22,8 +22,8 @@ COLUMNS = ("image", "class", "probability")
 
 def main() -> None:
     common.check_outputs("csv", "json")
-    paths = predict.pictures(map(Path, FLAGS.images))
-    classifier, unreadable = predict.load(Path(FLAGS.weights), FLAGS.threads), data.Unreadable()
+    paths = predict.pictures(map(as_path, FLAGS.images))
+    classifier, unreadable = predict.load(as_path(FLAGS.weights), FLAGS.threads), data.Unreadable()
     names = classifier.class_names
     found: dict[str, list[tuple[str, float]]] = {}  # likeliest classes first
     with Progress("predict", len(paths), "image") as progress:

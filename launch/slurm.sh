@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a launcher in every task of a Slurm job. From the root of the repository, which all nodes
-# must see, as well as the data and the work directory:
+# must see, as well as the data and the work directory; these may be in a bucket:
 #
 #   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 launch/slurm.sh \
 #       pipeline --config=configs/imagenet_s2.py --workdir=runs/s2 --config.data.path=DIR

@@ -7,12 +7,11 @@ scarlet train_subnet --config=finetune --workdir=runs/pets --arch=scarlet-a \
     --weights=DIR --config.data.path=IMAGES
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from scarlet_jax import models
 from scarlet_jax import space as spaces
+from scarlet_jax.files import as_path
 from scarlet_jax.launch import common
 from scarlet_jax.run.images import say_unreadable
 from scarlet_jax.run.setup import make_space
@@ -24,7 +23,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     architecture = spaces.parse(make_space(FLAGS.config), FLAGS.arch)
-    supernet = FLAGS.weights if FLAGS.weights and is_supernet(Path(FLAGS.weights)) else None
+    supernet = FLAGS.weights if FLAGS.weights and is_supernet(as_path(FLAGS.weights)) else None
     setup = common.prepare(supernet)
     initial = None
     if supernet:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -13,6 +14,8 @@ from typing import Any
 
 from absl import logging
 
+from scarlet_jax import buckets
+from scarlet_jax.buckets import is_bucket
 from scarlet_jax.errors import InputError
 
 
@@ -29,16 +32,17 @@ KINDS = {  # what must not be replaced
 }
 
 
-def local_path(text: str | os.PathLike[str]) -> Path:
-    """The path that a user gave, `~` expanded.
+def as_path(text: str | os.PathLike[str]) -> Path:
+    """The path that a user gave, `~` expanded, or the URL of something in a bucket.
 
     Raises:
-      InputError: for a URL, a home folder that is not known, or what can be no path.
+      InputError: for another URL, a home folder that is not known, or what can be no path.
     """
     text = os.fspath(text)
-    if "://" in text or not text.isprintable():
-        what = "a URL" if "://" in text else "no path"
-        raise InputError(f"{text!r} is {what}; allowed: a path in a file system of this machine")
+    if not text.isprintable():
+        raise InputError(f"{text!r} is no path; allowed: printable text")
+    if "://" in text:
+        return buckets.path(text)
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -51,6 +55,12 @@ def user_cache() -> Path | None:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scarlet_jax"
     except RuntimeError:
         return None
+
+
+def make_folder(path: Path) -> None:
+    """Creates a folder if absent, with those around it; buckets have none. Raises `OSError`."""
+    if not is_bucket(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -67,15 +77,23 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, which takes its place when the block ends well.
+    """Gives a temporary name for `path`, whose place it takes when the block ends well.
 
     If the block fails, nothing is left of what it wrote and `path` is as it was. Where `path` is
-    a link, it is what the link leads to that is replaced.
+    a link, it is what the link leads to that is replaced. What goes to a bucket is written on
+    this machine first.
 
     Raises:
       InputError: see `check_replaceable`.
       OSError: if the file cannot be written.
     """
+    if is_bucket(path):
+        target = as_path(path)
+        check_replaceable(target)
+        with tempfile.TemporaryDirectory() as folder:
+            yield (partial := Path(folder) / target.name)
+            buckets.upload(partial, target)
+        return
     target, partial = _target_and_partial(path)
     try:
         with naming(path):
@@ -147,13 +165,22 @@ def check_regular(path: Path) -> None:
       Damaged: as said.
     """
     try:
-        mode = os.stat(path).st_mode
+        kind = _kind(path)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise Damaged(f"{path} is damaged and passed over: {error.strerror}") from error
-    if not stat.S_ISREG(mode):
+    if kind != stat.S_IFREG:
         raise Damaged(f"{path} is damaged and passed over: it is no regular file")
+
+
+def _kind(path: Path) -> int:
+    """Of what is there, as in `KINDS`. Raises `OSError`, if it cannot be told."""
+    if not is_bucket(path):
+        return stat.S_IFMT(os.stat(path).st_mode)
+    with buckets.reaching(path):
+        found = buckets.system(path).info(os.fspath(path))
+    return stat.S_IFDIR if found["type"] == "directory" else stat.S_IFREG
 
 
 @lru_cache(maxsize=1000)
@@ -166,8 +193,20 @@ def _digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
+def written(path: Path) -> float:
+    """When a file was written, in seconds since 1970. Raises `OSError` if there is none."""
+    if not is_bucket(path):
+        return path.stat().st_mtime
+    with buckets.reaching(path):
+        return float(buckets.system(path).modified(os.fspath(path)).timestamp())
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raises `InputError` if no file can be written there: before the work that fills it."""
+    if is_bucket(path):
+        check_replaceable(path)
+        buckets.check_writable(as_path(path))
+        return
     target, _ = _target_and_partial(path)
     if not os.access(target.parent, os.W_OK):
         raise InputError(_cannot(path))
@@ -176,7 +215,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Raises `InputError` if there is something else than a regular file, or no telling."""
     try:
-        kind = stat.S_IFMT(os.stat(path).st_mode)
+        kind = _kind(as_path(path))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,9 +23,10 @@ from safetensors import numpy as safetensors
 from scarlet_jax import blocks, devices, files, subnet, tensors
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Style
+from scarlet_jax.copies import fetched
 from scarlet_jax.data import augment
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import replacing
+from scarlet_jax.files import as_path, replacing
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.nn import functional
 from scarlet_jax.space import Array, Layer, Space
@@ -277,10 +277,11 @@ def load(path: str | os.PathLike[str]) -> Model:
       InputError: for a file that is missing, truncated, not of this kind, or whose arrays are
         not those of the network that it describes.
     """
-    path = Path(path)
+    path = as_path(path)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"there is no model file {path}")
+    path = fetched(path)
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from scarlet_jax import data, models, settings
+from scarlet_jax.copies import fetched
 from scarlet_jax.data.decode import UnreadableImage, decode_image
 from scarlet_jax.data.sources import image_suffixes
 from scarlet_jax.errors import InputError
@@ -43,6 +44,7 @@ def load(path: Path, threads: int | None = None) -> Classifier:
     Raises:
       InputError: for a file that is missing or of another kind, or a runtime that is not installed.
     """
+    path = fetched(path) if path.is_file() else path
     kind = _format(path) if path.is_file() else None
     if kind is None:
         model = models.load(path)
@@ -74,9 +76,10 @@ def pictures(paths: Iterable[Path]) -> list[Path]:
       InputError: where there is none.
     """
     found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"there is no file or folder {path}")
+    for named in paths:
+        if not named.exists():
+            raise InputError(f"there is no file or folder {named}")
+        path = fetched(named)
         if not path.is_dir():
             found.append(path)
             continue

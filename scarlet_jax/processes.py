@@ -1,7 +1,7 @@
 """Several processes that run one job together, each on its own devices, through `jax.distributed`.
 
 Every process does the same; the first one alone prints and writes files. They share a file
-system: all read the data, the work directory and its checkpoints.
+system or a bucket: all read the data, the work directory and its checkpoints.
 
 When SIGTERM or Ctrl-C comes to any of them, JAX's preemption service tells all, and agrees with
 them on where to stop.
@@ -181,6 +181,12 @@ def gather(value: Any) -> list[Any]:
     length = multihost_utils.process_allgather(np.int32(len(text))).max()
     padded = np.pad(text, (0, length - len(text)), constant_values=ord(" "))
     return [json.loads(row.tobytes()) for row in multihost_utils.process_allgather(padded)]
+
+
+def meet() -> None:
+    """Waits until every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("meet")
 
 
 def leave(code: int) -> NoReturn:

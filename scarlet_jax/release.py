@@ -7,7 +7,6 @@ images. Its identity layers keep their number in `mb_module`, hold no arrays, an
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 from scarlet_jax import models, tensors
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import Choice, InvertedBottleneckChoice
+from scarlet_jax.copies import fetched
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import as_path
 from scarlet_jax.models import Model, Preprocessing
 from scarlet_jax.nn import functional
 from scarlet_jax.space import S2, SKIP, Array
@@ -173,7 +174,7 @@ def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
       InputError: if it cannot be read, holds none, or one twice.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+        lines = fetched(as_path(path)).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as class names: {error}") from error
     line_of: dict[str, int] = {}

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import local_path
+from scarlet_jax.files import as_path
 from scarlet_jax.space import SCARLET_STRIDES, SCARLET_WIDTHS
 from scarlet_jax.train import rules
 
@@ -62,7 +62,7 @@ def _name(value: str) -> str:
 def _path(value: str) -> str:
     """Without `~`. Empty stays empty: there is none."""
     try:
-        return os.fspath(local_path(value)) if value else value
+        return os.fspath(as_path(value)) if value else value
     except InputError as error:
         raise ValueError(str(error)) from error
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import replacing
+from scarlet_jax.files import as_path, replacing
 from scarlet_jax.tensors import Arrays
 
 WRAPPERS = ("model_state", "state_dict", "model")  # what a state dict is mostly under
@@ -100,7 +100,7 @@ def read(path: str | os.PathLike[str], state: str = "") -> dict[str, NDArray[Any
       InputError: for a file that is missing, damaged, of another kind, without such tensors, or
         with several states of which none is named.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:

@@ -56,7 +56,7 @@ TRAINING = {
 }
 
 
-def config(folder: Path) -> ConfigDict:
+def config(folder: Path | str) -> ConfigDict:
     settings = base.get_config()
     for section, changes in CHANGES.items():
         settings[section].update(changes)
@@ -79,12 +79,12 @@ def write_images(folder: Path) -> None:
                 Image.fromarray(pixels).save(folder / split / name / f"{number:02}.png")
 
 
-def write_config(path: Path, folder: Path, **search: int) -> None:
+def write_config(path: Path, folder: Path | str, **search: int) -> None:
     """A configuration file for a launcher: `config(folder)`, with other settings of the search."""
     path.write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport pathlib, small\n"
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport small\n"
         f"def get_config():\n"
-        f"    config = small.config(pathlib.Path({str(folder)!r}))\n"
+        f"    config = small.config({str(folder)!r})\n"
         f"    config.search.update({search!r})\n"
         "    return config\n"
     )

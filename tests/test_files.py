@@ -33,17 +33,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["gs://bucket/x", "file:///x", "s3://x", "a\0b", "a\nb", "~nobody-here/x"]
+    "text", ["file:///x", "https://bucket/x", "gs://", "s3:///", "a\0b", "a\nb", "~nobody-here/x"]
 )
 def test_what_is_no_path_here(text):
     with pytest.raises(InputError, match=re.escape(repr(text))):
-        files.local_path(text)
+        files.as_path(text)
 
 
 def test_a_path_may_begin_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
-    assert files.local_path("~/x") == Path("/home/someone/x")
-    assert files.local_path("a/~/b") == Path("a/~/b")
+    assert files.as_path("~/x") == Path("/home/someone/x")
+    assert files.as_path("a/~/b") == Path("a/~/b")
 
 
 def test_a_full_disk_is_said_with_the_files_name(tmp_path, monkeypatch):

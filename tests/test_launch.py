@@ -130,8 +130,8 @@ BAD = {
     (
         "pipeline",
         MNIST[0],
-        "--workdir=gs://bucket/x",
-    ): "'gs://bucket/x' is a URL; allowed",
+        "--workdir=https://bucket/x",
+    ): "'https://bucket/x' is a URL of no bucket; allowed",
     ("pipeline", "--config=configs/mnist.py:small", MNIST[1]): "takes 0 positional arguments but 1",
     ("pipeline", "--config=README.md", MNIST[1]): " cannot be used: SyntaxError: ",
     ("pipeline", *MNIST, "--cpu_devices=100000"): "is 100000; allowed: what divides the batches of",

@@ -68,7 +68,7 @@ def test_every_configuration_is_allowed(preset):
         ("space.name", "a\nb", r"space.name is 'a\\nb'; allowed: printable text"),
         ("space.skip", True, "space.skip is True; allowed: identity, downsample, none"),
         ("model.dtype", "float16", "model.dtype is 'float16'; allowed: float32, bfloat16"),
-        ("data.path", "gs://bucket/x", "data.path is 'gs://bucket/x'; .* a URL"),
+        ("data.path", "ftp://host/x", "data.path is 'ftp://host/x'; .* a URL of no bucket"),
         ("data.crop_scale", 0.5, "data.crop_scale is 0.5; allowed: a list of 2"),
         ("data.crop_scale", (0.5, 0.4), "data.crop_scale is .*; allowed: the least first"),
         ("data.mean", (0.5,), r"data.mean is \(0.5,\); .* each of the 3 channels"),

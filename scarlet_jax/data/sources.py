@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scarlet_jax.copies import fetched
 from scarlet_jax.data.decode import UnreadableImage, check_header, decode_image
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import as_path
 
 # Formats of Pillow's that are no pictures, or that other programs would have to draw.
 NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
@@ -193,10 +195,10 @@ def folder(
         or the splits' classes differ.
       OSError: if a folder cannot be read.
     """
-    root = Path(path)
+    root = fetched(as_path(path))
     seen: dict[str, str] = {}
     for name, split in splits.items():
-        if split in (".", "..") or "/" in split:
+        if split in (".", "..") or "/" in split or not split.isprintable():
             raise InputError(f"data.{name}_split is {split!r}; allowed: a folder in data.path")
         if (other := seen.setdefault(found := os.path.realpath(root / split), name)) != name:
             raise InputError(

@@ -18,11 +18,12 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow_datasets.proto import tf_example_pb2
 
+from scarlet_jax.copies import fetched
 from scarlet_jax.data import tfrecord
 from scarlet_jax.data.decode import UnreadableImage, decode_image
 from scarlet_jax.data.sources import Example, Source
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import replacing, user_cache
+from scarlet_jax.files import as_path, make_folder, replacing, user_cache
 from scarlet_jax.progress import Progress
 
 UNKNOWN_LABEL = -1  # of a record that cannot be parsed
@@ -118,7 +119,7 @@ def _labels(records: Records, label_key: str, identity: str) -> NDArray[np.int32
     labels = _read_labels(records, label_key)
     with contextlib.suppress(OSError):  # a cache folder is not a must
         if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with replacing(path) as partial, partial.open("wb") as file:
                 np.save(file, labels)
     return labels
@@ -154,7 +155,7 @@ def prepared(
         an image and a class label, unknown or overlapping splits, missing or truncated shards.
     """
     try:
-        builder = tfds.builder_from_directory(path)
+        builder = tfds.builder_from_directory(fetched(as_path(path)))
     except (OSError, ValueError) as error:
         raise InputError(
             f"data.path {path!r} is not a prepared TFDS version (the folder that holds "

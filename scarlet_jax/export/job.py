@@ -163,7 +163,8 @@ def export(
                 f"{agreement.difference:.1e} of the largest (allowed: {TOLERANCE:.0e}), "
                 f"{agreement.other_classes} of {agreement.images} images get another class"
             )
-    return Exported(path.stat().st_size, count, tuple(folds), agreement)
+        size_bytes = partial.stat().st_size
+    return Exported(size_bytes, count, tuple(folds), agreement)
 
 
 def write(

@@ -39,7 +39,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,8 +46,9 @@ import numpy as np
 from scarlet_jax import differences
 from scarlet_jax import space as spaces
 from scarlet_jax.blocks import SCARLET
+from scarlet_jax.copies import fetched
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import replace_text
+from scarlet_jax.files import as_path, replace_text
 from scarlet_jax.latency.parts import input_widths, own_choices
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.path_table import PathTable
@@ -123,7 +123,7 @@ def read(
         space, size or device.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = fetched(as_path(path)).read_text(encoding="utf-8-sig")
         record = json.loads(text, object_pairs_hook=_unique)
     except OSError as error:
         raise InputError(f"table {path} cannot be read: {error.strerror}") from error

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from scarlet_jax import __version__, cost, devices, machine, processes, report, search, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.differences import differences, flatten
+from scarlet_jax.files import written
 from scarlet_jax.nn import functional
 from scarlet_jax.progress import say
 from scarlet_jax.report.contents import Command, Curve, Setting, Training, best_model
@@ -118,11 +119,10 @@ def make_report(
 
 def _date(workdir: Path) -> str:
     """When the latest checkpoint or search was saved, in UTC; empty if there is none."""
-    trained = (
-        workdir.glob(f"{part}/{checkpoint.DIRECTORY}/*") for part in ("supernet", "subnets/*")
-    )
-    saved = [*workdir.glob(f"{DIRECTORY}/{search.FILE_NAME}"), *chain.from_iterable(trained)]
-    times = [path.stat().st_mtime for path in saved]
+    step = f"{checkpoint.DIRECTORY}/*/{checkpoint.RECORD}"
+    patterns = f"supernet/{step}", f"subnets/*/{step}", f"{DIRECTORY}/{search.FILE_NAME}"
+    saved = chain.from_iterable(map(workdir.glob, patterns))
+    times = [written(path) for path in saved]
     return f"{datetime.fromtimestamp(max(times), UTC):%Y-%m-%d %H:%M} UTC" if times else ""
 
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from scarlet_jax import data, devices, latency, models, search, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import local_path
+from scarlet_jax.files import as_path
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.space import Space
 from scarlet_jax.train import optimizer
@@ -77,8 +77,8 @@ def prepare(
     size = NetworkSize(config.data.image_size, len(splits.class_names), config.data.channels)
     return Setup(
         config=config,
-        workdir=local_path(workdir),
-        supernet_workdir=local_path(supernet_workdir or workdir),
+        workdir=as_path(workdir),
+        supernet_workdir=as_path(supernet_workdir or workdir),
         space=space,
         size=size,
         splits=splits,
@@ -118,7 +118,7 @@ def make_problem(config: ConfigDict, space: Space, size: NetworkSize) -> search.
         if own.get("table")
     }
     objectives = search.built_in(space, section.objectives, size, tables)
-    start = _start(space, Path(section.start)) if section.start else ()
+    start = _start(space, as_path(section.start)) if section.start else ()
     problem = search.make_problem(space.allowed, objectives, section, start)
     # Bounds that nothing satisfies together are refused now.
     search.ask(problem, search.init(problem, search_seed(config)))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax import lock
+from scarlet_jax.files import as_path
 from scarlet_jax.search import storage
 from scarlet_jax.search.state import row_keys
 from scarlet_jax.space import Array
@@ -42,7 +43,7 @@ def remember(
       agree: gives every process that searches together the JSON value of the one that writes.
     """
     text = json.dumps(context, sort_keys=True)
-    path = Path(directory) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+    path = as_path(directory) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     known: dict[bytes, NDArray[np.float64]] = {}
 
     def exchange(new: Mapping[bytes, NDArray[np.float64]]) -> None:

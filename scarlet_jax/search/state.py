@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from scarlet_jax.differences import describe, differences
 from scarlet_jax.errors import InputError
+from scarlet_jax.files import as_path
 from scarlet_jax.search import storage
 from scarlet_jax.space import Array
 
@@ -87,7 +87,7 @@ def save(
     arrays = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     columns = dict(zip(names, arrays.pop("values").T, strict=True))
     arrays |= {"settings": json.dumps(settings), **columns}
-    storage.write(Path(directory) / FILE_NAME, arrays)
+    storage.write(as_path(directory) / FILE_NAME, arrays)
 
 
 def load(
@@ -100,7 +100,7 @@ def load(
         other settings; every field that differs is named. More generations than before are
         allowed, and other settings of the picks.
     """
-    path = Path(directory) / FILE_NAME
+    path = as_path(directory) / FILE_NAME
     arrays = storage.read(path)
     if arrays is None:
         return None

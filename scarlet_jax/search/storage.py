@@ -5,6 +5,7 @@ beside it, and used where the last one cannot be read.
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_jax.files import Damaged, check_regular, check_replaceable, naming, warn_once
+from scarlet_jax.buckets import is_bucket
+from scarlet_jax.files import (
+    Damaged,
+    check_regular,
+    check_replaceable,
+    make_folder,
+    naming,
+    replacing,
+    warn_once,
+)
 
 CHECKSUM = "checksum"
 
@@ -27,7 +37,11 @@ def write(path: Path, arrays: Mapping[str, Any]) -> None:
     """
     stored: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     stored[CHECKSUM] = np.array(_checksum(stored))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if is_bucket(path):  # where an object is replaced whole
+        with replacing(path) as whole:
+            np.savez(whole, **stored)
+        return
+    make_folder(path.parent)
     partial, previous = _beside(path, "partial"), _beside(path, "previous")
     for each in (path, previous, partial):
         check_replaceable(each)
@@ -66,7 +80,7 @@ def _beside(path: Path, what: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    with open(path, "rb") as binary, np.load(binary, allow_pickle=False) as file:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     checksum = str(arrays.pop(CHECKSUM))
     if checksum != _checksum(arrays):

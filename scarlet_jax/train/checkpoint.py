@@ -1,6 +1,7 @@
 """Orbax checkpoints of a training state, each with what it was trained by and a digest of all.
 
-A checkpoint is a folder named after its step. Beside the state it holds a record, as JSON:
+A checkpoint is a folder named after its step. Beside the state it holds a record, as JSON, which
+is written last: without one there is no checkpoint.
 
   settings   what the weights depend on
   metrics    all records up to this step
@@ -14,17 +15,22 @@ import errno
 import gc
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint.options import MultiprocessingOptions
 
-from scarlet_jax import devices, files, processes, tensors
+from scarlet_jax import buckets, devices, files, processes, tensors
+from scarlet_jax.buckets import Growing, copy_of, is_bucket
 from scarlet_jax.differences import describe, differences
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import Damaged
@@ -32,8 +38,9 @@ from scarlet_jax.progress import quiet
 from scarlet_jax.train.step import TrainState
 
 DIRECTORY = "checkpoints"
-RECORD = Path("record", "metadata")  # where Orbax puts what `JsonSave` saves
+RECORD = Path("record", "metadata")
 AFTERMATH_SECONDS = 0.5
+TOGETHER, ALONE = MultiprocessingOptions(), MultiprocessingOptions(active_processes={0})
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 OVERHEAD = 2**20  # bytes that a checkpoint takes beside its arrays, at most
 Metrics = Mapping[str, float]
@@ -54,15 +61,10 @@ class Progress:
     window: Sequence[Metrics] = ()
 
 
-class _Manager(ocp.CheckpointManager):
-    """Leaves JAX's preemption service alone: it counts the questions, and `processes` asks."""
-
-    def reached_preemption(self, step: int) -> bool:
-        return False
-
-
 class Writer:
-    """Saves checkpoints to a folder. A save that is killed leaves the one before intact.
+    """Saves checkpoints to a folder, in the background; the first process does.
+
+    A save that is killed leaves the checkpoints before it.
 
     Args:
       directory: created if absent.
@@ -71,50 +73,76 @@ class Writer:
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, Any], keep: int):
-        self.directory, self.settings = directory, settings
-        self._manager = _Manager(
-            directory.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True),
-        )
+        self._directory, self._settings, self._keep = directory, settings, keep
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._saving: Future[None] | None = None
 
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with self._naming():
-            self._manager.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+        if error is None:
+            processes.meet()  # all find what the first has saved
 
     def save(self, progress: Progress) -> None:
-        """Saves in the background; the state may be donated at once."""
-        record = {
-            "settings": self.settings,
-            "metrics": list(progress.metrics),
-            "window": list(progress.window),
-            "arrays": _fingerprint(progress.state),
-        }
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_tree(progress.state)),
-            record=ocp.args.JsonSave(files.signed(record)),
-        )
-        check_space(self.directory, progress.state)
-        with self._naming():
-            self._manager.save(int(progress.state.step), args=items)
+        """Returns when the state is copied, which may be donated then; and the save before done.
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Makes one `OSError` of what Orbax and TensorStore raise where nothing can be written."""
-        try:
-            yield
-        except Exception as error:
-            reasons = {number: os.strerror(number) for number in UNWRITABLE}
-            for number, reason in reasons.items():
-                if reason in str(error):
-                    raise OSError(number, reason, str(self.directory)) from error
-            raise
+        Raises:
+          OSError: if this save or the one before cannot be written.
+        """
+        self._wait()
+        if processes.is_first():
+            check_space(self._directory, progress.state)
+            tree = jax.tree.map(np.array, devices.local(_tree(progress.state)))
+            record = {
+                "settings": self._settings,
+                "metrics": list(progress.metrics),
+                "window": list(progress.window),
+            }
+            step = int(progress.state.step)
+            self._saving = self._thread.submit(self._write, step, tree, record)
+
+    def _wait(self) -> None:
+        if self._saving is not None:
+            self._saving.result()
+
+    def _write(self, step: int, tree: dict[str, Any], record: dict[str, Any]) -> None:
+        path = self._directory / str(step)
+        _remove(path)  # what is left of a save that was killed
+        state = Growing(path / "state")
+        with _naming(path), _checkpointer(ALONE) as saver:
+            saver.save(state.local.absolute(), args=ocp.args.StandardSave(tree))
+        state.close()
+        record["arrays"] = tensors.fingerprint(tree)
+        files.make_folder((path / RECORD).parent)
+        files.write_signed(path / RECORD, record)
+        for old in steps(self._directory)[self._keep :]:
+            _remove(self._directory / str(old))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Makes one `OSError` of what Orbax and TensorStore raise where nothing can be written."""
+    try:
+        yield
+    except Exception as error:
+        reasons = {number: os.strerror(number) for number in UNWRITABLE}
+        for number, reason in reasons.items():
+            if reason in str(error):
+                raise OSError(number, reason, str(path)) from error
+        raise
 
 
 def check_space(directory: Path, state: TrainState) -> None:
-    """Raises `OSError` if a folder's disk has no space: libraries would not say it so well."""
+    """Raises `OSError` if a disk has no space for a checkpoint: libraries would not say it so well.
+
+    That of the folder; for one in a bucket, that of temporary files.
+    """
+    directory = Path(tempfile.gettempdir()) if is_bucket(directory) else directory
     needed = OVERHEAD + sum(leaf.nbytes for leaf in jax.tree.leaves(_tree(state)))
     nearest = next(path for path in (directory, *directory.parents) if path.exists())
     if (free := shutil.disk_usage(nearest).free) < needed:
@@ -124,12 +152,16 @@ def check_space(directory: Path, state: TrainState) -> None:
 
 def steps(directory: Path) -> list[int]:
     """The steps that have a checkpoint in a folder, the latest first."""
+    found = (step for step, path in _numbered(directory) if (path / RECORD).exists())
+    return sorted(found, reverse=True)
+
+
+def _numbered(directory: Path) -> list[tuple[int, Path]]:
+    """What is named after a step in a folder: checkpoints, and what is left of saves."""
     if not directory.is_dir():
         return []
-    names = (path.name for path in directory.iterdir() if path.is_dir())
-    return sorted(
-        (int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True
-    )
+    named = ((path.name, path) for path in directory.iterdir())
+    return [(int(name), path) for name, path in named if name.isascii() and name.isdecimal()]
 
 
 def restore(directory: Path, settings: Mapping[str, Any], state: TrainState) -> Progress | None:
@@ -166,13 +198,23 @@ def restore(directory: Path, settings: Mapping[str, Any], state: TrainState) -> 
 
 
 def discard(directory: Path, after: int) -> None:
-    """Removes the checkpoints of later steps, which are damaged; the first process does."""
-    if not directory.exists() or not processes.is_first():
-        return
-    for path in directory.iterdir():
-        if path.name.isascii() and path.name.isdecimal() and int(path.name) > after:
-            # A link, or a file, is none of ours, but Orbax would fall over it.
-            path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
+    """Removes what is named after later steps, which is damaged; the first process does."""
+    for step, path in _numbered(directory) if processes.is_first() else ():
+        if step > after:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Removes a checkpoint, its record first; or a link or a file that has its name."""
+    if is_bucket(path):
+        buckets.remove(path / RECORD)
+        buckets.remove(path)
+    elif path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        with suppress(OSError):
+            (path / RECORD).unlink()
+        shutil.rmtree(path)
 
 
 def latest_record(directory: Path) -> Mapping[str, Any]:
@@ -188,7 +230,7 @@ def _records(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         tried.add(left[0])
         path = directory / str(left[0])
         try:
-            record = files.read_json(path / RECORD)  # Orbax would wait for all processes
+            record = files.read_json(path / RECORD)
         except (FileNotFoundError, Damaged) as damage:
             _warn(path, damage)
         else:
@@ -197,19 +239,25 @@ def _records(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _read_state(path: Path, how: ocp.args.StandardRestore) -> Any:
     """What Orbax finds. Raises `Damaged` for whatever it raises, and keeps its tracebacks quiet."""
-    for file in (path / "state").rglob("*"):
-        if not file.is_dir():
-            files.check_regular(file)
-    with quiet():
-        try:
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-                return checkpointer.restore((path / "state").absolute(), args=how)
-        except Exception as error:
-            reason = _first_line(error)
-        # TensorStore's threads go on for a moment, and complain that nobody waits for them.
-        gc.collect()
-        time.sleep(AFTERMATH_SECONDS)
+    with copy_of(path / "state") as state:
+        for file in state.rglob("*"):
+            if not file.is_dir():
+                files.check_regular(file)
+        with quiet():
+            try:
+                with _checkpointer(TOGETHER) as checkpointer:
+                    return checkpointer.restore(state.absolute(), args=how)
+            except Exception as error:
+                reason = _first_line(error)
+            # TensorStore's threads go on for a moment, and complain that nobody waits for them.
+            gc.collect()
+            time.sleep(AFTERMATH_SECONDS)
     raise Damaged(f"{path} is damaged and passed over: {reason}")
+
+
+def _checkpointer(processes: MultiprocessingOptions) -> ocp.Checkpointer:
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=processes)
+    return ocp.Checkpointer(handler, multiprocessing_options=processes)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scarlet_jax.buckets import Growing
 from scarlet_jax.events import Events
-from scarlet_jax.files import replace_text
+from scarlet_jax.files import make_folder, replace_text
 
 FILE_NAME = "metrics.jsonl"
 
@@ -20,8 +21,11 @@ class MetricsWriter:
     """
 
     def __init__(self, directory: Path, records: Sequence[Mapping[str, float]], start_step: int):
-        write(directory, records)
-        self._file = (directory / FILE_NAME).open("a", encoding="utf-8")
+        make_folder(directory)
+        self._growing = Growing(directory / FILE_NAME)
+        _replace(self._growing.local, records)
+        self._growing.copy()
+        self._file = self._growing.local.open("a", encoding="utf-8")
         self.events = Events(directory, start_step + 1 if start_step else 0)  # hides the dropped
 
     def __enter__(self) -> "MetricsWriter":
@@ -29,6 +33,7 @@ class MetricsWriter:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._growing.close()
         self.events.__exit__()
 
     def write(self, record: Mapping[str, float], rates: Mapping[str, float]) -> None:
@@ -40,14 +45,19 @@ class MetricsWriter:
         """
         self._file.write(_line(record))
         self._file.flush()
+        self._growing.copy_if_due()
         values = {name: value for name, value in record.items() if name != "step"}
         self.events.scalars(int(record["step"]), {**values, **rates})
 
 
 def write(directory: Path, records: Sequence[Mapping[str, float]]) -> None:
     """Replaces the directory's file. Raises `OSError` if it cannot."""
-    directory.mkdir(parents=True, exist_ok=True)
-    replace_text(directory / FILE_NAME, "".join(map(_line, records)))
+    make_folder(directory)
+    _replace(directory / FILE_NAME, records)
+
+
+def _replace(path: Path, records: Sequence[Mapping[str, float]]) -> None:
+    replace_text(path, "".join(map(_line, records)))
 
 
 def _line(record: Mapping[str, float]) -> str:
