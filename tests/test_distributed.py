@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
+import emulators
 import jax
 import numpy as np
 import pytest
@@ -18,11 +20,12 @@ from scarlet_jax import devices, files, processes
 from scarlet_jax.errors import InputError
 from scarlet_jax.run.pipeline import run_pipeline
 from scarlet_jax.run.setup import prepare
-from scarlet_jax.run.supernet import load_supernet, train_supernet
+from scarlet_jax.run.supernet import load_supernet
 from scarlet_jax.train import checkpoint, metrics
 
 ROOT = Path(__file__).parent.parent
 DEVICES = 8  # of all processes together, and of this one
+STEPS = 60  # of the supernet: time to stop in
 TOLERANCE = {"rel": 1e-4, "abs": 1e-6}
 # Of what Python prints. Gloo prints past it, so that only in the first process ASCII may be ours.
 ENCODINGS = ("utf-8", "utf-16-le")
@@ -38,6 +41,7 @@ def start(config, workdir, port, process_id, encoding="utf-8", launcher="pipelin
             *(sys.executable, "-m", f"launch.{launcher}", f"--config={config}"),
             *(f"--workdir={workdir}", f"--coordinator=localhost:{port}"),
             *(f"--num_processes={of}", f"--process_id={process_id}", *flags),
+            f"--config.supernet.steps={STEPS}",
         ],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != XLA_LOG}
@@ -76,6 +80,7 @@ def both(config_file, tmp_path_factory):
     started = [start(config_file, directory, port, i, e) for i, e in enumerate(ENCODINGS)]
     config = small.config(config_file.parent / "images")
     config.search.picks = 1
+    config.supernet.steps = STEPS
     one = prepare(config, tmp_path_factory.mktemp("one"))
     run_pipeline(one, command="scarlet pipeline")
     output = [process.communicate(timeout=300) for process in started]
@@ -97,11 +102,11 @@ def test_the_same_front_and_scores(both):
         assert result[name] == (pytest.approx(value, **TOLERANCE) if numeric else value)
 
 
-@pytest.mark.parametrize("part", ["supernet", "subnets/model-0"])
-def test_the_same_metrics(both, part):
+@pytest.mark.parametrize(("part", "steps"), [("supernet", STEPS), ("subnets/model-0", 6)])
+def test_the_same_metrics(both, part, steps):
     one, two, _ = both
     expected, found = records(one.workdir / part), records(two / part)
-    assert [record["step"] for record in found] == [2, 4, 6]
+    assert [record["step"] for record in found] == [*range(2, steps + 1, 2)]
     for ours, theirs in zip(found, expected, strict=True):
         assert ours == pytest.approx(theirs, **TOLERANCE)
 
@@ -124,53 +129,62 @@ def test_the_first_process_alone_prints_and_the_report_knows_both(both):
     assert len(list((two / "supernet").glob("events.*"))) == 1
 
 
-def wait_for_step(process, step):
-    while f"step {step}/".encode() not in process.stdout.readline():
-        assert process.poll() is None
+@pytest.fixture(params=["folder", "s3"])
+def shared(request, tmp_path):
+    """Where all processes read and write: a folder, a bucket."""
+    if request.param == "folder":
+        yield tmp_path / "many"
+        return
+    with emulators.bucket(request.param) as url:
+        yield files.as_path(f"{url}/many")
 
 
-def test_two_processes_go_on_as_four_and_those_as_one(config_file, tmp_path):
-    """SIGTERM to one of two, then `kill -9` of one of four: the end is that of one alone."""
-    steps = "--config.supernet.steps=60"
-    how = {"launcher": "train_supernet", "flags": [steps, "--start_seconds=60"]}
+def test_members_are_lost_in_every_phase_and_others_go_on(both, config_file, shared, tmp_path):
+    """Two processes, of which one is preempted; four, of which one is lost in training, in the
+    search, and in retraining the first; and then one: the end is that of one alone."""
+    one, _, _ = both
+    record = checkpoint.RECORD
 
-    def begin(count, step):
-        port = free_port()
-        own = [
-            start(config_file, tmp_path / "many", port, number, of=count, **how)
-            for number in range(count)
-        ]
-        wait_for_step(own[0], step)
+    def begin(count, sign):
+        port, flags = free_port(), [f"--compilation_cache={tmp_path / 'programs'}"]
+        own = [start(config_file, shared, port, i, of=count, flags=flags) for i in range(count)]
+        while not (shared / sign).exists():
+            assert own[0].poll() is None, own[0].communicate()
+            time.sleep(0.05)
         return own
 
-    first, second = begin(count=2, step=2)
-    second.send_signal(signal.SIGTERM)
-    said = [process.communicate(timeout=60)[1].decode() for process in (first, second)]
-    assert (first.returncode, second.returncode) == (143, 143)
-    step = checkpoint.steps(tmp_path / "many" / "supernet" / checkpoint.DIRECTORY)[0]
-    line = f"stopped at step {step} of 60 of supernet, which is saved; the same command goes on"
+    own = begin(2, f"supernet/checkpoints/2/{record}")
+    own[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=60)[1].decode() for process in own]
+    assert [process.returncode for process in own] == [143, 143], said
+    step = checkpoint.steps(shared / "supernet" / checkpoint.DIRECTORY)[0]
+    line = (
+        f"stopped at step {step} of {STEPS} of supernet, which is saved; the same command goes on"
+    )
     assert all(line in errors for errors in said)
 
-    first, *others = begin(count=4, step=2 * (step // 2) + 4)
-    others[-1].kill()
-    errors = first.communicate(timeout=300)[1].decode()
-    assert first.returncode == 2
-    *warnings, line = errors.splitlines()
-    assert line.startswith("error: another process of the job has ended or cannot be reached; ")
-    assert [warning for warning in warnings if "unreadable image" not in warning] == []
-    for process in others:
-        process.communicate(timeout=60)
-    assert [process.returncode for process in others] == [2, 2, -signal.SIGKILL]
-
-    config = small.config(config_file.parent / "images")
-    config.supernet.steps = 60
-    assert checkpoint.steps(tmp_path / "many" / "supernet" / checkpoint.DIRECTORY)[0] > step
-    for name in ("many", "one"):
-        train_supernet(prepare(config, tmp_path / name))
-    for ours, theirs in zip(
-        *(records(tmp_path / n / "supernet") for n in ("many", "one")), strict=True
+    for victim, sign in (
+        (3, f"supernet/checkpoints/{2 * (step // 2) + 4}/{record}"),
+        (1, "search/search.npz"),
+        (0, f"subnets/model-0/checkpoints/2/{record}"),
     ):
-        assert ours == pytest.approx(theirs, **TOLERANCE)
+        own = begin(4, sign)
+        own[victim].kill()
+        said = [process.communicate(timeout=90)[1].decode() for process in own]
+        expected = [-signal.SIGKILL if number == victim else 2 for number in range(4)]
+        assert [process.returncode for process in own] == expected, said
+        if victim:
+            *warnings, line = said[0].splitlines()
+            assert line.startswith("error: another process of the job has ended or cannot be reach")
+            assert [w for w in warnings if "unreadable" not in w and "individuals" not in w] == []
+        assert not (shared / "report.html").exists()
+
+    run_pipeline(prepare(one.config, shared), command="scarlet pipeline")
+    assert (shared / "front.json").read_text() == (one.workdir / "front.json").read_text()
+    for part in ("supernet", "subnets/model-0"):
+        pairs = zip(records(shared / part), records(one.workdir / part), strict=True)
+        for ours, theirs in pairs:
+            assert ours == pytest.approx(theirs, **TOLERANCE)
 
 
 def test_nobody_is_waited_for_longer_than_told(config_file, tmp_path):
