@@ -35,6 +35,7 @@ setup(
     install_requires=[
         "jax>=0.10.2,<0.11",
         "flax>=0.12.8,<0.13",
+        "opencv-python-headless>=4.11,<6",  # crops and colours of images to train on
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
         "grain>=0.2.18,<0.3",

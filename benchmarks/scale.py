@@ -7,6 +7,7 @@ python -m benchmarks.scale                        # writes docs/scale.md
 Needs the `tpu` or the `gpu` extra for the chips in question.
 """
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import record
+from benchmarks.measure import CORES
 from scarlet_jax import compile_check, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.configs import imagenet_s2
@@ -60,11 +62,11 @@ REFERENCE = "NVIDIA H200 141GB HBM3e"  # on which a step was measured
 FACTOR, LATENCY = (0.5, 2.0), (10e-6, 50e-6)
 
 
-def measured() -> float:
-    """Seconds of the reference for an image along a path, in training."""
+def measured(kind: str) -> float:
+    """Seconds of the reference for an image: of a "strict_fair" step, or to "train" one network."""
     works = record.read("h200")["works"]
-    (found,) = (w for w in works if (w["kind"], w["how"]) == ("strict_fair", "masked"))
-    return float(np.median(found["seconds"])) / found["batch_size"] / PATHS
+    found = next(work for work in works if (work["kind"], work["how"]) == (kind, "masked"))
+    return float(np.median(found["seconds"])) / found["batch_size"]
 
 
 def predict(line: Mapping[str, Any], image_seconds: float, bound: int) -> float:
@@ -134,9 +136,36 @@ A step exchanges batch norm's statistics and the gradients; `local` is
 prices change and differ by region, so put in your own:
 {_prices()}.
 
+{_feeding()}
+
 Assumed beside that: images come in time, few images a chip take as long each as 64 do, and nothing
 fails. The compiler for TPU v4 counts a chip's two cores, and so does the table.
 """
+
+
+def _feeding() -> str:
+    """How many cores a chip needs to read its images."""
+    core = _core()
+    lines = [
+        "**Cores that feed a chip**, which resize 500 x 375 JPEG files with jitter, "
+        f"{core:.0f} images a second and core (`python -m benchmarks.input`, AMD EPYC), with image "
+        "times scaled as above:",
+        "",
+        f"| chip | images a second, {PATHS} paths each | cores | one path each | cores |",
+        f"|{' --- |' * 5}",
+    ]
+    for kind, chip in CHIPS.items():
+        scale = chip.memory / CHIPS[REFERENCE].memory
+        rates = [scale / measured(work) for work in ("strict_fair", "train")]
+        cells = [text for rate in rates for text in (f"{rate:,.0f}", f"{math.ceil(rate / core)}")]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _core() -> float:
+    """Images a second of one core, from the slowest source, with jitter."""
+    found = record.read("input")
+    return float(min(row["ours"] for row in found["rows"] if row["jitter"])) / CORES
 
 
 def _prices() -> str:
@@ -171,7 +200,7 @@ def main(argv: list[str]) -> None:
     elif not lines:
         sys.exit("nothing is recorded; compile for --topology=v5e:4x4 and others first")
     else:
-        PAGE.write_text(page(lines, measured()))
+        PAGE.write_text(page(lines, measured("strict_fair") / PATHS))
         print(PAGE)
 
 
