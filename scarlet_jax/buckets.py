@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from etils import epath
-
 from scarlet_jax.errors import InputError
 
 ENVIRONMENT = {
@@ -47,6 +44,9 @@ def path(url: str) -> Path:
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    import fsspec  # here, as where there are no buckets neither is needed
+    from etils import epath
+
     for package in ("gcs", "s3"):  # other machines write there, too
         fsspec.config.conf.setdefault(package, {}).setdefault("use_listings_cache", False)
     found: Path = epath.Path(url)
@@ -60,6 +60,8 @@ def is_bucket(path: str | os.PathLike[str]) -> bool:
 
 def system(path: Path) -> Any:  # fsspec has no types
     """The file system of fsspec that a URL belongs to."""
+    import fsspec
+
     return fsspec.filesystem(os.fspath(path).partition("://")[0])
 
 

@@ -6,7 +6,9 @@ from benchmarks import record, scale
 
 
 def test_the_page_is_of_what_is_recorded():
-    assert scale.PAGE.read_text() == scale.page(record.read("scale")["lines"], scale.measured("strict_fair") / scale.PATHS)
+    assert scale.PAGE.read_text() == scale.page(
+        record.read("scale")["lines"], scale.measured("strict_fair") / scale.PATHS
+    )
 
 
 @pytest.mark.parametrize(
