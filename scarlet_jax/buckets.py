@@ -126,10 +126,10 @@ def copy_of(path: Path) -> Iterator[Path]:
         yield copy
 
 
-class Growing:
-    """A file or a folder that grows on this machine, and is copied to its bucket now and then.
+class Staged:
+    """A file or folder that is written on this machine, and copied to its bucket.
 
-    Where it is in no bucket, it grows in its own place.
+    Where it is in no bucket, it is written in its own place.
 
     Attributes:
       local: what to write to.
@@ -140,6 +140,17 @@ class Growing:
         self._folder = tempfile.TemporaryDirectory() if is_bucket(path) else None
         self.local = Path(self._folder.name) / path.name if self._folder else path
         self._copied = time.monotonic()
+
+    def __enter__(self) -> "Staged":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            if error is None:
+                self.copy()
+        finally:
+            if self._folder:
+                self._folder.cleanup()
 
     def copy(self) -> None:
         """Brings the bucket up to date. Raises `OSError` if it cannot."""
@@ -154,6 +165,4 @@ class Growing:
 
     def close(self) -> None:
         """Does so for the last time."""
-        self.copy()
-        if self._folder:
-            self._folder.cleanup()
+        self.__exit__(None)

@@ -12,7 +12,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from scarlet_jax.buckets import Growing
+from scarlet_jax.buckets import Staged
 from scarlet_jax.differences import flatten
 from scarlet_jax.files import make_folder, naming
 
@@ -27,11 +27,11 @@ class Events:
 
     def __init__(self, directory: Path, start_step: int):
         make_folder(directory)
-        self._growing = Growing(directory)
-        make_folder(self._growing.local)
+        self._staged = Staged(directory)
+        make_folder(self._staged.local)
         # Written at once, in this thread: tensorboardX's own would die in silence on a full disk.
         # TensorBoard reads files in the order of their names, which begin with the second.
-        self._events = EventsWriter(str(self._growing.local / "events"), f".{time.time_ns()}")
+        self._events = EventsWriter(str(self._staged.local / "events"), f".{time.time_ns()}")
         self._add(start_step, session_log=SessionLog(status=SessionLog.START))
 
     def __enter__(self) -> "Events":
@@ -39,7 +39,7 @@ class Events:
 
     def __exit__(self, *_: object) -> None:
         self._events.close()
-        self._growing.close()
+        self._staged.close()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -65,7 +65,7 @@ class Events:
 
     def _add(self, step: int, **content: Any) -> None:
         """Writes an event that a reader has at once."""
-        with naming(self._growing.local):
+        with naming(self._staged.local):
             self._events.write_event(Event(step=step, wall_time=time.time(), **content))
             self._events.flush()
-        self._growing.copy_if_due()
+        self._staged.copy_if_due()

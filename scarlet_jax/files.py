@@ -146,15 +146,34 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
       FileNotFoundError: if there is none.
       Damaged: for one that is not what was written.
+      OSError: if its bucket cannot be reached.
     """
-    check_regular(path)
+    content = read_bytes(path)
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(content)
     except Exception as error:  # of the system, or of a parser that damage has led astray
         raise Damaged(f"{path} is damaged and passed over: {type(error).__name__}") from error
     if not is_signed(record):
         raise Damaged(f"{path} is damaged and passed over: it does not fit its digest")
     return dict(record)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a file holds. A bucket that is out of reach is no damage.
+
+    Raises:
+      FileNotFoundError, Damaged, OSError: as `read_json`.
+    """
+    check_regular(path)
+    try:
+        with buckets.reaching(path):
+            return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if is_bucket(path):
+            raise
+        raise Damaged(f"{path} is damaged and passed over: {error.strerror}") from error
 
 
 def check_regular(path: Path) -> None:
@@ -163,12 +182,15 @@ def check_regular(path: Path) -> None:
     Raises:
       FileNotFoundError: if there is nothing.
       Damaged: as said.
+      OSError: if its bucket cannot be reached.
     """
     try:
         kind = _kind(path)
     except FileNotFoundError:
         raise
     except OSError as error:
+        if is_bucket(path):
+            raise
         raise Damaged(f"{path} is damaged and passed over: {error.strerror}") from error
     if kind != stat.S_IFREG:
         raise Damaged(f"{path} is damaged and passed over: it is no regular file")

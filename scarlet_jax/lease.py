@@ -94,11 +94,10 @@ def _is_own(path: Path, own: Mapping[str, Any]) -> bool:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """What the object holds. Raises `OSError` if the bucket cannot be reached."""
-    with buckets.reaching(path):
-        try:
-            return dict(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            return None
+    try:
+        return dict(json.loads(files.read_bytes(path)))
+    except FileNotFoundError:
+        return None
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

@@ -76,6 +76,21 @@ def test_damage_is_named_and_passed_over(folder, caplog):
     assert f"{folder}/a.json is damaged and passed over" in caplog.text
 
 
+def test_a_bucket_out_of_reach_is_no_damage(folder, monkeypatch):
+    """Else a search would start anew, or good checkpoints be passed over and removed."""
+    files.write_signed(folder / "a.json", {"name": "a"})
+    storage.write(folder / "a.npz", {"values": np.arange(3)})
+
+    def unreachable(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(buckets.system(folder), "info", unreachable, raising=False)
+    for read, name in ((files.read_signed, "a.json"), (storage.read, "a.npz")):
+        with pytest.raises(OSError, match="no route to host") as caught:
+            read(folder / name)
+        assert caught.value.filename == f"{folder}/{name}"
+
+
 def test_what_can_be_written_is_known_before(folder, bucket):
     files.check_writable(folder / "a.txt")
     assert names(folder) == []
@@ -97,13 +112,13 @@ def test_a_scheme_without_its_package_is_refused(bucket, monkeypatch):
 
 
 def test_what_grows_is_in_the_bucket_when_it_is_closed(folder):
-    growing = buckets.Growing(folder / "a.txt")
-    growing.local.write_text("one\n")
-    growing.copy_if_due()  # which it is not
+    staged = buckets.Staged(folder / "a.txt")
+    staged.local.write_text("one\n")
+    staged.copy_if_due()  # which it is not
     assert names(folder) == []
-    with growing.local.open("a") as file:
+    with staged.local.open("a") as file:
         file.write("two\n")
-    growing.close()
+    staged.close()
     assert (folder / "a.txt").read_text() == "one\ntwo\n"
 
 

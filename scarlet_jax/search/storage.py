@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scarlet_jax.buckets import is_bucket
 from scarlet_jax.files import (
     Damaged,
-    check_regular,
     check_replaceable,
     make_folder,
     naming,
+    read_bytes,
     replacing,
     warn_once,
 )
@@ -60,15 +60,20 @@ def read(path: Path) -> dict[str, NDArray[Any]] | None:
     Between the two comes one that was written whole, but had no time to take its place.
 
     What is damaged is named and passed over: all that is kept so can be computed again.
+
+    Raises:
+      OSError: if its bucket cannot be reached.
     """
     for candidate in (path, _beside(path, "partial"), _beside(path, "previous")):
         try:
-            check_regular(candidate)
-            return _read(candidate)
+            content = read_bytes(candidate)
         except FileNotFoundError:
             continue
         except Damaged as damage:
             warn_once(str(damage))
+            continue
+        try:
+            return _arrays(content)
         except Exception as error:  # damage makes zipfile and NumPy raise anything
             reason = str(error) or type(error).__name__
             warn_once(f"{candidate} is damaged and passed over: {reason}")
@@ -79,8 +84,8 @@ def _beside(path: Path, what: str) -> Path:
     return path.with_name(f"{path.name}.{what}")
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     checksum = str(arrays.pop(CHECKSUM))
     if checksum != _checksum(arrays):

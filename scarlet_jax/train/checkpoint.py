@@ -30,7 +30,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.options import MultiprocessingOptions
 
 from scarlet_jax import buckets, devices, files, processes, tensors
-from scarlet_jax.buckets import Growing, copy_of, is_bucket
+from scarlet_jax.buckets import Staged, copy_of, is_bucket
 from scarlet_jax.differences import describe, differences
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import Damaged
@@ -113,10 +113,8 @@ class Writer:
     def _write(self, step: int, tree: dict[str, Any], record: dict[str, Any]) -> None:
         path = self._directory / str(step)
         _remove(path)  # what is left of a save that was killed
-        state = Growing(path / "state")
-        with _naming(path), _checkpointer(ALONE) as saver:
+        with Staged(path / "state") as state, _naming(path), _checkpointer(ALONE) as saver:
             saver.save(state.local.absolute(), args=ocp.args.StandardSave(tree))
-        state.close()
         record["arrays"] = tensors.fingerprint(tree)
         files.make_folder((path / RECORD).parent)
         files.write_signed(path / RECORD, record)
@@ -158,9 +156,10 @@ def steps(directory: Path) -> list[int]:
 
 def _numbered(directory: Path) -> list[tuple[int, Path]]:
     """What is named after a step in a folder: checkpoints, and what is left of saves."""
-    if not directory.is_dir():
+    try:
+        named = [(path.name, path) for path in directory.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    named = ((path.name, path) for path in directory.iterdir())
     return [(int(name), path) for name, path in named if name.isascii() and name.isdecimal()]
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scarlet_jax.buckets import Growing
+from scarlet_jax.buckets import Staged
 from scarlet_jax.events import Events
 from scarlet_jax.files import make_folder, replace_text
 
@@ -22,10 +22,10 @@ class MetricsWriter:
 
     def __init__(self, directory: Path, records: Sequence[Mapping[str, float]], start_step: int):
         make_folder(directory)
-        self._growing = Growing(directory / FILE_NAME)
-        _replace(self._growing.local, records)
-        self._growing.copy()
-        self._file = self._growing.local.open("a", encoding="utf-8")
+        self._staged = Staged(directory / FILE_NAME)
+        _replace(self._staged.local, records)
+        self._staged.copy()
+        self._file = self._staged.local.open("a", encoding="utf-8")
         self.events = Events(directory, start_step + 1 if start_step else 0)  # hides the dropped
 
     def __enter__(self) -> "MetricsWriter":
@@ -33,7 +33,7 @@ class MetricsWriter:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._growing.close()
+        self._staged.close()
         self.events.__exit__()
 
     def write(self, record: Mapping[str, float], rates: Mapping[str, float]) -> None:
@@ -45,7 +45,7 @@ class MetricsWriter:
         """
         self._file.write(_line(record))
         self._file.flush()
-        self._growing.copy_if_due()
+        self._staged.copy_if_due()
         values = {name: value for name, value in record.items() if name != "step"}
         self.events.scalars(int(record["step"]), {**values, **rates})
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from scarlet_jax.buckets import Growing
+from scarlet_jax.buckets import Staged
 from scarlet_jax.errors import InputError
 from scarlet_jax.progress import say
 
@@ -33,7 +33,7 @@ class Profile:
 
     def __init__(self, directory: Path, steps: range):
         self.directory, self.steps = directory, steps
-        self._growing: Growing | None = None  # while it records
+        self._staged: Staged | None = None  # while it records
 
     def __enter__(self) -> "Profile":
         return self
@@ -43,19 +43,19 @@ class Profile:
 
     def begin(self, step: int) -> None:
         """Before a step."""
-        if step in self.steps and self._growing is None:
-            self._growing = Growing(self.directory)
-            jax.profiler.start_trace(self._growing.local)
+        if step in self.steps and self._staged is None:
+            self._staged = Staged(self.directory)
+            jax.profiler.start_trace(self._staged.local)
 
     def end(self, step: int, state: Any) -> None:
         """After a step, of which the devices may still be at work."""
-        if self._growing is not None and step + 1 not in self.steps:
+        if self._staged is not None and step + 1 not in self.steps:
             jax.block_until_ready(state)
             self._stop()
             say(f"profile of steps to {step}: tensorboard --logdir={self.directory}")
 
     def _stop(self) -> None:
-        if self._growing is not None:
+        if self._staged is not None:
             jax.profiler.stop_trace()
-            self._growing.close()
-            self._growing = None
+            self._staged.close()
+            self._staged = None
