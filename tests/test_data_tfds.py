@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 
+import emulators
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tensorboardX.crc32c import crc32c
 from tensorboardX.record_writer import RecordWriter
 
+from scarlet_jax import buckets, files
 from scarlet_jax import data as datasets
 from scarlet_jax.data import tfds as tfds_source
 from scarlet_jax.data import tfrecord
@@ -104,6 +106,15 @@ def test_a_preparation_is_what_tfds_says(preparations, file_format, split):
             assert source[i]["label"] == example["label"]
     assert len(splits.test) == 6
     assert splits.train.name(2) == f"{split}[2]"
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_a_preparation_in_a_bucket_is_the_same_data(preparations, file_format):
+    with emulators.bucket("s3") as url:
+        buckets.upload(preparations[file_format], files.as_path(url) / file_format)
+        found = load(f"{url}/{file_format}")
+    assert found.identity == load(preparations[file_format]).identity
+    np.testing.assert_array_equal(found.train[2]["image"], flat(2))
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
