@@ -1,58 +1,44 @@
 """Storage servers of this machine, which stand in for those of Amazon and Google."""
 
+import functools
+import itertools
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from unittest import mock
 
+import fsspec
 import pytest
 
-KEYS = {
+ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "nobody",
     "AWS_SECRET_ACCESS_KEY": "nothing",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
-NAME = "bucket"
+_numbers = itertools.count()
 
 
-@contextmanager
-def bucket(scheme: str) -> Iterator[str]:
-    """The URL of an empty bucket, for this process and those that it starts."""
-    with ExitStack() as stack:
-        address, environment = (_amazon if scheme == "s3" else _google)(stack)
-        stack.enter_context(mock.patch.dict(os.environ, {**KEYS, environment: address}))
-        if scheme == "s3":
-            _create(address)
-        yield f"{scheme}://{NAME}"
+def bucket(scheme: str) -> str:
+    """The URL of a new bucket, "s3" or "gs", for this process and those that it starts."""
+    _serve(scheme)
+    name = f"bucket-{next(_numbers)}"
+    fsspec.filesystem(scheme).mkdir(name)
+    return f"{scheme}://{name}"
 
 
-def _amazon(stack: ExitStack) -> tuple[str, str]:
-    server = pytest.importorskip("moto.server", reason="moto is not installed")
-    running = server.ThreadedMotoServer(port=_free_port(), verbose=False)
-    running.start()
-    stack.callback(running.stop)
-    _, port = running.get_host_and_port()
-    return f"http://localhost:{port}", "AWS_ENDPOINT_URL"
-
-
-def _create(address: str) -> None:
-    import boto3
-
-    boto3.client("s3", endpoint_url=address).create_bucket(Bucket=NAME)
-
-
-def _google(stack: ExitStack) -> tuple[str, str]:
-    reason = "gcp-storage-emulator is not installed"
-    server = pytest.importorskip("gcp_storage_emulator.server", reason=reason)
-    port = _free_port()
-    running = server.create_server("localhost", port, in_memory=True, default_bucket=NAME)
-    running.start()
-    stack.callback(running.stop)
-    return f"http://localhost:{port}", "STORAGE_EMULATOR_HOST"
-
-
-def _free_port() -> int:
+@functools.cache  # as fsspec keeps the address
+def _serve(scheme: str) -> None:
+    """Starts a server, which ends with this process."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        return int(free.getsockname()[1])
+        port = free.getsockname()[1]
+    if scheme == "s3":
+        reason = "moto is not installed"
+        server = pytest.importorskip("moto.server", reason=reason)
+        server.ThreadedMotoServer(port=port, verbose=False).start()
+        os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=f"http://localhost:{port}")
+    else:
+        reason = "gcp-storage-emulator is not installed"
+        server = pytest.importorskip("gcp_storage_emulator.server", reason=reason)
+        running = server.create_server("localhost", port, in_memory=True)
+        running._api.daemon = True  # else this process would wait for its end
+        running.start()
+        os.environ["STORAGE_EMULATOR_HOST"] = f"http://localhost:{port}"

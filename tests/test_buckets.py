@@ -24,8 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module", params=["s3", "gs"])
 def bucket(request):
-    with emulators.bucket(request.param) as url:
-        yield url
+    return emulators.bucket(request.param)
 
 
 @pytest.fixture

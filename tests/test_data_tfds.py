@@ -110,9 +110,9 @@ def test_a_preparation_is_what_tfds_says(preparations, file_format, split):
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 def test_a_preparation_in_a_bucket_is_the_same_data(preparations, file_format):
-    with emulators.bucket("s3") as url:
-        buckets.upload(preparations[file_format], files.as_path(url) / file_format)
-        found = load(f"{url}/{file_format}")
+    url = emulators.bucket("s3")
+    buckets.upload(preparations[file_format], files.as_path(url) / file_format)
+    found = load(f"{url}/{file_format}")
     assert found.identity == load(preparations[file_format]).identity
     np.testing.assert_array_equal(found.train[2]["image"], flat(2))
 

@@ -132,11 +132,8 @@ def test_the_first_process_alone_prints_and_the_report_knows_both(both):
 @pytest.fixture(params=["folder", "s3"])
 def shared(request, tmp_path):
     """Where all processes read and write: a folder, a bucket."""
-    if request.param == "folder":
-        yield tmp_path / "many"
-        return
-    with emulators.bucket(request.param) as url:
-        yield files.as_path(f"{url}/many")
+    where = tmp_path if request.param == "folder" else emulators.bucket(request.param)
+    return files.as_path(f"{where}/many")
 
 
 def test_members_are_lost_in_every_phase_and_others_go_on(both, config_file, shared, tmp_path):
