@@ -13,7 +13,7 @@ def default_directory() -> str:
     """JAX's own setting where there is one, else a folder in the user's cache directory."""
     given, user = os.environ.get("JAX_COMPILATION_CACHE_DIR"), user_cache()
     if given is None:
-        return "" if user is None or ":/" in str(user) else str(user / "compilation")
+        return "" if user is None else str(user / "compilation")
     try:
         return os.fspath(as_path(given)) if given else ""
     except InputError:

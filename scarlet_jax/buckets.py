@@ -6,11 +6,12 @@ those of gcsfs and s3fs, such as `GOOGLE_APPLICATION_CREDENTIALS` and `AWS_ENDPO
 
 import errno
 import importlib.util
+import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def path(url: str) -> Path:
       InputError: for one that is of no bucket, or whose package is not installed.
     """
     scheme, _, name = url.partition("://")
-    if scheme not in PACKAGES or not name.strip("/"):
+    if scheme not in PACKAGES or not name.strip("/") or name.startswith("/"):
         raise InputError(
             f"{url!r} is a URL of no bucket; allowed: gs://BUCKET/..., s3://BUCKET/..., or a path "
             "in a file system of this machine"
@@ -47,6 +48,7 @@ def path(url: str) -> Path:
     import fsspec  # here, as where there are no buckets neither is needed
     from etils import epath
 
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints what it raises
     for package in ("gcs", "s3"):  # other machines write there, too
         fsspec.config.conf.setdefault(package, {}).setdefault("use_listings_cache", False)
     found: Path = epath.Path(url)
@@ -70,15 +72,34 @@ def reaching(path: str | os.PathLike[str]) -> Iterator[None]:
     """Makes an `OSError` with the path of what storage libraries raise in the block."""
     try:
         yield
-    except InputError:
-        raise
     except OSError as error:
-        error.strerror = error.strerror or str(error)
+        absent = isinstance(error, FileNotFoundError)
+        reason = f"no such bucket or object ({error})" if absent else str(error)
+        error.strerror = error.strerror or reason
         error.filename = error.filename or os.fspath(path)
         raise
     except Exception as error:
+        if type(error).__module__.partition(".")[0] not in LIBRARIES:
+            raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise OSError(errno.EIO, reason, os.fspath(path)) from error
+
+
+def listed(path: Path) -> dict[str, tuple[int, str]]:
+    """Size and version of all files below a path, by their names in it; a file's own is empty.
+
+    Raises:
+      OSError: if the bucket cannot be read.
+    """
+    with reaching(path):
+        found = system(path).find(os.fspath(path), detail=True)
+    root = os.fspath(path).partition("://")[2].rstrip("/")
+    files = {}
+    for key, about in found.items():
+        if not key.endswith("/"):  # which stands for a folder
+            version = about.get("ETag") or about.get("etag")  # of s3fs, of gcsfs
+            files[key.removeprefix(root).removeprefix("/")] = (int(about["size"]), str(version))
+    return files
 
 
 def upload(source: Path, target: Path) -> None:
@@ -109,9 +130,8 @@ def check_writable(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Removes a file or a folder of a bucket, if it is there."""
-    with reaching(path):
-        if path.exists():
-            system(path).rm(os.fspath(path), recursive=True)
+    with reaching(path), suppress(FileNotFoundError):
+        system(path).rm(os.fspath(path), recursive=True)
 
 
 @contextmanager
@@ -120,9 +140,10 @@ def copy_of(path: Path) -> Iterator[Path]:
     if not is_bucket(path):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder, reaching(path):
+    with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        system(path).get(os.fspath(path), str(copy), recursive=True)
+        with reaching(path):
+            system(path).get(os.fspath(path), str(copy), recursive=True)
         yield copy
 
 

@@ -1,15 +1,17 @@
 """Copies of what is read from buckets: data, models, tables, in the user's cache folder.
 
 A copy is made once, file by file, so that one that was stopped goes on; files that have changed
-since are copied anew.
+since are copied anew. Beside it lies a list of its files and their versions.
 """
 
 import errno
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from scarlet_jax import buckets, lock
 from scarlet_jax.errors import InputError
@@ -19,18 +21,11 @@ from scarlet_jax.progress import Progress, say
 AT_ONCE = 64  # files (ours)
 
 
-class Version(NamedTuple):
-    """What tells a file from an older one: its bytes, and when it was written, in seconds."""
-
-    size: int
-    time: int
-
-
 def fetched(path: Path) -> Path:
     """A file or folder of a bucket on this machine; any other path as it is.
 
     Raises:
-      InputError: if there is nothing, or no folder for copies.
+      InputError: if there is nothing, a name leads out of the copy, or no folder is for copies.
       OSError: if it cannot be read, or has no space here.
     """
     if not buckets.is_bucket(path):
@@ -38,61 +33,83 @@ def fetched(path: Path) -> Path:
     cache = user_cache()
     if cache is None:
         raise InputError(f"{path} cannot be copied here: nobody's home; set XDG_CACHE_HOME")
-    target = cache / "copies" / os.fspath(path).replace("://", "/", 1)
-    files = _listed(path)
-    with lock.wait_for(target.with_name(f"{target.name}.lock")):
-        _copy(path, target, files)
-    return target
+    folder = cache / "copies" / hashlib.sha256(os.fspath(path).encode()).hexdigest()[:16]
+    with lock.wait_for(folder / "lock"):
+        _update(path, folder)
+    return folder / path.name
 
 
-def _listed(path: Path) -> Mapping[str, Version]:
-    """All files below a path by their names in it; the file itself has none."""
-    with buckets.reaching(path):
-        found = buckets.system(path).find(os.fspath(path), detail=True)
-    root = os.fspath(path).partition("://")[2].rstrip("/")
-    files = {}
-    for name, about in found.items():
-        written = about.get("LastModified") or about.get("mtime")  # of s3fs, and of gcsfs
-        if not name.endswith("/"):
-            files[name.removeprefix(root).lstrip("/")] = Version(
-                about["size"], int(written.timestamp())
-            )
+def _update(source: Path, folder: Path) -> None:
+    files, target, done = buckets.listed(source), folder / source.name, folder / "versions.jsonl"
+    known = _known(done)
     if not files:
-        raise InputError(f"there is nothing at {path}")
-    return files
-
-
-def _copy(source: Path, target: Path, files: Mapping[str, Version]) -> None:
-    copied = [file for file in target.rglob("*") if not file.is_dir()]
-    for old in {file.relative_to(target).as_posix() for file in copied} - files.keys():
+        raise InputError(f"there is nothing at {source}")
+    if outside := [name for name in files if ".." in name.split("/") or name.startswith("/")]:
+        raise InputError(f"{source} has {outside[0]!r}, which cannot be copied into a folder")
+    copied = set(_below(target))
+    missing = {
+        name: version
+        for name, version in files.items()
+        if name not in copied or known.get(name) != version
+    }
+    for old in (copied - files.keys()) | (copied & missing.keys()):
         (target / old).unlink()  # or an earlier training image would go on as one
-    missing = {name: own for name, own in files.items() if _version(target / name) != own}
-    if not missing:
-        return
-    make_folder(target.parent)
-    needed = sum(version.size for version in missing.values())
-    if (free := shutil.disk_usage(target.parent).free) < needed:
-        reason = f"{source} needs {needed / 1e9:,.2f} GB, and {free / 1e9:,.2f} GB are free"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(target))
-    say(f"copying {len(missing):,} files, {needed / 1e6:,.1f} MB, from {source} to {target}")
-    system, ordered = buckets.system(source), list(missing)
-    with Progress("copy", len(missing), "file") as progress:
-        for start in range(0, len(missing), AT_ONCE):
-            names = ordered[start : start + AT_ONCE]
-            partial = [f"{target / name}.partial" for name in names]
-            for path in partial:
-                make_folder(Path(path).parent)
+    _remove_empty(target)
+    if missing:
+        _check_space(source, folder, sum(size for size, _ in missing.values()))
+        say(f"copying {len(missing):,} files from {source} to {target}")
+        _copy(source, target, missing, done)
+
+
+def _copy(source: Path, target: Path, missing: Mapping[str, tuple[int, str]], done: Path) -> None:
+    system, names = buckets.system(source), list(missing)
+    partial = done.with_name("partial")
+    with Progress("copy", len(names), "file") as progress, done.open("a") as versions:
+        for start in range(0, len(names), AT_ONCE):
+            batch = names[start : start + AT_ONCE]
+            shutil.rmtree(partial, ignore_errors=True)
+            make_folder(partial)
+            own = [partial / str(number) for number in range(len(batch))]
             with buckets.reaching(source):
-                system.get([os.fspath(source / name) for name in names], partial)
-            for name, path in zip(names, partial, strict=True):
-                os.utime(path, (missing[name].time,) * 2)
+                theirs = [os.fspath(source / name) if name else os.fspath(source) for name in batch]
+                system.get(theirs, [str(path) for path in own])
+            for name, path in zip(batch, own, strict=True):
+                make_folder((target / name).parent)
                 os.replace(path, target / name)
-            progress.update(start + len(names))
+                versions.write(json.dumps([name, missing[name]]) + "\n")
+            versions.flush()
+            progress.update(start + len(batch))
+    shutil.rmtree(partial)
 
 
-def _version(path: Path) -> Version | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return Version(status.st_size, int(status.st_mtime))
+def _known(path: Path) -> Mapping[str, tuple[int, str]]:
+    """What has been copied, the last line of a file counts; one may have been cut off."""
+    known = {}
+    with suppress(FileNotFoundError), path.open() as lines:
+        for line in lines:
+            with suppress(ValueError):
+                name, (size, version) = json.loads(line)
+                known[name] = (size, version)
+    return known
+
+
+def _below(target: Path) -> Iterator[str]:
+    """The names of all files in a copy; of a single file, the empty one."""
+    if target.is_file():
+        yield ""
+    for folder, _, names in os.walk(target):
+        for name in names:
+            yield (Path(folder) / name).relative_to(target).as_posix()
+
+
+def _remove_empty(target: Path) -> None:
+    """Folders of a bucket are those of its files."""
+    for folder, _, _ in os.walk(target, topdown=False):
+        with suppress(OSError):
+            os.rmdir(folder)
+
+
+def _check_space(source: Path, folder: Path, needed: int) -> None:
+    if (free := shutil.disk_usage(folder).free) < needed:
+        reason = f"{source} needs {needed / 1e9:,.2f} GB, and {free / 1e9:,.2f} GB are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(folder))

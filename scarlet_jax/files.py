@@ -43,6 +43,8 @@ def as_path(text: str | os.PathLike[str]) -> Path:
         raise InputError(f"{text!r} is no path; allowed: printable text")
     if "://" in text:
         return buckets.path(text)
+    if text.startswith(("gs:/", "s3:/")):
+        raise InputError(f"{text!r} has one slash; allowed: {text.replace(':/', '://', 1)}")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -50,11 +52,12 @@ def as_path(text: str | os.PathLike[str]) -> Path:
 
 
 def user_cache() -> Path | None:
-    """The folder for what may be deleted at any time, or None where nobody's home is known."""
+    """The folder for what may be deleted at any time; None where no home is known, or a URL is."""
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scarlet_jax"
+        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:
         return None
+    return None if ":/" in os.fspath(folder) else Path(folder) / "scarlet_jax"
 
 
 def make_folder(path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from absl import logging
 
 from scarlet_jax import lease
-from scarlet_jax.buckets import is_bucket
+from scarlet_jax.buckets import is_bucket, reaching
 from scarlet_jax.errors import InputError
 from scarlet_jax.files import make_folder, naming
 from scarlet_jax.lease import Taken
@@ -37,8 +37,9 @@ def hold(directory: Path) -> Iterator[None]:
       InputError: if another process writes there, saying which.
       OSError: if nothing can be written there.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory} is a file; allowed: a folder, or a name that is free")
+    with reaching(directory):
+        if directory.exists() and not directory.is_dir():
+            raise InputError(f"{directory} is a file; allowed: a folder, or a name that is free")
     make_folder(directory)
     path = (directory if is_bucket(directory) else directory.resolve()) / FILE_NAME
     if path in _held:

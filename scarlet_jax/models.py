@@ -281,9 +281,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"there is no model file {path}")
-    path = fetched(path)
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(fetched(path), framework="numpy") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

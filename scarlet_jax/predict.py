@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from scarlet_jax import data, models, settings
+from scarlet_jax import buckets, data, models, settings
+from scarlet_jax.buckets import is_bucket
 from scarlet_jax.copies import fetched
 from scarlet_jax.data.decode import UnreadableImage, decode_image
 from scarlet_jax.data.sources import image_suffixes
@@ -76,16 +77,18 @@ def pictures(paths: Iterable[Path]) -> list[Path]:
       InputError: where there is none.
     """
     found: list[Path] = []
-    for named in paths:
-        if not named.exists():
-            raise InputError(f"there is no file or folder {named}")
-        path = fetched(named)
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"there is no file or folder {path}")
         if not path.is_dir():
             found.append(path)
             continue
         suffixes = image_suffixes()
-        below = sorted(path.rglob("*"))
-        inside = [p for p in below if p.suffix.lower() in suffixes and p.is_file()]
+        if is_bucket(path):
+            below = [path / name for name in buckets.listed(path)]
+        else:
+            below = [own for own in path.rglob("*") if own.is_file()]
+        inside = sorted(own for own in below if own.suffix.lower() in suffixes)
         if not inside:
             allowed = ", ".join(sorted(suffixes))
             raise InputError(f"{path} has no pictures; allowed are files ending in {allowed}")

@@ -129,19 +129,36 @@ def test_data_are_copied_once_and_follow_the_bucket(folder, cache):
     assert copy.is_relative_to(cache)
     one, two = copy / "a" / "1.txt", copy / "b" / "2.txt"
     assert (one.read_text(), two.read_text()) == ("one", "two")
-    one.write_text("own")  # of the same size: what has not changed there is not looked at
-    os.utime(one, (files.written(source / "a" / "1.txt"),) * 2)
-    files.replace_text(source / "b" / "2.txt", "longer")
+    one.write_text("own")  # what has not changed there is not looked at
+    copies.fetched(source)
+    assert one.read_text() == "own"
+    files.replace_text(source / "b" / "2.txt", "new")  # as long, and within the same second
     files.replace_text(source / "c" / "4.txt", "four")
     buckets.remove(source / "a" / "1.txt")
     copies.fetched(source)
-    assert not one.exists()
-    assert (two.read_text(), (copy / "c" / "4.txt").read_text()) == ("longer", "four")
+    assert not one.parent.exists()  # nor a class without images
+    assert (two.read_text(), (copy / "c" / "4.txt").read_text()) == ("new", "four")
     assert not copy.with_name("train-old").exists()
     assert copies.fetched(source / "c" / "4.txt").read_text() == "four"
     assert copies.fetched(cache) == cache  # no copy of what is here
     with pytest.raises(InputError, match=r"there is nothing at .*/none"):
         copies.fetched(source / "none")
+
+
+def test_a_copy_follows_where_a_file_becomes_a_folder_and_back(folder):
+    source = folder / "train"
+    for there, gone in (("a", "b/1"), ("a/2", "a"), ("a", "a/2")):
+        buckets.remove(source / gone)
+        files.replace_text(source / there, there)
+        copy = copies.fetched(source)
+        assert (copy / there).read_text() == there
+        assert [path for path in copy.rglob("*") if path.is_file()] == [copy / there]
+
+
+def test_a_name_that_leads_out_of_the_copy_is_refused(folder, monkeypatch, cache):
+    monkeypatch.setattr(buckets, "listed", lambda _: {"a/../../../evil": (1, "1")})
+    with pytest.raises(InputError, match=r"has 'a/\.\./\.\./\.\./evil', which cannot be copied"):
+        copies.fetched(folder)
 
 
 def test_a_copy_that_was_stopped_goes_on(folder, monkeypatch):
@@ -219,13 +236,21 @@ def test_a_lease_that_is_not_renewed_is_taken(folder, hasty):
 def test_of_a_process_of_this_machine_that_is_gone_at_once(folder):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    host = lock.socket.gethostname()
-    for process in (gone.pid, os.getpid()):  # as a container that was started anew may have it
-        about = {"host": host, "process": process, "since": "noon", "lease": "theirs"}
+    for process in (gone.pid, os.getpid()):  # as a later process may have it
+        about = {**ELSEWHERE, "process": process, "machine": lease._machine(), "lease": "theirs"}
         files.replace_text(folder / lock.FILE_NAME, json.dumps(about))
         began = time.monotonic()
         with lock.hold(folder):
             assert time.monotonic() - began < lease.SECONDS / 2
+
+
+def test_numbers_of_processes_mean_nothing_in_another_container(folder, hasty):
+    about = {**ELSEWHERE, "machine": "same-boot pid:[1]", "process": os.getpid(), "lease": "theirs"}
+    for record in (about, {**about, "machine": None}, {}):  # or a lock that is damaged
+        files.replace_text(folder / lock.FILE_NAME, json.dumps(record))
+        began = time.monotonic()
+        with lock.hold(folder):
+            assert time.monotonic() - began >= lease.SECONDS
 
 
 def test_of_two_that_take_a_lease_at_once_one_has_it(folder, hasty):
@@ -251,24 +276,34 @@ def test_of_two_that_take_a_lease_at_once_one_has_it(folder, hasty):
 
 HOLDER = """
 import sys, time
-from scarlet_jax import files, lease
-lease.RENEW_SECONDS = lease.SETTLE_SECONDS = 0.1
-with lease.hold(files.as_path(sys.argv[1]), {"host": "here", "process": 1}):
+from scarlet_jax import buckets, files, lease
+def unreachable(*_, **__):
+    raise OSError("no route to host")
+lease.SECONDS, lease.RENEW_SECONDS, lease.SETTLE_SECONDS = 1, 0.1, 0.1
+path, reachable = files.as_path(sys.argv[1]), sys.argv[2] == "True"
+with lease.hold(path, {"host": "here", "process": 1}):
+    if not reachable:
+        buckets.system(path).info = unreachable
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-def test_who_loses_a_lease_ends(folder):
+@pytest.mark.parametrize(
+    ("reachable", "reason"),
+    [(True, "is held by another process by now"), (False, "could not be renewed for 1 s")],
+)
+def test_who_loses_a_lease_ends(folder, reachable, reason):
     path = folder / lock.FILE_NAME
-    command = [sys.executable, "-c", HOLDER, str(path)]
+    command = [sys.executable, "-c", HOLDER, str(path), str(reachable)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
-    files.replace_text(path, json.dumps({**ELSEWHERE, "lease": "theirs"}))
+    if reachable:
+        files.replace_text(path, json.dumps({**ELSEWHERE, "lease": "theirs"}))
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert f"error: {path} is held by another process by now; this one ends" in err
-    assert json.loads(path.read_text())["lease"] == "theirs"
+    assert f"error: {path} {reason}; this process ends" in err
+    buckets.remove(path)
 
 
 def start(command, config, workdir):

@@ -33,7 +33,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["file:///x", "https://bucket/x", "gs://", "s3:///", "a\0b", "a\nb", "~nobody-here/x"]
+    "text",
+    [
+        "file:///x",
+        "https://bucket/x",
+        "gs://",
+        "s3:///x",
+        "s3:/bucket/x",
+        "a\0b",
+        "a\nb",
+        "~nobody-here/x",
+    ],
 )
 def test_what_is_no_path_here(text):
     with pytest.raises(InputError, match=re.escape(repr(text))):

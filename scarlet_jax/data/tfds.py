@@ -154,8 +154,9 @@ def prepared(
       InputError: for a folder that is no preparation, one of another file format or without
         an image and a class label, unknown or overlapping splits, missing or truncated shards.
     """
+    folder = fetched(as_path(path))
     try:
-        builder = tfds.builder_from_directory(fetched(as_path(path)))
+        builder = tfds.builder_from_directory(folder)
     except (OSError, ValueError) as error:
         raise InputError(
             f"data.path {path!r} is not a prepared TFDS version (the folder that holds "

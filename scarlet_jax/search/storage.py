@@ -1,7 +1,7 @@
 """Arrays in a file that is whole at every moment, and says so if it is not.
 
 A file is an uncompressed .npz with a checksum of its arrays. The version before the last is kept
-beside it, and used where the last one cannot be read.
+beside it, and used where the last one cannot be read; but in a bucket, where an object is whole.
 """
 
 import hashlib

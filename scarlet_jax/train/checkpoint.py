@@ -157,7 +157,8 @@ def steps(directory: Path) -> list[int]:
 def _numbered(directory: Path) -> list[tuple[int, Path]]:
     """What is named after a step in a folder: checkpoints, and what is left of saves."""
     try:
-        named = [(path.name, path) for path in directory.iterdir()]
+        with buckets.reaching(directory):
+            named = [(path.name, path) for path in directory.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [(int(name), path) for name, path in named if name.isascii() and name.isdecimal()]
@@ -171,8 +172,9 @@ def restore(directory: Path, settings: Mapping[str, Any], state: TrainState) -> 
     Raises:
       InputError: if it is of other settings, naming every field that differs, or all are damaged.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory} is a file; remove it to start anew")
+    with buckets.reaching(directory):
+        if directory.exists() and not directory.is_dir():
+            raise InputError(f"{directory} is a file; remove it to start anew")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _tree(state))
     to_state = ocp.args.StandardRestore(target)
     for path, record in _records(directory):
