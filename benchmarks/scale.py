@@ -65,7 +65,7 @@ FACTOR, LATENCY = (0.5, 2.0), (10e-6, 50e-6)
 def measured(kind: str) -> float:
     """Seconds of the reference for an image: of a "strict_fair" step, or to "train" one network."""
     works = record.read("h200")["works"]
-    found = next(work for work in works if (work["kind"], work["how"]) == (kind, "masked"))
+    (found,) = (work for work in works if (work["kind"], work["how"]) == (kind, "masked"))
     return float(np.median(found["seconds"])) / found["batch_size"]
 
 
@@ -145,7 +145,7 @@ fails. The compiler for TPU v4 counts a chip's two cores, and so does the table.
 
 def _feeding() -> str:
     """How many cores a chip needs to read its images."""
-    core = _core()
+    core, seconds = _core(), [measured(work) for work in ("strict_fair", "train")]
     lines = [
         "**Cores that feed a chip**, which resize 500 x 375 JPEG files with jitter, "
         f"{core:.0f} images a second and core (`python -m benchmarks.input`, AMD EPYC), with image "
@@ -156,7 +156,7 @@ def _feeding() -> str:
     ]
     for kind, chip in CHIPS.items():
         scale = chip.memory / CHIPS[REFERENCE].memory
-        rates = [scale / measured(work) for work in ("strict_fair", "train")]
+        rates = [scale / own for own in seconds]
         cells = [text for rate in rates for text in (f"{rate:,.0f}", f"{math.ceil(rate / core)}")]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from scarlet_jax import configs, data, interrupts, models, processes, settings
 from scarlet_jax import space as spaces
-from scarlet_jax.buckets import LIBRARIES, is_bucket
+from scarlet_jax.buckets import is_bucket, is_of_storage
 from scarlet_jax.copies import fetched
 from scarlet_jax.differences import flatten
 from scarlet_jax.errors import DivergedError, InputError, MismatchError
@@ -239,7 +239,7 @@ def _explained(error: Exception) -> str:
         return f"{os.fspath(error.filename)}: {reason}" if error.filename else reason
     if isinstance(error, MemoryError) or "Out of memory" in str(error):
         return f"out of memory ({_one_line(str(error))[:200]}); try smaller batches or images"
-    if type(error).__module__.partition(".")[0] in LIBRARIES:
+    if is_of_storage(error):
         return f"a bucket cannot be used: {_one_line(str(error)) or type(error).__name__}"
     if "Unable to initialize backend" in str(error):
         return _one_line(str(error))

@@ -67,6 +67,11 @@ def system(path: Path) -> Any:  # fsspec has no types
     return fsspec.filesystem(os.fspath(path).partition("://")[0])
 
 
+def is_of_storage(error: Exception) -> bool:
+    """Whether a storage library has raised an error of its own kind."""
+    return type(error).__module__.partition(".")[0] in LIBRARIES
+
+
 @contextmanager
 def reaching(path: str | os.PathLike[str]) -> Iterator[None]:
     """Makes an `OSError` with the path of what storage libraries raise in the block."""
@@ -79,7 +84,7 @@ def reaching(path: str | os.PathLike[str]) -> Iterator[None]:
         error.filename = error.filename or os.fspath(path)
         raise
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in LIBRARIES:
+        if not is_of_storage(error):
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise OSError(errno.EIO, reason, os.fspath(path)) from error

@@ -4,7 +4,6 @@ A copy is made once, file by file, so that one that was stopped goes on; files t
 since are copied anew. Beside it lies a list of its files and their versions.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from scarlet_jax import buckets, lock
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import make_folder, user_cache
+from scarlet_jax.files import check_space, make_folder, user_cache
 from scarlet_jax.progress import Progress, say
 
 AT_ONCE = 64  # files (ours)
@@ -56,7 +55,7 @@ def _update(source: Path, folder: Path) -> None:
         (target / old).unlink()  # or an earlier training image would go on as one
     _remove_empty(target)
     if missing:
-        _check_space(source, folder, sum(size for size, _ in missing.values()))
+        check_space(folder, sum(size for size, _ in missing.values()), str(source))
         say(f"copying {len(missing):,} files from {source} to {target}")
         _copy(source, target, missing, done)
 
@@ -107,9 +106,3 @@ def _remove_empty(target: Path) -> None:
     for folder, _, _ in os.walk(target, topdown=False):
         with suppress(OSError):
             os.rmdir(folder)
-
-
-def _check_space(source: Path, folder: Path, needed: int) -> None:
-    if (free := shutil.disk_usage(folder).free) < needed:
-        reason = f"{source} needs {needed / 1e9:,.2f} GB, and {free / 1e9:,.2f} GB are free"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(folder))

@@ -26,7 +26,6 @@ class Events:
     """
 
     def __init__(self, directory: Path, start_step: int):
-        make_folder(directory)
         self._staged = Staged(directory)
         make_folder(self._staged.local)
         # Written at once, in this thread: tensorboardX's own would die in silence on a full disk.

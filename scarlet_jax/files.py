@@ -4,8 +4,8 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -91,11 +91,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
       OSError: if the file cannot be written.
     """
     if is_bucket(path):
-        target = as_path(path)
-        check_replaceable(target)
-        with tempfile.TemporaryDirectory() as folder:
-            yield (partial := Path(folder) / target.name)
-            buckets.upload(partial, target)
+        check_replaceable(path)
+        with buckets.Staged(as_path(path)) as staged:
+            yield staged.local
         return
     target, partial = _target_and_partial(path)
     try:
@@ -168,15 +166,8 @@ def read_bytes(path: Path) -> bytes:
       FileNotFoundError, Damaged, OSError: as `read_json`.
     """
     check_regular(path)
-    try:
-        with buckets.reaching(path):
-            return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if is_bucket(path):
-            raise
-        raise Damaged(f"{path} is damaged and passed over: {error.strerror}") from error
+    with _looking(path), buckets.reaching(path):
+        return path.read_bytes()
 
 
 def check_regular(path: Path) -> None:
@@ -187,16 +178,23 @@ def check_regular(path: Path) -> None:
       Damaged: as said.
       OSError: if its bucket cannot be reached.
     """
-    try:
+    with _looking(path):
         kind = _kind(path)
+    if kind != stat.S_IFREG:
+        raise Damaged(f"{path} is damaged and passed over: it is no regular file")
+
+
+@contextmanager
+def _looking(path: Path) -> Iterator[None]:
+    """Makes `Damaged` of an `OSError`, but where there is nothing, or a bucket out of reach."""
+    try:
+        yield
     except FileNotFoundError:
         raise
     except OSError as error:
         if is_bucket(path):
             raise
         raise Damaged(f"{path} is damaged and passed over: {error.strerror}") from error
-    if kind != stat.S_IFREG:
-        raise Damaged(f"{path} is damaged and passed over: it is no regular file")
 
 
 def _kind(path: Path) -> int:
@@ -224,6 +222,14 @@ def written(path: Path) -> float:
         return path.stat().st_mtime
     with buckets.reaching(path):
         return float(buckets.system(path).modified(os.fspath(path)).timestamp())
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Raises `OSError` if the disk of a folder, which may be absent, lacks so many bytes for it."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if (free := shutil.disk_usage(nearest).free) < needed:
+        reason = f"{what} needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(folder))
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

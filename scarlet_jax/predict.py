@@ -45,8 +45,7 @@ def load(path: Path, threads: int | None = None) -> Classifier:
     Raises:
       InputError: for a file that is missing or of another kind, or a runtime that is not installed.
     """
-    path = fetched(path) if path.is_file() else path
-    kind = _format(path) if path.is_file() else None
+    kind = _format(local := fetched(path)) if path.is_file() else None
     if kind is None:
         model = models.load(path)
         call = jax.jit(model.__call__)
@@ -54,7 +53,7 @@ def load(path: Path, threads: int | None = None) -> Classifier:
             lambda images: np.asarray(call(images)), model.preprocessing, model.class_names
         )
     module = job.module_of(kind)
-    run, description = module.load(path, threads), module.described(path)
+    run, description = module.load(local, threads), module.described(local)
     preprocessing = Preprocessing.from_json(description["preprocessing"])
     return Classifier(run, preprocessing, description["class_names"])
 

@@ -142,10 +142,7 @@ def check_space(directory: Path, state: TrainState) -> None:
     """
     directory = Path(tempfile.gettempdir()) if is_bucket(directory) else directory
     needed = OVERHEAD + sum(leaf.nbytes for leaf in jax.tree.leaves(_tree(state)))
-    nearest = next(path for path in (directory, *directory.parents) if path.exists())
-    if (free := shutil.disk_usage(nearest).free) < needed:
-        reason = f"a checkpoint needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(directory))
+    files.check_space(directory, needed, "a checkpoint")
 
 
 def steps(directory: Path) -> list[int]:
