@@ -14,12 +14,11 @@ import emulators
 import numpy as np
 import pytest
 import small
+from launched import finish, start
 
 from scarlet_jax import buckets, copies, files, lease, lock
 from scarlet_jax.errors import InputError
 from scarlet_jax.search import storage
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module", params=["s3", "gs"])
@@ -306,23 +305,6 @@ def test_who_loses_a_lease_ends(folder, reachable, reason):
     buckets.remove(path)
 
 
-def start(command, config, workdir):
-    return subprocess.Popen(
-        [sys.executable, "-m", f"launch.{command}", f"--config={config}", f"--workdir={workdir}"],
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out
-
-
 def results(workdir):
     record = files.read_signed(workdir / "subnets" / "model-0" / "result.json")
     curves = [
@@ -338,21 +320,25 @@ def test_killed_in_every_phase_and_the_same_command_again(folder, tmp_path):
     near, far = tmp_path / "near.py", tmp_path / "far.py"
     small.write_config(near, tmp_path / "images")
     small.write_config(far, f"{folder}/images")
-    local = start("pipeline", near, tmp_path / "run")
+
+    def begin(config, workdir):
+        return start("pipeline", f"--config={config}", f"--workdir={workdir}")
+
+    local = begin(near, tmp_path / "run")
     record = Path("record", "metadata")
     for sign in (
         f"supernet/checkpoints/2/{record}",
         "search/search.npz",
         f"subnets/model-0/checkpoints/4/{record}",
     ):
-        process = start("pipeline", far, folder / "run")
+        process = begin(far, folder / "run")
         while process.poll() is None and not (folder / "run" / sign).exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    out = finish(start("pipeline", far, folder / "run"))
-    finish(local)
+    (code, out, err), (local_code, _, local_err) = finish(begin(far, folder / "run"), local)
+    assert (code, local_code) == (0, 0), (err, local_err)
     assert f"report: {folder}/run/report.html" in out
     assert results(folder / "run") == results(tmp_path / "run")
     assert (folder / "run" / "report.html").read_text().rstrip().endswith("</html>")

@@ -17,26 +17,15 @@ import launched
 import pytest
 import small
 from absl import flags
+from launched import ROOT, finish, start
 
 from scarlet_jax import launch
 from scarlet_jax.launch import cache, common, cores, heap, search
 from scarlet_jax.launch.__main__ import COMMANDS
 from scarlet_jax.run.setup import prepare
 
-ROOT = Path(__file__).parent.parent
 MNIST = ["--config=configs/mnist.py", "--workdir=/nonexistent/run"]
 LAUNCHERS = ["pipeline", "train_supernet", "search", "train_subnet", "evaluate", "benchmark"]
-
-
-def start(launcher, *arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", f"launch.{launcher}", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def scarlet(*arguments, cwd=ROOT, **environment):
@@ -48,15 +37,6 @@ def scarlet(*arguments, cwd=ROOT, **environment):
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def finish(*processes):
-    """Return code, output and errors of each; they run side by side."""
-    results = []
-    for process in processes:
-        out, err = process.communicate(timeout=300)
-        results.append((process.returncode, out, err))
-    return results
 
 
 def test_help_names_the_flags_and_no_arguments_name_a_command():
