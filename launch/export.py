@@ -207,6 +207,8 @@ if __name__ == "__main__":
         upper_bound=MOST_IMAGES,
     )
     flags.DEFINE_integer("calibration_images", 200, "For int8, of training.", lower_bound=1)
-    flags.DEFINE_integer("threads", None, "Of the runtime; its own choice if absent.")
+    flags.DEFINE_integer(
+        "threads", None, "Of the runtime; its own choice if absent.", lower_bound=1
+    )
     flags.DEFINE_integer("repeats", 50, "Timed calls.", lower_bound=1)
     common.run(main, __doc__, required=("format",))

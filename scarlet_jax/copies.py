@@ -35,11 +35,17 @@ def fetched(path: Path) -> Path:
     folder = cache / "copies" / hashlib.sha256(os.fspath(path).encode()).hexdigest()[:16]
     with lock.wait_for(folder / "lock"):
         _update(path, folder)
-    return folder / path.name
+    return _target(path, folder)
+
+
+def _target(source: Path, folder: Path) -> Path:
+    """Where its copy is, apart from the lock and the versions, whose names it may have."""
+    return folder / "copy" / source.name
 
 
 def _update(source: Path, folder: Path) -> None:
-    files, target, done = buckets.listed(source), folder / source.name, folder / "versions.jsonl"
+    files, done = buckets.listed(source), folder / "versions.jsonl"
+    target = _target(source, folder)
     known = _known(done)
     if not files:
         raise InputError(f"there is nothing at {source}")

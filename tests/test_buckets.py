@@ -154,6 +154,14 @@ def test_a_copy_follows_where_a_file_becomes_a_folder_and_back(folder):
         assert [path for path in copy.rglob("*") if path.is_file()] == [copy / there]
 
 
+@pytest.mark.parametrize("name", ["copy", "lock", "partial", "versions.jsonl"])
+def test_a_copy_may_have_any_name(folder, name):
+    for _ in range(2):
+        files.replace_text(folder / name / "a.txt", "a")
+        assert (copies.fetched(folder / name) / "a.txt").read_text() == "a"
+    assert copies.fetched(folder / name / "a.txt").read_text() == "a"
+
+
 def test_a_name_that_leads_out_of_the_copy_is_refused(folder, monkeypatch, cache):
     monkeypatch.setattr(buckets, "listed", lambda _: {"a/../../../evil": (1, "1")})
     with pytest.raises(InputError, match=r"has 'a/\.\./\.\./\.\./evil', which cannot be copied"):

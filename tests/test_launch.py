@@ -105,6 +105,8 @@ BAD = {
         *MNIST,
         "--config.search.latency_table=x",
     ): "--config.search.latency_table=x; the closest is search.objectives.latency.table",
+    ("predict", "--weights=x", "--images=y", "--threads=0"): "0 is not a positive integer",
+    ("export", "--format=onnx", "--threads=0"): "0 is not a positive integer",
     ("pipeline", *MNIST, "--config.no_such_section.x=3"): "see scarlet_jax/settings.py",
     ("pipeline", *MNIST, "--config.search.population=many"): "invalid literal for int",
     (

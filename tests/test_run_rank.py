@@ -16,7 +16,7 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.report.page import render
 from scarlet_jax.run import rank
 from scarlet_jax.run.rank import by_macs, load_record, rank_supernet
-from scarlet_jax.run.report import make_report
+from scarlet_jax.run.report import make_report, write_report
 from scarlet_jax.run.search import search_supernet, undecided
 from scarlet_jax.run.setup import prepare
 from scarlet_jax.run.supernet import path_scorer, right_images, train_supernet
@@ -83,13 +83,35 @@ def test_candidates_are_within_all_bounds_and_spread_by_macs(images, tmp_path):
     for count in (2, 4, 8):  # the first of each of so many equal parts
         firsts = np.arange(count) * len(macs) // count
         np.testing.assert_array_equal(np.sort(macs[:count]), np.sort(macs)[firsts])
+    assert by_macs(setup, every[:0]).shape == (0, 5)
+
+
+def test_where_none_is_within_the_bounds_it_is_said(
+    images, tmp_path, trained, monkeypatch, capsys, caplog
+):
+    config = small.config(images)
+    config.search.objectives.accuracy.min = 0.5
+    monkeypatch.setattr(rank, "kept_scorer", lambda *_: lambda paths: np.zeros(len(paths)))
+    assert rank_supernet(prepare(config, tmp_path), trained[1]) is None
+    assert "0 are within its bounds; rank.architectures is 24" in capsys.readouterr().out
+    assert caplog.messages == ["0 networks trained alone, too few to compare"]
+
+
+def test_candidates_are_those_that_the_search_begins_with(images, tmp_path):
+    config = small.config(images)
+    config.space.update({"widths": (8,) * 5, "strides": (2, 1, 1, 1, 1), "kernels": (3, 5)})
+    config.search.seed = 7
+    setup = prepare(config, tmp_path)
+    first = search.ask(setup.problem, search.init(setup.problem, 7)).architectures
+    drawn = rank._feasible(setup, lambda paths: np.ones(len(paths)))
+    np.testing.assert_array_equal(drawn, first)
 
 
 def test_without_time_nothing_is_begun_and_nothing_written(trained, images, tmp_path, caplog):
     _, network, _ = trained
     setup = small_setup(images, tmp_path)
     assert rank_supernet(setup, network, minutes=-1.0) is None
-    assert "0 networks trained alone, too few to compare" in caplog.text
+    assert "0 networks trained alone, too few to compare: run it again with" in caplog.text
     assert not (tmp_path / "rank.json").exists()
     assert not (tmp_path / "rank").exists()
 
@@ -161,8 +183,9 @@ def test_picks_whose_order_is_not_known_are_named(trained, images, tmp_path, cap
     """Two errors apart or less; 8 images leave errors of a tenth and more."""
     _, network, _ = trained
     setup = small_setup(images, tmp_path)
-    caplog.clear()
     state = search_supernet(setup, network)
+    caplog.clear()
+    write_report(setup, network, state, "scarlet search", {})
     told = [record.getMessage() for record in caplog.records]
     picks = state.architectures[search.pick_indices(setup.problem, state)]
     right = right_images(setup, network)(picks).astype(float)

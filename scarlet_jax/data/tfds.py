@@ -74,7 +74,7 @@ class TfdsSource:
         features = _features(self.records, index)
         encoded = features[self.image_key].bytes_list.value
         label = features[self.label_key].int64_list.value
-        if not encoded or not label:
+        if not encoded or not label or label[0] == UNKNOWN_LABEL:  # TFDS's for "no label", too
             raise UnreadableImage(f"no {self.image_key!r} or no {self.label_key!r} in the record")
         return {
             "image": decode_image(encoded[0], self.channels, self.max_aspect, self.fast),
@@ -113,7 +113,7 @@ def _labels(records: Records, label_key: str, identity: str) -> NDArray[np.int32
     """Of all records; from the user's cache folder, where they are known."""
     cache = user_cache()
     path = cache and cache / "labels" / f"{identity}.npy"
-    with contextlib.suppress(OSError, ValueError):  # no such file, or one that is damaged
+    with contextlib.suppress(Exception):  # no such file, or a damaged one: NumPy raises anything
         if path and len(known := np.load(path)) == len(records):
             return np.asarray(known, np.int32)
     labels = _read_labels(records, label_key)

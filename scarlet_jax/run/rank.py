@@ -16,7 +16,7 @@ from scarlet_jax.nn import functional
 from scarlet_jax.progress import say
 from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.search import kept_scorer, score_context
-from scarlet_jax.run.setup import Setup, training_settings
+from scarlet_jax.run.setup import Setup, search_seed, training_settings
 from scarlet_jax.run.subnet import results, train_subnet
 from scarlet_jax.run.supernet import right_images
 from scarlet_jax.space import Array
@@ -63,8 +63,9 @@ def rank_supernet(
     trained = _trained(brief, candidates, wanted, begin + 60 * minutes)
     if len(trained) < 2:
         logging.warning(
-            "%d networks trained alone, too few to compare: run it again with more --minutes",
+            "%d networks trained alone, too few to compare%s",
             len(trained),
+            ": run it again with more --minutes" if len(trained) < len(candidates) else "",
         )
         return None
     record = {
@@ -100,13 +101,13 @@ def by_macs(setup: Setup, architectures: Array) -> Array:
     digits = len(macs).bit_length()
     reversed_bits = (int(f"{number:0{digits}b}"[::-1], 2) for number in range(1 << digits))
     ranks = dict.fromkeys(bits * len(macs) >> digits for bits in reversed_bits)
-    return architectures[np.argsort(macs, kind="stable")[list(ranks)]]
+    return architectures[np.argsort(macs, kind="stable")[list(ranks)[: len(macs)]]]
 
 
 def _feasible(setup: Setup, score: search.Evaluate) -> Array:
     """The architectures that a search begins with, within all its bounds."""
     problem = setup.problem
-    drawn = search.ask(problem, search.init(problem, setup.config.seed)).architectures
+    drawn = search.ask(problem, search.init(problem, search_seed(setup.config))).architectures
     values = problem.computed_values(drawn)
     if problem.evaluated:
         values[:, problem.evaluated] = score(drawn).reshape(len(drawn), -1)
