@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import Prepared, Setup, Work
-from scarlet_jax import compile_check, devices, evaluation, supernet
+from scarlet_jax import benchmark, devices, evaluation, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.launch import cores
 from scarlet_jax.nn import functional
@@ -77,7 +77,7 @@ def _scorer(work: Work, setup: Setup, network: functional.Network) -> Prepared:
     compiled = cache(lambda: program.lower(*arguments).compile())  # by the first call
     return Prepared(
         lambda: jax.block_until_ready(compiled()(*arguments)),
-        lambda: compile_check.program_bytes(compiled()),
+        lambda: benchmark.memory_bytes(compiled()),
     )
 
 
@@ -105,7 +105,7 @@ def _trainer(work: Work, setup: Setup, network: functional.Network) -> Prepared:
         state = write(state, result)
         jax.block_until_ready((state, metrics))
 
-    return Prepared(call, lambda: compile_check.program_bytes(compiled()))
+    return Prepared(call, lambda: benchmark.memory_bytes(compiled()))
 
 
 def _evaluator(work: Work, setup: Setup, network: functional.Network) -> Callable[[Array], Any]:

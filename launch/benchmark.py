@@ -94,12 +94,12 @@ def make_table(space: spaces.Space, size: NetworkSize, timing: Timing) -> None:
             f"Kendall's tau {'undefined' if tau is None else f'{tau:.2f}'}"
         )
         if (fault := latency.useless(check)) and not FLAGS.force:
-            latency.write(_rejected(), record)
+            files.write_json(_rejected(), record)
             raise MismatchError(
                 f"the table is useless: {fault}; it is in {_rejected()}, and would be in "
                 f"{FLAGS.table} with --force"
             )
-    latency.write(FLAGS.table, record)
+    files.write_json(FLAGS.table, record)
     say(f"table of {record['device']['kind']}, in {record['unit']}: {FLAGS.table}")
 
 

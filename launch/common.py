@@ -169,7 +169,8 @@ def run(
     """Runs `main` with flags parsed. Bad input ends in one line and exit code 2.
 
     Defines the flags of how a process starts and ends: `--keep_heap`, `--cpu_devices`,
-    `--compilation_cache`, `--compile_effort`, `--grace_seconds`, and those of several processes.
+    `--compilation_cache`, `--compile_effort`, `--profile`, `--grace_seconds`, and those of several
+    processes.
 
     Args:
       main: the job.

@@ -28,11 +28,7 @@ def main() -> None:
         convert = to_release
     else:
         convert, target = from_release, target / models.FILE_NAME
-    try:
-        model = convert(source, target)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error}") from error
-    say(describe(model, target))
+    say(describe(convert(source, target), target))
 
 
 def from_release(source: Path, target: Path) -> Model:

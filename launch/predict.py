@@ -6,7 +6,6 @@ scarlet predict --weights=model.onnx --images=FOLDER --csv=classes.csv --json=cl
 
 import csv
 import io
-import json
 
 from absl import flags
 
@@ -47,8 +46,7 @@ def main() -> None:
             path: [dict(zip(COLUMNS[1:], row, strict=True)) for row in likely]
             for path, likely in found.items()
         }
-        with files.replacing(FLAGS.json) as partial:
-            partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files.write_json(FLAGS.json, record)
         say(f"classes of {len(found):,} images: {FLAGS.json}")
     if len(unreadable):
         say(str(unreadable))
@@ -62,5 +60,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("top", 5, "So many of the likeliest classes.", lower_bound=1)
     common.define_path("csv", None, "A file to write, with columns image, class and probability.")
     common.define_path("json", None, "A file to write: classes and probabilities by image.")
-    flags.DEFINE_integer("threads", None, "Of an exported file's runtime; its choice if absent.")
+    flags.DEFINE_integer(
+        "threads", None, "Of an exported file's runtime; its choice if absent.", lower_bound=1
+    )
     common.run(main, __doc__, required=("weights", "images"))

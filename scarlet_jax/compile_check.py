@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.stages import Traced, Wrapped
 from ml_collections import ConfigDict
 
-from scarlet_jax import chips, evaluation, gpus, hlo, supernet
+from scarlet_jax import benchmark, chips, evaluation, gpus, hlo, supernet
 from scarlet_jax.devices import DATA, SPREAD, WHOLE, abstract
 from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
@@ -174,17 +174,6 @@ def _batch(config: ConfigDict, images: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def program_bytes(compiled: jax.stages.Compiled) -> int:
-    """The memory that a program takes on a device: arguments, results and temporaries."""
-    memory: Any = compiled.memory_analysis()
-    return int(
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes
-    )
-
-
 def _compile(target: Target, name: str, program: Wrapped, *arguments: Any) -> Compiled:
     begin = time.monotonic()
     traced = program.trace(*arguments)
@@ -201,7 +190,7 @@ def _compile(target: Target, name: str, program: Wrapped, *arguments: Any) -> Co
         name,
         control,
         hlo.collectives(text),
-        program_bytes(compiled),
+        benchmark.memory_bytes(compiled),
         seconds,
         cost.get("flops"),
         cost.get("bytes accessed"),

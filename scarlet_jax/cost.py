@@ -90,8 +90,3 @@ def of_network(space: Space, architecture: Any, skip: str, size: NetworkSize = I
 def macs(space: Space, architectures: Any, size: NetworkSize = IMAGENET) -> NDArray[np.int64]:
     """MACs alone, `int64[P]`; see `costs` for the arguments."""
     return costs(space, architectures, size)[..., 0]
-
-
-def parameters(space: Space, architectures: Any, size: NetworkSize = IMAGENET) -> NDArray[np.int64]:
-    """Trainable parameters alone, `int64[P]`; see `costs` for the arguments."""
-    return costs(space, architectures, size)[..., 1]

@@ -93,6 +93,11 @@ def normalise(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]
     return (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
 
+def computed_part(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a batch that go to the devices."""
+    return {name: batch[name] for name in ("image", "label", "weight")}
+
+
 def describe() -> Mapping[str, str]:
     """What the run computes on, for reports."""
     kinds = sorted({device.device_kind for device in jax.devices()})

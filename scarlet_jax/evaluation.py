@@ -17,7 +17,16 @@ from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from scarlet_jax import supernet
-from scarlet_jax.devices import DATA, SPREAD, WHOLE, normalise, program, replicate, shard
+from scarlet_jax.devices import (
+    DATA,
+    SPREAD,
+    WHOLE,
+    computed_part,
+    normalise,
+    program,
+    replicate,
+    shard,
+)
 from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.functional import Params, Stats
@@ -61,8 +70,8 @@ def network_evaluator(
     def evaluate(params: Any, stats: Any, batches: Iterable[Batch]) -> dict[str, float]:
         total = np.zeros(4)
         for batch in batches:
-            part = {name: batch[name] for name in ("image", "label", "weight")}
-            total += np.asarray(compiled(params, stats, shard(mesh, part)), np.float64)
+            part = shard(mesh, computed_part(batch))
+            total += np.asarray(compiled(params, stats, part), np.float64)
         hits, hits_of_top, loss, images = total
         if not images:
             raise InputError("no image of this split can be read: nothing to score")

@@ -112,6 +112,11 @@ def replace_text(path: str | os.PathLike[str], text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_json(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
+    """Writes JSON values in the place of a file. Raises what `replacing` does."""
+    replace_text(path, json.dumps(record, indent=1) + "\n")
+
+
 def signed(record: Mapping[str, Any]) -> dict[str, Any]:
     """JSON values with a digest of them, as "sha256"."""
     return {**record, "sha256": _digest(record)}
@@ -126,7 +131,7 @@ def is_signed(record: Any) -> bool:
 
 def write_signed(path: Path, record: Mapping[str, Any]) -> None:
     """Writes a signed record as JSON. Raises `OSError` if it cannot."""
-    replace_text(path, json.dumps(signed(record), indent=1) + "\n")
+    write_json(path, signed(record))
 
 
 def read_signed(path: Path) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ class Collectives(NamedTuple):
 
 
 def control_flow(module: str) -> ControlFlow:
-    """Counts in the text of a CPU's or GPU's module."""
+    """Counts in the text of a compiled module; a TPU's does not tell its loops' lengths."""
     lines = [(match[2], match[0]) for match in INSTRUCTION.finditer(module)]
     loops = [line for name, line in lines if name == "while"]
     return ControlFlow(

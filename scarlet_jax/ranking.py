@@ -46,9 +46,9 @@ def kendall_tau(orders: Mapping[str, ArrayLike], accuracies: ArrayLike) -> dict[
     rows = np.random.default_rng(0).integers(len(truth), size=(RESAMPLES, len(truth)))
     if len(truth) < FEWEST:
         rows = rows[:0]
-    taus = {name: _tau(order, truth) for name, order in every.items()}
+    taus = {name: tau(order, truth) for name, order in every.items()}
     resampled = {
-        name: np.array([_tau(order[row], truth[row]) for row in rows])
+        name: np.array([tau(order[row], truth[row]) for row in rows])
         for name, order in every.items()
     }
     first = next(iter(orders))
@@ -109,9 +109,9 @@ def precision(right: NDArray[np.bool_]) -> Precision:
     )
 
 
-def _tau(one: Values, other: Values) -> float:
-    """NaN where one of the two is constant, or there is one network."""
-    return float(stats.kendalltau(one, other).statistic) if len(one) > 1 else float("nan")
+def tau(one: ArrayLike, other: ArrayLike) -> float:
+    """Kendall's tau-b; NaN where one of the two is constant, or has fewer than two values."""
+    return float(stats.kendalltau(one, other).statistic) if np.size(one) > 1 else float("nan")
 
 
 def _middle(values: Values) -> tuple[float, float]:

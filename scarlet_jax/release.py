@@ -125,7 +125,7 @@ def to_model(
             "for each"
         )
     if architecture is None:
-        architecture = infer(arrays, source)
+        architecture = _infer(arrays, source)
     _check_skips(architecture, source)
     preprocessing = Preprocessing(image_size=image_size, channels=CHANNELS)
     model = models.create(S2, architecture, class_names, preprocessing, skip=SKIP_KIND)
@@ -154,7 +154,7 @@ def from_model(model: Model) -> dict[str, NDArray[Any]]:
     return arrays | {norm + COUNTER: np.zeros((), np.int64) for norm in norms}
 
 
-def infer(arrays: Arrays, source: str = "the state") -> Array:
+def _infer(arrays: Arrays, source: str) -> Array:
     """The architecture `int32[19]` of S2 that arrays of the release are of.
 
     A layer without arrays is an identity. A block's expansion and kernel are those of its first two

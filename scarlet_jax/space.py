@@ -22,6 +22,7 @@ from scarlet_jax.errors import InputError
 Array = NDArray[np.int32]
 MOST_DIGITS = 9  # of an index
 NO_SKIP = "none"  # of the setting `skip`
+WIDTH_DIVISOR = 8  # MobileNetV2's
 
 
 SKIP = SKIPS["identity"]
@@ -134,16 +135,16 @@ def product_choices(
     )
 
 
-def scaled_width(width: int, multiplier: float, divisor: int = 8) -> int:
-    """`width * multiplier` in multiples of `divisor`, never under 90% of it.
+def scaled_width(width: int, multiplier: float) -> int:
+    """`width * multiplier` in multiples of `WIDTH_DIVISOR`, never under 90% of it.
 
     The rounding of MobileNetV2 (arXiv 1801.04381), which leaves multiplier 1 alone.
     """
     if multiplier == 1.0:
         return width
     scaled = width * multiplier
-    rounded = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * scaled else rounded
+    rounded = max(1, int(scaled / WIDTH_DIVISOR + 0.5)) * WIDTH_DIVISOR
+    return rounded + WIDTH_DIVISOR if rounded < 0.9 * scaled else rounded
 
 
 def make_space(
@@ -370,15 +371,8 @@ def label(text: str, architecture: Iterable[int]) -> str:
     return text if text.isprintable() and not _is_json(text) else to_text(architecture)
 
 
-def to_json(space: Space, architecture: Any) -> str:
-    """A JSON object with the space's name, the indices and the choice names."""
-    array = validate(space, architecture)
-    record = {"space": space.name, "architecture": array.tolist(), "blocks": to_names(space, array)}
-    return json.dumps(record)
-
-
 def from_json(space: Space, text: str) -> Array:
-    """Reads what `to_json` wrote, a model of `front.json`, or a list of indices or names.
+    """Reads a model of `front.json`, or a list of indices or names.
 
     An object may lack the space, and either the architecture or its blocks, but what it has must
     fit together.

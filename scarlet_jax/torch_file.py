@@ -21,7 +21,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.files import as_path, replacing
 from scarlet_jax.tensors import Arrays
 
@@ -230,8 +230,8 @@ def _choose(states: dict[str, dict[str, Tensor]], key: str, path: Path) -> dict[
             f"{path} holds no tensors by name; allowed: a state dict, or a dict with one under "
             f"{', '.join(WRAPPERS)}"
         )
-    if key and key not in states:
-        raise InputError(f"{path} holds no state {key!r}; allowed: {names}")
+    if key:
+        check_one_of(f"{path} holds no state", key, states)
     if not key and len(states) > 1:
         raise InputError(
             f"{path} holds several states: {names}; allowed: one, named as in "

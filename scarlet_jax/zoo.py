@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scarlet_jax import models
 from scarlet_jax import space as spaces
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.models import Model, Preprocessing
 from scarlet_jax.space import S2
 
@@ -57,8 +57,7 @@ def create(
         another architecture or number of classes.
     """
     name = name.lower()
-    if name not in PUBLISHED:
-        raise InputError(f"no model is called {name!r}; allowed: {', '.join(PUBLISHED)}")
+    check_one_of("no model is called", name, PUBLISHED)
     architecture = spaces.parse(S2, name)
     preprocessing = Preprocessing(image_size=image_size)
     if weights is None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from scarlet_jax import benchmark, latency, search, settings
+from scarlet_jax import benchmark, files, latency, search, settings
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.blocks import Style
@@ -82,7 +82,7 @@ def everything(space):
 
 
 def test_by_hand(path):
-    latency.write(path, TABLE)
+    files.write_json(path, TABLE)
     table = latency.load(path, SPACE, SIZE, device="Phone 1")
     sums = table(everything(SPACE))
     assert sums.dtype == np.float64
@@ -120,7 +120,7 @@ def replaced(table, keys, value):
 
 @pytest.mark.parametrize("keys", list(numbers(TABLE)), ids=str)
 def test_every_time_counts_and_must_be_there(keys, path):
-    latency.write(path, replaced(TABLE, keys, 1000))
+    files.write_json(path, replaced(TABLE, keys, 1000))
     assert latency.load(path, SPACE, SIZE)(everything(SPACE)).max() > 1000
     wrong = {None: "nothing", math.nan: "nan", -math.inf: "-inf", "1": "'1'"}
     is_stem = keys == ("stem",)
@@ -138,11 +138,11 @@ def test_every_time_counts_and_must_be_there(keys, path):
     ("unit", "shown"), [("", "''"), (" ", "' '"), (3, "3"), ("m\nJ", "'m\\nJ'")]
 )
 def test_a_unit_is_any_text(unit, shown, path):
-    latency.write(path, TABLE)
+    files.write_json(path, TABLE)
     assert latency.load(path, SPACE, SIZE).unit == "ms"  # older tables say none
-    latency.write(path, TABLE | {"unit": "mJ a frame"})
+    files.write_json(path, TABLE | {"unit": "mJ a frame"})
     assert latency.load(path, SPACE, SIZE).unit == "mJ a frame"
-    latency.write(path, TABLE | {"unit": unit})
+    files.write_json(path, TABLE | {"unit": unit})
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE)
     assert str(error.value) == (
@@ -158,7 +158,7 @@ def test_several_tables_are_objectives_at_once(tmp_path):
         for keys in numbers(TABLE):
             value = functools.reduce(operator.getitem, keys, TABLE)
             record = replaced(record, keys, factor * value)
-        latency.write(tmp_path / name, record)
+        files.write_json(tmp_path / name, record)
     config = base.get_config()
     own = config.search.objectives
     own.update({"macs": {"goal": "none", "weight": 0.0, "max": math.inf}})
@@ -231,7 +231,7 @@ def test_a_path_costs_what_a_walk_along_it_finds(case):
         width = width if space.choices[choice].keeps_width else space.layers[layer].width
     total += table["head"][str(width)]
     with tempfile.TemporaryDirectory() as folder:
-        latency.write(Path(folder, "t.json"), table)
+        files.write_json(Path(folder, "t.json"), table)
         loaded = latency.load(Path(folder, "t.json"), space, SIZE)
     np.testing.assert_allclose(loaded(architecture), [total], rtol=1e-12)
 
@@ -253,7 +253,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("keys", "value", "message"), WRONG)
 def test_a_table_of_something_else_is_refused(keys, value, message, path):
-    latency.write(path, replaced(TABLE, keys, value))
+    files.write_json(path, replaced(TABLE, keys, value))
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE, device="Phone 1")
     assert f"table {path} {message}" in str(error.value)
@@ -283,7 +283,7 @@ def test_a_table_with_more_than_the_space_is_refused(keys, value, message, path)
         parent.append(value)
     else:
         parent[last] = value
-    latency.write(path, table)
+    files.write_json(path, table)
     with pytest.raises(InputError) as error:
         latency.load(path, SPACE, SIZE)
     assert str(error.value) == f"table {path} {message}"
@@ -301,15 +301,15 @@ def test_a_table_has_what_can_occur_alone(path):
     """Behind a layer that cannot be skipped, nothing reads fewer channels than it writes."""
     assert latency.definition(OWN) == OWN_TABLE["space"]
     assert latency.definition(SPACE) == TABLE["space"]
-    latency.write(path, OWN_TABLE)
+    files.write_json(path, OWN_TABLE)
     table = latency.load(path, OWN, SIZE)
     assert table(everything(OWN)).tolist() == [100 + 1.5 + 7.5 + 20, 100 + 1.5 + 0.5 + 20]
     assert table.extremes() == (122, 129)
     for keys in numbers(OWN_TABLE):
-        latency.write(path, replaced(OWN_TABLE, keys, None))
+        files.write_json(path, replaced(OWN_TABLE, keys, None))
         with pytest.raises(InputError, match=f"has nothing at {'.'.join(map(str, keys))}; allowed"):
             latency.load(path, OWN, SIZE)
-    latency.write(path, replaced(OWN_TABLE, ("layers", 0, "identity"), {"8": 0}))
+    files.write_json(path, replaced(OWN_TABLE, ("layers", 0, "identity"), {"8": 0}))
     with pytest.raises(InputError, match=r"has 'identity' at layers.0; allowed there: E2K3$"):
         latency.load(path, OWN, SIZE)
 
@@ -331,7 +331,7 @@ def test_a_table_has_what_can_occur_alone(path):
     ],
 )
 def test_a_table_of_other_choices_is_refused(table, space, message, path):
-    latency.write(path, table)
+    files.write_json(path, table)
     with pytest.raises(InputError) as error:
         latency.load(path, space, SIZE)
     assert f"table {path} {message}" in str(error.value)
@@ -343,7 +343,7 @@ def test_a_byte_order_mark_is_passed_over(path):
 
 
 def test_any_device_will_do_where_none_is_named(path):
-    latency.write(path, replaced(TABLE, ("device",), None))
+    files.write_json(path, replaced(TABLE, ("device",), None))
     assert latency.load(path, SPACE, SIZE).stem == TABLE["stem"]
 
 
@@ -366,21 +366,21 @@ def test_what_is_no_table_is_refused(content, message, path):
 
 
 def test_a_table_is_written_whole_or_not_at_all(path, monkeypatch):
-    latency.write(path, TABLE)
+    files.write_json(path, TABLE)
 
     def stopped(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
-        latency.write(path, {"format": "half"})
+        files.write_json(path, {"format": "half"})
     assert json.loads(path.read_text()) == TABLE
 
 
 def test_a_measured_table_is_whole_and_equal_blocks_share_a_time(path):
     """Layers 1 and 2 differ in what may come before them alone."""
     space = make_space(widths=(12, 12, 12), strides=(2, 1, 1))
-    latency.write(path, latency.measure_table(space, SIZE, TIMING, check=3))
+    files.write_json(path, latency.measure_table(space, SIZE, TIMING, check=3))
     record = json.loads(path.read_text())
     first, second, third = record["layers"]
     assert first.keys() == second.keys() == third.keys() == {"E2K3", "identity"}
@@ -416,7 +416,7 @@ def test_a_measured_table_of_choices_of_their_own_is_whole(clock, path):
     space = make_space(
         widths=(12, 12, 12, 12), strides=(2, 1, 1, 1), layer_choices=(("E2K3",), ("E2K3",), (), ())
     )
-    latency.write(path, latency.measure_table(space, SIZE, TIMING, check=0))
+    files.write_json(path, latency.measure_table(space, SIZE, TIMING, check=0))
     record = json.loads(path.read_text())
     assert [layer.keys() for layer in record["layers"]] == [
         {"E2K3"},

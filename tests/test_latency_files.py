@@ -12,6 +12,7 @@ from scarlet_jax import export, latency
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.export import job
+from scarlet_jax.files import write_json
 from scarlet_jax.latency import files, networks, printed
 from scarlet_jax.latency.parts import plan
 from scarlet_jax.network_size import NetworkSize
@@ -158,7 +159,7 @@ def test_a_filled_table_is_what_a_hand_finds(text, unit, folder):
     assert record["check"]["median_error"] == pytest.approx(0, abs=1e-9)
     assert len(record["check"]["sums"]) == 2
     assert latency.useless(record["check"]) == ""
-    latency.write(folder / "filled.json", record)
+    write_json(folder / "filled.json", record)
     table = latency.load(folder / "filled.json", SPACE, SIZE, device="Phone 1")
     assert table.unit == unit
     paths = np.array(list(itertools.product(range(3), range(3))), np.int32)
@@ -173,7 +174,7 @@ def test_a_stem_may_be_negative(folder):
         (folder / f"{name}.txt").write_text(f"{cost + 60}")
     record = latency.read_blocks(SPACE, SIZE, folder)
     assert record["stem"] == pytest.approx(STEM - 3 * 60)  # networks of two blocks and a head
-    latency.write(folder / "filled.json", record)
+    write_json(folder / "filled.json", record)
     two_blocks = latency.load(folder / "filled.json", SPACE, SIZE)(np.array([[0, 1]], np.int32))
     assert two_blocks.tolist() == pytest.approx([by_hand([0, 1])])
 

@@ -226,7 +226,7 @@ def test_headline_is_the_best_by_validation_accuracy() -> None:
     ]
     best = contents.best_model(models)
     assert best is not None
-    assert (best[0].name, best[1]) == ("cheap", "validation accuracy")
+    assert (best[0].name, best[1]) == ("cheap", "validation_accuracy")
     assert contents.best_model([]) is None
 
 

@@ -57,11 +57,9 @@ def test_every_written_form_reads_back(case):
     names = spaces.to_names(space, architecture)
     for text in (spaces.to_text(architecture), ",".join(names), " , ".join(names).lower()):
         np.testing.assert_array_equal(spaces.parse(space, text), architecture)
-    written = spaces.to_json(space, architecture)
-    assert json.loads(written)["blocks"] == names
     in_front = {"architecture": architecture, "macs": 3.5, "picked": True, "blocks": names}
     blocks_alone = {"blocks": names}
-    for record in (json.loads(written), architecture, names, in_front, blocks_alone):
+    for record in (architecture, names, in_front, blocks_alone):
         text = json.dumps(record, indent=1)
         read = spaces.parse(space, f" {text}\n")
         assert read.dtype == np.int32

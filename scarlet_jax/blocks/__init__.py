@@ -11,7 +11,6 @@ from scarlet_jax.blocks.base import (
     Choice,
     Cost,
     Drawing,
-    Operations,
     Shape,
     Style,
 )
@@ -28,9 +27,7 @@ __all__ = [
     "Choice",
     "Cost",
     "Drawing",
-    "FusedChoice",
     "InvertedBottleneckChoice",
-    "Operations",
     "Shape",
     "Style",
     "read",

@@ -9,12 +9,11 @@ from scarlet_jax.data.pipeline import (
     eval_batches,
     train_batches,
 )
-from scarlet_jax.data.sources import Example, Source
+from scarlet_jax.data.sources import Source
 from scarlet_jax.data.splits import Splits, load
 
 __all__ = [
     "Batch",
-    "Example",
     "Examples",
     "Source",
     "Splits",

@@ -11,33 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tensorboardX.record_writer import masked_crc32c
 
 from scarlet_jax.errors import InputError
 
 HEADER = struct.Struct("<QI")
 FOOTER_BYTES = 4
-CRC32C_POLYNOMIAL = 0x82F63B78  # Castagnoli's, reflected
-
-
-def _crc32c_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (CRC32C_POLYNOMIAL if byte & 1 else 0)
-        table.append(byte)
-    return tuple(table)
-
-
-CRC32C_TABLE = _crc32c_table()
-
-
-def masked_crc32c(data: bytes) -> int:
-    """The checksum of TFRECORD: CRC-32C, rotated right by 15 bits, plus a constant."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = CRC32C_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
-    return (crc >> 15 | crc << 17) + 0xA282EAD8 & 0xFFFFFFFF
 
 
 def scan(path: Path) -> NDArray[np.int64]:

@@ -79,8 +79,7 @@ def check(
       InputError: for an unknown format, a package that it needs and that is not installed, a
         batch, precision or opset that it does not have, or a file that cannot be written.
     """
-    if format_name not in FORMATS:
-        raise InputError(f"format is {format_name!r}; allowed: {', '.join(FORMATS)}")
+    check_one_of("format is", format_name, FORMATS)
     check_one_of("precision", precision, PRECISIONS)
     if precision != "float32" and format_name not in NARROWER:
         raise InputError(

@@ -1,6 +1,6 @@
 """A network or block as the few operations that every runtime has, batch norm folded into them.
 
-Its `export` says in which order; `blocks.Operations` carries them out: here on JAX arrays,
+Its `export` says in which order; `blocks.base.Operations` carries them out: here on JAX arrays,
 elsewhere as nodes of another format's graph.
 """
 

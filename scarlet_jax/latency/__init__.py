@@ -3,7 +3,7 @@
 from scarlet_jax.latency.files import TABLE, commands, export_blocks, read_blocks
 from scarlet_jax.latency.measure import measure_table
 from scarlet_jax.latency.networks import useless
-from scarlet_jax.latency.table import definition, load, write
+from scarlet_jax.latency.table import definition, load
 
 __all__ = [
     "TABLE",
@@ -14,5 +14,4 @@ __all__ = [
     "measure_table",
     "read_blocks",
     "useless",
-    "write",
 ]

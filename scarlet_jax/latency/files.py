@@ -30,7 +30,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.blocks.base import Exportable
 from scarlet_jax.blocks.skips import Identity
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import replacing
+from scarlet_jax.files import replacing, write_json
 from scarlet_jax.latency import networks, printed, table
 from scarlet_jax.latency.parts import Part, plan
 from scarlet_jax.network_size import NetworkSize
@@ -111,7 +111,7 @@ def export_blocks(
         **jax.tree.map(lambda part: names[part] or 0.0, planned),
         "networks": {name: path.tolist() for name, path in paths.items()},
     }
-    table.write(folder / TABLE, record)
+    write_json(folder / TABLE, record)
     return total
 
 

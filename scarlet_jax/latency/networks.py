@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from scarlet_jax import ranking
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.latency.table import path_table
@@ -93,7 +93,7 @@ def _agreement(
 ) -> dict[str, Any]:
     """How the sums of networks `int32[P, L]` agree with what was measured, `float64[P]` both."""
     errors = abs(sums / measured - 1)
-    tau = stats.kendalltau(sums, measured).statistic if len(sums) > 1 else math.nan
+    tau = ranking.tau(sums, measured)
     return {
         "architectures": architectures.tolist(),
         "sums": sums.tolist(),

@@ -48,7 +48,7 @@ from scarlet_jax import space as spaces
 from scarlet_jax.blocks import SCARLET
 from scarlet_jax.copies import fetched
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import as_path, replace_text
+from scarlet_jax.files import as_path
 from scarlet_jax.latency.parts import input_widths, own_choices
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.path_table import PathTable
@@ -82,15 +82,6 @@ def definition(space: Space) -> dict[str, Any]:
         "separable_width": space.separable_width,
         "head_width": space.head_width,
     } | {name: value for name, value in own.items() if value != usual[name]}
-
-
-def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
-    """Writes a table, whole or not at all.
-
-    Raises:
-      OSError: if the file cannot be written.
-    """
-    replace_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def load(

@@ -27,7 +27,8 @@ class BatchStatistics:
         1 replaces them.
       share: `float32[B]` or None, of each image in the means: 0 for those that must not count
         (padding), 1 in all; None for equal ones.
-      axis: mesh axis over which the batch is spread, if statistics are to be global.
+      axis: mesh axis over which the batch is spread, if statistics are to be global, with equal
+        shares.
     """
 
     rate: jax.Array | float
@@ -106,8 +107,7 @@ def scale_and_shift(x: jax.Array, affine: jax.Array) -> jax.Array:
 def moments(x: jax.Array, norm: BatchStatistics) -> jax.Array:
     """Means of x and of x * x, `[B, H, W, C]`, over the counted images: `float32[2, C]`."""
     if norm.share is not None:
-        means = weighted_moments(x, norm.share)
-        return means if norm.axis is None else lax.psum(means, norm.axis)
+        return weighted_moments(x, norm.share)
     x = x.astype(jnp.float32)
     means = jnp.stack([x.sum((0, 1, 2)), (x * x).sum((0, 1, 2))]) / x[..., 0].size
     return means if norm.axis is None else lax.pmean(means, norm.axis)

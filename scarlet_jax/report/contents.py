@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from scarlet_jax import ranking
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
 from scarlet_jax.report.quantities import Quantity, quantity
@@ -199,7 +199,7 @@ def best_model(models: Sequence[Model]) -> tuple[Model, str] | None:
         scored = [model for model in models if getattr(model, score) is not None]
         if scored:
             best = max(scored, key=lambda model: (getattr(model, score), -model.values["macs"]))
-            return best, score.replace("_", " ")
+            return best, score
     return None
 
 
@@ -219,9 +219,7 @@ def kendall_tau(models: Sequence[Model], score: str) -> tuple[float | None, int]
         for model in models
         if None not in (model.supernet_accuracy, getattr(model, score))
     ]
-    if len(pairs) < 2:
-        return None, len(pairs)
-    tau = float(stats.kendalltau(*zip(*pairs, strict=True)).statistic)
+    tau = ranking.tau(*np.array(pairs, np.float64).reshape(-1, 2).T)
     return (None if math.isnan(tau) else tau), len(pairs)
 
 

@@ -89,12 +89,12 @@ def render(report: Report) -> str:
         models=entries,
         trained=sum(model.is_trained for model in models),
         retrained=(
-            retrained.retrained_figure(report.search, models, chosen_by.replace(" ", "_"))
+            retrained.retrained_figure(report.search, models, chosen_by)
             if chosen_by and best and best.is_trained
             else None
         ),
         best=next((entry for entry in entries if entry.model is best), None),
-        chosen_by=chosen_by,
+        chosen_by=chosen_by and chosen_by.replace("_", " "),
         shapes=diagram.legend(space),
         searched=[measured.label for measured in quantities.values()],
         taus=[

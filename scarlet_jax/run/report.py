@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from scarlet_jax import __version__, cost, devices, machine, processes, report, search, settings
@@ -53,6 +54,8 @@ def write_report(
     """
     path = setup.workdir / "report.html"
     notes, ranking = undecided(setup, network, state), load_record(setup, network)
+    for note in notes:
+        logging.warning("%s", note)
     share_unreadable(setup)
     if processes.is_first():
         contents = make_report(setup, state, command, seconds, retrain, notes, ranking)

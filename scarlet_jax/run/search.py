@@ -1,6 +1,5 @@
 """The search of a work directory."""
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import pairwise
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scarlet_jax import interrupts, processes, ranking, search, tensors
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.files import replace_text
+from scarlet_jax.files import write_json
 from scarlet_jax.nn import functional
 from scarlet_jax.progress import Progress, say
 from scarlet_jax.run import board
@@ -110,10 +109,8 @@ def search_supernet(setup: Setup, network: functional.Network) -> search.State:
         model["blocks"] = spaces.to_names(setup.space, model["architecture"])
     path = setup.workdir / "front.json"
     if save:
-        replace_text(path, json.dumps({"space": setup.space.name, **front}, indent=1) + "\n")
+        write_json(path, {"space": setup.space.name, **front})
     search.say_picks(problem, state)
-    for line in undecided(setup, network, state):
-        logging.warning("%s", line)
     say(
         f"search: {state.evaluations} evaluated, hypervolume {front['hypervolume']:.4f}, "
         f"{len(front['front'])} on the front, in {path}"

@@ -20,7 +20,7 @@ from scarlet_jax.run.one_writer import one_writer
 from scarlet_jax.run.setup import Setup
 from scarlet_jax.run.subnet import as_model
 from scarlet_jax.space import Array
-from scarlet_jax.train import loop, sampler
+from scarlet_jax.train import sampler
 from scarlet_jax.train import step as steps
 
 COUNTED = 1000  # architectures whose mean MACs are taken for the space's
@@ -145,7 +145,7 @@ def _evaluator(
         plan, config.data, setup.mesh, statistics=section.statistics, chunk=section.chunk
     )
     return evaluator, [
-        loop.computed_part(batch)
+        devices.computed_part(batch)
         for batch in data.eval_batches(
             setup.splits.validation,
             config.data,
@@ -169,7 +169,7 @@ def _calibration(setup: Setup, number: int) -> Sequence[evaluation.Batch]:
         start_step=number * section.calibration_batches,
         unreadable=setup.unreadable,
     )
-    batches = [loop.computed_part(next(source)) for _ in range(section.calibration_batches)]
+    batches = [devices.computed_part(next(source)) for _ in range(section.calibration_batches)]
     source.close()
     return batches
 

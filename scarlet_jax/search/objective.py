@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_jax import cost
-from scarlet_jax.errors import InputError
+from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.path_table import PathTable
 from scarlet_jax.space import Array, Space
@@ -53,10 +53,7 @@ class Objective:
     range: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
-        if self.goal not in GOALS:
-            raise InputError(
-                f"objective {self.name} has goal {self.goal!r}; allowed: {', '.join(GOALS)}"
-            )
+        check_one_of(f"objective {self.name} has goal", self.goal, GOALS)
         if not self.low <= self.high:
             raise InputError(
                 f"objective {self.name} has min {self.low:,g} and max {self.high:,g}; "
@@ -162,14 +159,14 @@ def built_in(
     return used
 
 
-def check_objectives(objectives: Sequence[Objective], where: str = "search.objectives") -> None:
+def check_objectives(objectives: Sequence[Objective]) -> None:
     """Checks what must hold between objectives.
 
     Raises:
       InputError: for none with a goal, names that are not distinct, weights that are negative or
         do not sum to 1, or a bound that no architecture can satisfy.
     """
-    names = [objective.name for objective in objectives]
+    where, names = "search.objectives", [objective.name for objective in objectives]
     wanted = [objective for objective in objectives if objective.goal != "none"]
     if not wanted:
         raise InputError(f"{where} has no goal; at least one must be max or min")

@@ -26,7 +26,7 @@ class State:
     """Everything evaluated so far, and where the search stands.
 
     Individuals are indices into the history. Randomness is no part of it: every draw is
-    seeded by (seed, generation, attempt), so the same state always goes on the same way.
+    seeded by (seed, generation, attempt, round), so the same state always goes on the same way.
     """
 
     seed: int
@@ -93,12 +93,11 @@ def save(
 def load(
     directory: str | os.PathLike[str], names: Sequence[str], settings: Mapping[str, Any]
 ) -> State | None:
-    """The saved state, or None where there is none yet.
+    """The saved state, or None where there is none that is whole.
 
     Raises:
-      InputError: if neither the file nor the one before it can be read, or it was saved with
-        other settings; every field that differs is named. More generations than before are
-        allowed, and other settings of the picks.
+      InputError: if it was saved with other settings; every field that differs is named. More
+        generations than before are allowed, and other settings of the picks.
     """
     path = as_path(directory) / FILE_NAME
     arrays = storage.read(path)

@@ -21,7 +21,7 @@ def run_population(
     images: jax.Array,
     architectures: jax.Array,
     count: jax.Array,
-    norm: BatchStatistics | None = None,
+    norm: BatchStatistics | None,
 ) -> tuple[jax.Array, Stats]:
     """Runs many paths on the same images.
 

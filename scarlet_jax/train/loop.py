@@ -102,7 +102,7 @@ def train(
             if done == 1 and writer is not None:
                 writer.events.image(0, "first_batch", batch["image"][:SHOWN])
             with StepTraceAnnotation("train", step_num=done):
-                state, scores = step(state, devices.shard(mesh, computed_part(batch)))
+                state, scores = step(state, devices.shard(mesh, devices.computed_part(batch)))
             profiler.end(done, state)
             if previous is not None:  # checked only now, so that the device is never idle
                 _check_finite(previous, done - 1, saved_in)
@@ -158,11 +158,6 @@ def _detail(record: Mapping[str, float], rates: Mapping[str, float]) -> str:
     if "model_flops_utilization" in rates:
         parts.append(f"MFU {rates['model_flops_utilization']:.1%}")
     return ", ".join(parts)
-
-
-def computed_part(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The arrays of a batch that go to the devices."""
-    return {name: batch[name] for name in ("image", "label", "weight")}
 
 
 def _check_finite(metrics: Mapping[str, jax.Array], step: int, saved_in: Path) -> None:
