@@ -33,7 +33,7 @@ ARCH_HELP = (
     "comma-separated choices, as indices or names; or as JSON, such as front.json has."
 )
 
-# Ours. A strict-fair step of S2 takes a TPU's compiler a third as long, and moves fewer bytes.
+# Ours. A TPU's compiler takes less than half as long for a step of S2, and moves fewer bytes.
 COMPILE_EFFORT = -1.0
 # Whatever the environment says: the same seed is to give the same result.
 NUMERICS = {
