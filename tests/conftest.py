@@ -13,8 +13,11 @@ os.environ["XLA_FLAGS"] = (
     " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # the user's own stays as it is
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # likewise
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # the user's own stays as it is
+# Many jobs of these tests, in processes of their own too, run the same programs.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp()
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # two test processes: threads wait for busy cores
 
 import dataclasses

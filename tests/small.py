@@ -12,8 +12,8 @@ CLASSES = ("dark", "light")
 CHANGES = {
     "space": {
         "name": "small",
-        "widths": (8, 8),
-        "strides": (2, 1),
+        "widths": (8, 8, 8, 8),  # 16 architectures: more than a search begins with
+        "strides": (2, 1, 1, 1),
         "expansions": (2,),
         "kernels": (3,),
         "se": (False,),
@@ -69,13 +69,13 @@ def config(folder: Path | str) -> ConfigDict:
 
 
 def write_images(folder: Path) -> None:
-    """16 training and 5 test images a class, told apart by their brightness."""
+    """16 training and 5 test images a class, told apart by their brightness, not always."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 16), ("test", 5)):
-        for level, name in ((60, "dark"), (190, "light")):
+        for level, name in ((80, "dark"), (170, "light")):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
-                pixels = rng.normal(level, 30, (8, 8)).clip(0, 255).astype(np.uint8)
+                pixels = rng.normal(rng.normal(level, 30), 30, (8, 8)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{number:02}.png")
 
 

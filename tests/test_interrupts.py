@@ -103,9 +103,16 @@ def test_a_second_ctrl_c_ends_a_process_at_once():
         assert process.wait(30) == 130
 
 
+@pytest.fixture(scope="module")
+def steady(images, tmp_path_factory):
+    """The work directory and the supernet of a training that nobody stopped."""
+    setup = prepare(small.config(images), tmp_path_factory.mktemp("steady"))
+    return setup.workdir, train_supernet(setup)
+
+
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_stopped_training_is_saved_and_goes_on_to_the_same_end(
-    images, tmp_path, monkeypatch, stop_after
+    images, steady, tmp_path, monkeypatch, stop_after
 ):
     """Between two checkpoints, and between two records of the metrics."""
     questions = iter(range(1, 100))
@@ -114,24 +121,21 @@ def test_a_stopped_training_is_saved_and_goes_on_to_the_same_end(
         with pytest.raises(
             interrupts.Stopped, match=f"stopped at step {stop_after} of 6 of supern"
         ):
-            train_supernet(prepare(small.config(images), tmp_path / "stopped"))
-    saved = tmp_path / "stopped" / "supernet" / checkpoint.DIRECTORY
+            train_supernet(prepare(small.config(images), tmp_path))
+    saved = tmp_path / "supernet" / checkpoint.DIRECTORY
     assert checkpoint.steps(saved)[0] == stop_after
-    networks = [
-        train_supernet(prepare(small.config(images), tmp_path / name))
-        for name in ("stopped", "steady")
-    ]
-    for ours, theirs in zip(*(jax.tree.leaves(network[1:]) for network in networks), strict=True):
+    workdir, expected = steady
+    resumed = train_supernet(prepare(small.config(images), tmp_path))
+    for ours, theirs in zip(*map(jax.tree.leaves, (resumed[1:], expected[1:])), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    curves = [tmp_path / n / "supernet" / metrics.FILE_NAME for n in ("stopped", "steady")]
+    curves = [folder / "supernet" / metrics.FILE_NAME for folder in (tmp_path, workdir)]
     assert curves[0].read_bytes() == curves[1].read_bytes()
 
 
-def test_a_stopped_search_keeps_its_scores(images, tmp_path, monkeypatch):
+def test_a_stopped_search_keeps_its_scores(images, steady, tmp_path, monkeypatch):
     config = small.config(images)
     config.search.chunk = 2
-    setup = prepare(config, tmp_path)
-    network = train_supernet(setup)
+    setup, (_, network) = prepare(config, tmp_path), steady
     questions = iter(range(1, 100))
     with monkeypatch.context() as patch:
         patch.setattr(processes, "must_stop", lambda: next(questions) == 2)
@@ -148,8 +152,7 @@ def test_a_stopped_search_keeps_its_scores(images, tmp_path, monkeypatch):
     assert (tmp_path / "front.json").read_bytes() == stopped
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path, number, code):
+def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path):
     config = tmp_path / "tiny_config.py"
     small.write_config(config, images)
     command = [
@@ -162,9 +165,9 @@ def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path, number, 
     ) as process:
         while "step 2/" not in process.stdout.readline():
             assert process.poll() is None
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)  # for SIGTERM see test_distributed.py
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 130
     step = checkpoint.steps(tmp_path / "run" / "supernet" / checkpoint.DIRECTORY)[0]
     assert errors == (
         f"stopped at step {step} of 1000000 of supernet, which is saved; the same command goes on "

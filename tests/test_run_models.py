@@ -16,7 +16,7 @@ from scarlet_jax.run.setup import prepare
 from scarlet_jax.run.subnet import evaluate_subnet, train_subnet
 from scarlet_jax.train import step as steps
 
-PATH = np.array([0, 1], np.int32)  # a block, and a skip before the head
+PATH = np.array([0, 1, 0, 1], np.int32)  # blocks, and a skip before the head
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +109,8 @@ def test_modules_are_frozen_by_name(trained, images, tmp_path):
     assert not np.array_equal(kernel, model.network.params["head"]["classifier"]["kernel"])
     with pytest.raises(InputError, match=r"subnet.frozen is stem, blocks, without weights to star"):
         train_subnet(prepare(config, tmp_path), PATH, "other")
-    config.subnet.frozen = ("blocks.2",)
-    with pytest.raises(InputError, match=r"has 'blocks.2'; allowed: stem, .* blocks.0 to blocks.1"):
+    config.subnet.frozen = ("blocks.4",)
+    with pytest.raises(InputError, match=r"has 'blocks.4'; allowed: stem, .* blocks.0 to blocks.3"):
         prepare(config, tmp_path)
 
 
@@ -161,8 +161,10 @@ def test_the_same_classes_in_another_order_keep_their_outputs(
 
 def test_weights_of_another_network_are_refused(trained, images, tmp_path):
     setup, model = prepare(small.config(images), tmp_path), models.load(trained[2])
-    with pytest.raises(InputError, match="the initial model is 0,1 of space 'small', not 0,0 of"):
-        train_subnet(setup, np.zeros(2, np.int32), "x", model)
+    with pytest.raises(
+        InputError, match="the initial model is 0,1,0,1 of space 'small', not 0,0,0,0 of"
+    ):
+        train_subnet(setup, np.zeros(4, np.int32), "x", model)
     coloured = models.create(setup.space, PATH, small.CLASSES, models.Preprocessing(image_size=8))
     with pytest.raises(InputError, match=r"takes images of 3 channels, data\.channels is 1"):
         train_subnet(setup, PATH, "x", coloured)
