@@ -253,7 +253,9 @@ def test_closing_ends_the_threads():
         source_of(9), data_config(threads=2), batch_size=4, seed=0, start_step=0
     )
     next(batches)
+    threads = set(threading.enumerate()) - before
+    assert threads
     batches.close()
-    for thread in set(threading.enumerate()) - before:
+    for thread in threads:
         thread.join(timeout=10)
         assert not thread.is_alive()

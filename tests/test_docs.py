@@ -35,7 +35,11 @@ def test_code_runs_as_it_stands(code, capsys, monkeypatch, tmp_path):
     """On small images: compiling and running S2 at 224 pixels takes half a minute."""
     monkeypatch.chdir(tmp_path)
     exec(code.replace("224", "32"), {})
-    assert capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said
+    if "programs compiled" in code:  # README shows what it prints
+        assert f"```\n{said.splitlines()[0]}\n" in (ROOT / "README.md").read_text()
+        assert said.count("programs compiled: 1\n") == 2
 
 
 def commands():

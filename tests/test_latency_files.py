@@ -265,8 +265,18 @@ def test_blocks_in_eight_bits(format_name, tmp_path):
     count = latency.export_blocks(space, SIZE, format_name, tmp_path, check=0, precision="int8")
     assert count == 2 + 1 + networks.REFERENCES
     suffix = files.SUFFIXES[format_name]
-    run = job.module_of(format_name).load(tmp_path / f"E2K3-4x4x8-to-8-stride-2{suffix}")
-    assert np.isfinite(run(np.ones((1, 4, 4, 8), np.float32))).all()
+    name, rng = "E2K3-4x4x8-to-8-stride-2", np.random.default_rng(0)
+    run = job.module_of(format_name).load(tmp_path / f"{name}{suffix}")
+    built = {
+        files._name(part): part.build(space, 3, rng)  # in the order of the files
+        for part in dict.fromkeys(jax.tree.leaves(plan(space, 8)))
+    }
+    x = np.random.default_rng(1).standard_normal((1, 4, 4, 8)).astype(np.float32)
+    found, expected = run(x), np.asarray(built[name](x))
+    if format_name == "onnx":
+        found = found.transpose(0, 2, 3, 1)
+    # Calibrated on one other image of noise, it clips some; another block's error is above 1.
+    assert 0 < np.abs(found - expected).mean() < 0.25 * np.abs(expected).mean()
 
 
 def test_a_phone_is_told_what_to_run(tmp_path):

@@ -153,7 +153,8 @@ def test_spread_is_even_and_has_both_ends(count: int, limit: int) -> None:
     assert len(found) == min(count, limit)
     if count:
         assert (found[0], found[-1]) == (0, count - 1)
-        assert np.ptp(np.diff(found)) <= 1 if count > 1 else True
+    if count > 1:
+        assert np.ptp(np.diff(found)) <= 1
 
 
 def test_positions_are_those_of_the_marks() -> None:

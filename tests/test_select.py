@@ -25,11 +25,17 @@ CHOICES = (
     *(blocks.read(name) for name in ("F2K3", "F3K5", "E1K3", "E1K5_SE")),
     blocks.read("identity", "downsample"),
 )
-SHAPES = [
-    (7, Shape(C_IN, C_IN, 1)),
-    (6, Shape(C_IN, 6, 1)),
-    (7, Shape(C_IN, 6, 2)),
-    (8, Shape(C_IN, C_IN, 2)),
+# One of each kind, the smallest and the largest.
+FEW = (
+    *(blocks.read(name) for name in ("E3K3", "E6K7", "E6K7_SE", "F2K3", "F3K5", "E1K3")),
+    STABILIZERS["els"],
+    blocks.read("identity", "downsample"),
+)
+CASES = [
+    (7, Shape(C_IN, 6, 2), CHOICES),
+    (7, Shape(C_IN, C_IN, 1), FEW),
+    (6, Shape(C_IN, 6, 1), FEW),
+    (8, Shape(C_IN, C_IN, 2), FEW),
 ]
 SELECTIONS = ("branch", "masked")
 
@@ -139,15 +145,15 @@ def total(tree):
     return sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize(("size", "shape"), SHAPES)
-def test_values_and_gradients_of_every_choice(size, shape, monkeypatch):
+@pytest.mark.parametrize(("size", "shape", "choices"), CASES)
+def test_values_and_gradients_of_every_choice(size, shape, choices, monkeypatch):
     """Of all choices of S1 and S2 and all kinds: by branches, by masks, and alone."""
-    made, params, stats = random_stage(CHOICES, shape)
+    made, params, stats = random_stage(choices, shape)
     x, cotangent = make_data(size, shape)
     selections = [
         gradient_of_layer(made, selection, "float32", cotangent) for selection in SELECTIONS
     ]
-    for number, choice in enumerate(CHOICES):
+    for number, choice in enumerate(choices):
         network = alone(choice, shape, made, params, stats, number)
         (loss, (y, after)), (gradients, pulled) = plain_gradient(
             monkeypatch, network, "float32", cotangent, x
@@ -169,33 +175,34 @@ def test_values_and_gradients_of_every_choice(size, shape, monkeypatch):
             assert total(moved) == pytest.approx(total(expected), rel=1e-3, abs=1e-6)
 
 
-@pytest.mark.parametrize("selection", SELECTIONS)
-@pytest.mark.parametrize("number", [0, 6, len(S2.choices)])
-def test_bfloat16_is_as_near_to_float32_as_the_plain_block(number, selection, monkeypatch):
-    shape, choice = Shape(C_IN, 6, 2), CHOICES[number]
+def test_bfloat16_is_as_near_to_float32_as_the_plain_block(monkeypatch):
+    shape = Shape(C_IN, 6, 2)
     made, params, stats = random_stage(CHOICES, shape)
     x, cotangent = make_data(8, shape)
-    network = alone(choice, shape, made, params, stats, number)
-    exact, plain = (
-        plain_gradient(monkeypatch, network, dtype, cotangent, x)
-        for dtype in ("float32", "bfloat16")
-    )
-    (loss, (y, after)), (gradients, pulled) = gradient_of_layer(
-        made, selection, "bfloat16", cotangent
-    )(params, stats, x, np.int32(number))
-    found = (
-        (loss, (y, own_arrays(after, made, number, exact[0][1][1]))),
-        (own_arrays(gradients, made, number, exact[1][0]), pulled),
-    )
-    assert max(errors(found, exact)) < 1.5 * max(errors(plain, exact))
+    selections = [
+        gradient_of_layer(made, selection, "bfloat16", cotangent) for selection in SELECTIONS
+    ]
+    for number in (0, 6, len(S2.choices)):
+        network = alone(CHOICES[number], shape, made, params, stats, number)
+        exact, plain = (
+            plain_gradient(monkeypatch, network, dtype, cotangent, x)
+            for dtype in ("float32", "bfloat16")
+        )
+        for selected in selections:
+            (loss, (y, after)), (gradients, pulled) = selected(params, stats, x, np.int32(number))
+            found = (
+                (loss, (y, own_arrays(after, made, number, exact[0][1][1]))),
+                (own_arrays(gradients, made, number, exact[1][0]), pulled),
+            )
+            assert max(errors(found, exact)) < 1.5 * max(errors(plain, exact))
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_running_statistics_have_gradients_too(selection, monkeypatch):
-    shape, number = Shape(C_IN, C_IN, 1), 7
-    made, params, stats = random_stage(CHOICES, shape)
+    shape, number = Shape(C_IN, C_IN, 1), 1
+    made, params, stats = random_stage(FEW, shape)
     x, cotangent = make_data(7, shape)
-    network = alone(CHOICES[number], shape, made, params, stats, number)
+    network = alone(FEW[number], shape, made, params, stats, number)
     (loss, (y, _)), (gradients, pulled) = plain_gradient(
         monkeypatch, network, "float32", cotangent, x, None
     )
