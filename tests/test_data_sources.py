@@ -1,5 +1,6 @@
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_folder_reads_files_in_the_order_of_their_names(tmp_path):
 
 def load_folder(path, **changes):
     return datasets.load(data_config(path=str(path), **changes), seed=0)
+
+
+def test_validation_images_of_a_folder_of_their_own(tmp_path):
+    """Then none is held out of the training images."""
+    write_folder(tmp_path, {"cat": 3, "dog": 2}, {"cat": 1, "dog": 1})
+    shutil.copytree(tmp_path / "test", tmp_path / "val")
+    (tmp_path / "val" / "dog" / "more.png").write_bytes(png(flat(9)))
+    splits = load_folder(tmp_path, validation_split="val", validation=0.5)
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [5, 3, 2]
+    names = [splits.validation.name(i) for i in range(3)]
+    assert names == ["val/cat/000.png", "val/dog/000.png", "val/dog/more.png"]
 
 
 def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):

@@ -165,6 +165,13 @@ def test_an_image_without_a_label_is_left_out(tmp_path, label_cache):
             read(3)
 
 
+def test_validation_images_of_a_split_of_their_own(tfrecords, label_cache):
+    parts = {"train_split": "train[:14]", "validation_split": "train[14:]"}
+    splits = load(tfrecords[0], **parts, validation=0.5)
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [14, 6, 6]
+    assert splits.validation[0]["image"][0, 0, 0] == 14
+
+
 def test_labels_without_a_place_to_keep_them(tfrecords, label_cache):
     label_cache.parent.parent.write_text("no folder")
     assert load(tfrecords[0]).train.labels().tolist() == [i % 2 for i in range(20)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -94,6 +95,25 @@ def test_the_best_by_validation_is_kept_beside_the_last(images, tmp_path, monkey
     record = {"step": 1, "validation_accuracy": 0.1, "settings": {"seed": 1}}
     subnets._keep_best(directory, record, lambda: last)
     assert files.read_signed(directory / "best.json")["step"] == 1
+
+
+def test_classes_of_unequal_size_are_balanced_if_asked(images, tmp_path, monkeypatch):
+    """By hand: 12 and 6 images, so weights of 1/12 and 1/6, times 9: 1 in the mean of all."""
+    shutil.copytree(images, tmp_path / "images")
+    for number in range(8):
+        (tmp_path / "images/train/light" / f"{number:02}.png").unlink()
+    config = small.config(tmp_path / "images")
+    config.subnet.class_balance = 1.0
+    seen = []
+
+    def init(network, task):
+        seen.append(task.class_weights)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "init_state", init)
+    with pytest.raises(KeyboardInterrupt):
+        train_subnet(prepare(config, tmp_path / "run"), PATH, "balanced")
+    np.testing.assert_allclose(seen[0], [0.75, 1.5])
 
 
 def test_modules_are_frozen_by_name(trained, images, tmp_path):
