@@ -124,13 +124,13 @@ def test_a_stopped_run_leaves_the_rows_that_it_has(paths, capsys, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         benchmark_table.run(SPACE, architectures, SIZE, TIMING, **paths)
     rows = json.loads(paths["json_path"].read_text())["rows"]
-    assert [row["arch"] for row in rows] == ["0,0", "0,1"]
+    assert [row["arch"] for row in rows] == ["0,0,0,0", "0,0,0,1"]
     assert read_csv(paths["csv_path"]) == [as_text(row) for row in rows]
     assert "supernet_accuracy" not in rows[0]
     header, first, _, last = capsys.readouterr().out.splitlines()
     assert header.split() == TITLES.split()
-    assert first.split() == ["1,234,567", "1", "1.00", "2.00", "3.0", "2.5", "0,0"]
-    assert last.startswith("2 of 4 rows: ")
+    assert first.split() == ["1,234,567", "1", "1.00", "2.00", "3.0", "2.5", "0,0,0,0"]
+    assert last.startswith("2 of 16 rows: ")
     # Stopped before it has any, it leaves what was there.
     with pytest.raises(KeyboardInterrupt):
         benchmark_table.run(SPACE, architectures, SIZE, TIMING, **paths)
@@ -187,14 +187,14 @@ def test_the_command_scores_with_the_supernet(trained, tmp_path):
     images = trained.workdir.parent / "images"
     config = tmp_path / "tiny_config.py"
     small.write_config(config, images)
-    command = ["benchmark", f"--config={config}", "--arch=all-identity", "--arch=E2K3,1"]
+    command = ["benchmark", f"--config={config}", "--arch=all-identity", "--arch=E2K3,E2K3,E2K3,1"]
     command += ["--repeats=2", "--batch_size=2", f"--json={tmp_path / 'table.json'}"]
     (code, out, err), (refused, nothing, why) = finish(
         start(*command, f"--supernet={trained.workdir}"),
         start(*command, f"--supernet={tmp_path / 'none'}"),
     )
     assert code == 0, err
-    scores = evaluate_paths(trained, load_supernet(trained), [EVERY[3], EVERY[1]])
+    scores = evaluate_paths(trained, load_supernet(trained), [EVERY[-1], EVERY[1]])
     record = json.loads((tmp_path / "table.json").read_text())
     assert [row["supernet_accuracy"] for row in record["rows"]] == scores.tolist()
     assert record.items() >= asdict(SIZE).items()
