@@ -1,6 +1,7 @@
 """Eight simulated devices, a tiny space, and what is compiled once for all tests."""
 
 import os
+import shutil
 import signal
 import tempfile
 
@@ -13,9 +14,10 @@ os.environ["XLA_FLAGS"] = (
     " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # the user's own stays as it is
+CACHE = tempfile.mkdtemp()
+os.environ["XDG_CACHE_HOME"] = CACHE  # the user's own stays as it is
 # Many jobs of these tests, in processes of their own too, run the same programs.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, "programs")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # two test processes: threads wait for busy cores
@@ -38,6 +40,10 @@ from scarlet_jax.supernet.stage import largest, start
 
 hypothesis.settings.register_profile("shared-machine", deadline=None)
 hypothesis.settings.load_profile("shared-machine")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(CACHE, ignore_errors=True)
 
 
 # Every kind of block, of several sizes, and the skip.

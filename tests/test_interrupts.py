@@ -152,7 +152,8 @@ def test_a_stopped_search_keeps_its_scores(images, steady, tmp_path, monkeypatch
     assert (tmp_path / "front.json").read_bytes() == stopped
 
 
-def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path, number, code):
     config = tmp_path / "tiny_config.py"
     small.write_config(config, images)
     command = [
@@ -165,9 +166,9 @@ def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path):
     ) as process:
         while "step 2/" not in process.stdout.readline():
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)  # for SIGTERM see test_distributed.py
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     step = checkpoint.steps(tmp_path / "run" / "supernet" / checkpoint.DIRECTORY)[0]
     assert errors == (
         f"stopped at step {step} of 1000000 of supernet, which is saved; the same command goes on "

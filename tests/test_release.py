@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 import torch_pickles
-from test_torch_golden import CASES
-from torch_weights import random_state, state_shapes
+from test_torch_golden import CASES, difference, run
+from torch_weights import random_images, random_state, state_shapes
 
 from scarlet_jax import models, release, torch_file, zoo
 from scarlet_jax import space as spaces
@@ -84,6 +84,9 @@ def test_a_file_of_pytorch_gives_its_logits_and_goes_back(tmp_path, name):
         torch.save(saved, tmp_path / "theirs.pth", _use_new_zipfile_serialization=is_zip)
         model = release.to_model(torch_file.read(tmp_path / "theirs.pth"))
         assert_same(weights(release.from_model(model)), state)
+
+    images = random_images(case["image_seed"], case["batch"], case["size"])
+    assert difference(run(model.network, images), case["logits"]) < 1e-4
 
     torch_file.write(tmp_path / "ours.pth", release.from_model(model))
     back = torch.load(tmp_path / "ours.pth", weights_only=True)["model_state"]

@@ -25,17 +25,11 @@ CHOICES = (
     *(blocks.read(name) for name in ("F2K3", "F3K5", "E1K3", "E1K5_SE")),
     blocks.read("identity", "downsample"),
 )
-# One of each kind, the smallest and the largest.
-FEW = (
-    *(blocks.read(name) for name in ("E3K3", "E6K7", "E6K7_SE", "F2K3", "F3K5", "E1K3")),
-    STABILIZERS["els"],
-    blocks.read("identity", "downsample"),
-)
-CASES = [
-    (7, Shape(C_IN, 6, 2), CHOICES),
-    (7, Shape(C_IN, C_IN, 1), FEW),
-    (6, Shape(C_IN, 6, 1), FEW),
-    (8, Shape(C_IN, C_IN, 2), FEW),
+SHAPES = [
+    (7, Shape(C_IN, C_IN, 1)),
+    (6, Shape(C_IN, 6, 1)),
+    (7, Shape(C_IN, 6, 2)),
+    (8, Shape(C_IN, C_IN, 2)),
 ]
 SELECTIONS = ("branch", "masked")
 
@@ -145,15 +139,15 @@ def total(tree):
     return sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize(("size", "shape", "choices"), CASES)
-def test_values_and_gradients_of_every_choice(size, shape, choices, monkeypatch):
+@pytest.mark.parametrize(("size", "shape"), SHAPES)
+def test_values_and_gradients_of_every_choice(size, shape, monkeypatch):
     """Of all choices of S1 and S2 and all kinds: by branches, by masks, and alone."""
-    made, params, stats = random_stage(choices, shape)
+    made, params, stats = random_stage(CHOICES, shape)
     x, cotangent = make_data(size, shape)
     selections = [
         gradient_of_layer(made, selection, "float32", cotangent) for selection in SELECTIONS
     ]
-    for number, choice in enumerate(choices):
+    for number, choice in enumerate(CHOICES):
         network = alone(choice, shape, made, params, stats, number)
         (loss, (y, after)), (gradients, pulled) = plain_gradient(
             monkeypatch, network, "float32", cotangent, x
@@ -199,10 +193,10 @@ def test_bfloat16_is_as_near_to_float32_as_the_plain_block(monkeypatch):
 
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_running_statistics_have_gradients_too(selection, monkeypatch):
-    shape, number = Shape(C_IN, C_IN, 1), 1
-    made, params, stats = random_stage(FEW, shape)
+    shape, number = Shape(C_IN, C_IN, 1), 7
+    made, params, stats = random_stage(CHOICES, shape)
     x, cotangent = make_data(7, shape)
-    network = alone(FEW[number], shape, made, params, stats, number)
+    network = alone(CHOICES[number], shape, made, params, stats, number)
     (loss, (y, _)), (gradients, pulled) = plain_gradient(
         monkeypatch, network, "float32", cotangent, x, None
     )

@@ -59,7 +59,8 @@ def test_every_written_form_reads_back(case):
         np.testing.assert_array_equal(spaces.parse(space, text), architecture)
     in_front = {"architecture": architecture, "macs": 3.5, "picked": True, "blocks": names}
     blocks_alone = {"blocks": names}
-    for record in (architecture, names, in_front, blocks_alone):
+    named = {"space": space.name, "architecture": architecture, "blocks": names}
+    for record in (named, architecture, names, in_front, blocks_alone):
         text = json.dumps(record, indent=1)
         read = spaces.parse(space, f" {text}\n")
         assert read.dtype == np.int32

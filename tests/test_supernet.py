@@ -65,23 +65,25 @@ def test_gradients_are_those_of_the_extracted_network(tiny, tiny_supernet, path_
 
     gradient = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=2)
 
-    path = np.array([9, 7, 8], np.int32)  # a skip where width and stride change, E3K5_SE, F2K3
-    (value, stats), gradients = path_gradient(
-        tiny_supernet.params, tiny_supernet.stats, images, path
-    )
-    alone = subnet.extract(tiny, tiny_supernet, path)
-    (expected_value, expected_stats), expected = gradient(alone.params, alone.stats, alone.graphdef)
-    assert_close(value, expected_value, 1e-5)
-    found = subnet.extract(tiny, tiny_supernet._replace(params=gradients, stats=stats), path)
-    for ours, theirs in ((found.params, expected), (found.stats, expected_stats)):
-        scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(theirs))
-        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-4 * scale)
-    on_path, anywhere = (
-        sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
-        for tree in (expected, gradients)
-    )
-    np.testing.assert_allclose(anywhere, on_path, rtol=1e-4)
+    for path in spaces.sample(tiny, np.random.default_rng(5), 2):
+        (value, stats), gradients = path_gradient(
+            tiny_supernet.params, tiny_supernet.stats, images, path
+        )
+        alone = subnet.extract(tiny, tiny_supernet, path)
+        (expected_value, expected_stats), expected = gradient(
+            alone.params, alone.stats, alone.graphdef
+        )
+        assert_close(value, expected_value, 1e-5)
+        found = subnet.extract(tiny, tiny_supernet._replace(params=gradients, stats=stats), path)
+        for ours, theirs in ((found.params, expected), (found.stats, expected_stats)):
+            scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(theirs))
+            for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-4 * scale)
+        on_path, anywhere = (
+            sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
+            for tree in (expected, gradients)
+        )
+        np.testing.assert_allclose(anywhere, on_path, rtol=1e-4)
 
 
 def test_statistics_change_on_the_path_alone(tiny, tiny_supernet, path_gradient, images):
