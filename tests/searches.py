@@ -33,9 +33,9 @@ TINY_RESTRICTED = spaces.make_space(
 )
 
 
-def everything(space: Space):
-    """All architectures of a small space, `int32[P, L]`."""
-    return np.array(list(itertools.product(*map(np.flatnonzero, space.allowed))), np.int32)
+def every_path(allowed):
+    """All paths `int32[P, L]` of the choices `bool[L, N]`, those of a small space's `allowed`."""
+    return np.array(list(itertools.product(*map(np.flatnonzero, allowed))), np.int32)
 
 
 def make_problem(space: Space = SPACE, objectives=None, tables=None, **settings):

@@ -1,10 +1,9 @@
 """The tasks of the search benchmark: their fronts are true, and the engine comes near them."""
 
-import itertools
-
 import moocore
 import numpy as np
 import pytest
+from searches import every_path
 
 from benchmarks import search_peers, search_tasks
 from benchmarks.search import BUDGET, least_ratio
@@ -19,7 +18,7 @@ def test_the_exact_front_equals_enumeration(keeps_width):
     head, allowed = rng.integers(1, 9, size=5).astype(float), np.ones((4, 3), bool)
     allowed[[0, 2, 2], [2, 0, 1]] = False
     table = PathTable(7.0, layers, head, np.array(keeps_width), allowed)
-    everything = np.array(list(itertools.product(*map(np.flatnonzero, allowed))), np.int32)
+    everything = every_path(allowed)
     layer = np.arange(4)
     utility = alone[layer, everything].sum(axis=1)
     utility += joint[layer[:-1], everything[:, :-1], everything[:, 1:]].sum(axis=1)

@@ -1,7 +1,6 @@
 """The table of architectures: exact counts, files that keep up with it, one supernet for all."""
 
 import csv
-import itertools
 import json
 import re
 from dataclasses import asdict, replace
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import small
+from searches import every_path
 from test_launch import finish, start
 
 from scarlet_jax import benchmark, benchmark_table, cost
@@ -24,7 +24,7 @@ from scarlet_jax.run.supernet import evaluate_paths, load_supernet, train_supern
 SPACE = spaces.make_space(**small.CHANGES["space"])
 SIZE = NetworkSize(image_size=8, num_classes=2, channels=1)
 TIMING = Timing(dtype="float32", batch_size=2, repeats=2)
-EVERY = np.array(list(itertools.product(range(SPACE.num_choices), repeat=SPACE.depth)), np.int32)
+EVERY = every_path(SPACE.allowed)
 FLAGS = {
     **dict.fromkeys(("config", "supernet", "table", "blocks", "csv", "json")),
     **dict.fromkeys(("image_size", "num_classes", "batch_size")),

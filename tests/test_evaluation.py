@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import Mesh
+from searches import every_path
 from small import config
 
 from scarlet_jax import devices, evaluation, subnet, supernet
@@ -10,6 +11,8 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.nn import functional
 from scarlet_jax.nn.layers import BatchStatistics
 from scarlet_jax.run.setup import make_space
+
+EVERY_PATH = every_path(np.ones((4, 2), bool))  # int32[16, 4]: of the small space
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def logits_of(network, space, path, batch, norm=None):
 def test_each_path_gets_right_what_it_does_alone(network, space, data, statistics):
     batches = list(make_batches(0, [8, 8, 3]))  # 19 images, the last batch padded
     calibration = list(make_batches(1, [8, 5]))
-    population = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)[[0, 1, 2, 3, 2]]
+    population = EVERY_PATH[[0, 5, 10, 15, 10]]
     scores = []
     for count in (1, 8):
         mesh = Mesh(np.array(jax.devices()[:count]), (devices.DATA,))
@@ -104,13 +107,12 @@ def test_populations_never_recompile(network, space, data, compilations):
     evaluator = recalibrating_evaluator(network, data, mesh)
     weights = devices.replicate(mesh, (network.params, network.stats))
     batches, calibration = (list(make_batches(s, [8])) for s in (0, 1))
-    everything = np.array([[a, b] for a in (0, 1) for b in (0, 1)], np.int32)
-    evaluator(*weights, everything[:1], batches, calibration)
+    evaluator(*weights, EVERY_PATH[:1], batches, calibration)
     before = compilations()
     assert before > 0  # it does count
-    for count in (1, 2, 3, 4):
-        evaluator(*weights, np.roll(everything, count, 0)[:count], batches, calibration)
-    evaluator(*weights, np.tile(everything, (3, 1)), batches, calibration)  # two chunks
+    for count in (1, 2, 3, 8):
+        evaluator(*weights, np.roll(EVERY_PATH, count, 0)[:count], batches, calibration)
+    evaluator(*weights, EVERY_PATH[:12], batches, calibration)  # two chunks
     assert compilations() == before
 
 
@@ -119,11 +121,11 @@ def test_no_batch_is_told(network, data):
     evaluator = recalibrating_evaluator(network, data, mesh)
     weights = devices.replicate(mesh, (network.params, network.stats))
     with pytest.raises(InputError, match="no image of this split can be read"):
-        evaluator(*weights, np.zeros((1, 2), np.int32), [], [])
+        evaluator(*weights, EVERY_PATH[:1], [], [])
 
 
 def test_network_scores_count_every_image_once(network, space, data):
-    alone = subnet.extract(space, network, np.array([0, 1]))
+    alone = subnet.extract(space, network, np.array([0, 1, 0, 1]))
     batches = list(make_batches(0, [8, 3]))
     mesh = devices.make_mesh()
     evaluate = evaluation.network_evaluator(alone.graphdef, data, mesh)
@@ -141,7 +143,7 @@ def test_network_scores_count_every_image_once(network, space, data):
 
 def test_nothing_to_score(network, space, data):
     mesh = devices.make_mesh()
-    alone = subnet.extract(space, network, np.array([1, 1]))
+    alone = subnet.extract(space, network, np.array([1, 1, 1, 1]))
     evaluate = evaluation.network_evaluator(alone.graphdef, data, mesh)
     with pytest.raises(InputError, match="no image of this split can be read"):
         evaluate(alone.params, alone.stats, [])

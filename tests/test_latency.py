@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import itertools
 import json
 import math
 import operator
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from searches import every_path
 
 from scarlet_jax import benchmark, files, latency, search, settings
 from scarlet_jax import space as spaces
@@ -76,15 +76,10 @@ def path(tmp_path):
     return tmp_path / "latency.json"
 
 
-def everything(space):
-    """Every architecture of a small space, `int32[P, L]`."""
-    return np.array(list(itertools.product(*map(np.flatnonzero, space.allowed))), np.int32)
-
-
 def test_by_hand(path):
     files.write_json(path, TABLE)
     table = latency.load(path, SPACE, SIZE, device="Phone 1")
-    sums = table(everything(SPACE))
+    sums = table(every_path(SPACE.allowed))
     assert sums.dtype == np.float64
     assert sums.tolist() == [
         100 + 1.5 + 7.5 + 20,
@@ -121,7 +116,7 @@ def replaced(table, keys, value):
 @pytest.mark.parametrize("keys", list(numbers(TABLE)), ids=str)
 def test_every_time_counts_and_must_be_there(keys, path):
     files.write_json(path, replaced(TABLE, keys, 1000))
-    assert latency.load(path, SPACE, SIZE)(everything(SPACE)).max() > 1000
+    assert latency.load(path, SPACE, SIZE)(every_path(SPACE.allowed)).max() > 1000
     wrong = {None: "nothing", math.nan: "nan", -math.inf: "-inf", "1": "'1'"}
     is_stem = keys == ("stem",)
     for value, shown in (wrong if is_stem else wrong | {-1: "-1"}).items():
@@ -171,7 +166,7 @@ def test_several_tables_are_objectives_at_once(tmp_path):
 
     problem = make_problem(settings.check(config), SPACE, SIZE)
     assert problem.names == ["accuracy", *tables]
-    values = problem.computed_values(everything(SPACE))
+    values = problem.computed_values(every_path(SPACE.allowed))
     sums = [128.5 + 0.5, 121.5 + 0.5, 123.75, 110.25]
     for column, factor in enumerate(tables.values(), start=1):
         assert values[:, column].tolist() == pytest.approx([factor * total for total in sums])
@@ -303,7 +298,7 @@ def test_a_table_has_what_can_occur_alone(path):
     assert latency.definition(SPACE) == TABLE["space"]
     files.write_json(path, OWN_TABLE)
     table = latency.load(path, OWN, SIZE)
-    assert table(everything(OWN)).tolist() == [100 + 1.5 + 7.5 + 20, 100 + 1.5 + 0.5 + 20]
+    assert table(every_path(OWN.allowed)).tolist() == [100 + 1.5 + 7.5 + 20, 100 + 1.5 + 0.5 + 20]
     assert table.extremes() == (122, 129)
     for keys in numbers(OWN_TABLE):
         files.write_json(path, replaced(OWN_TABLE, keys, None))
@@ -427,7 +422,7 @@ def test_a_measured_table_of_choices_of_their_own_is_whole(clock, path):
     widths = [layer["E2K3"].keys() for layer in record["layers"]]
     assert widths == [{"8"}, {"12"}, {"12"}, {"12"}]
     assert record["head"].keys() == {"12"}
-    assert np.isfinite(latency.load(path, space, SIZE)(everything(space))).all()
+    assert np.isfinite(latency.load(path, space, SIZE)(every_path(space.allowed))).all()
 
 
 def test_equal_blocks_are_one_part_whatever_their_layers_may_take():

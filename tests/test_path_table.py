@@ -1,11 +1,10 @@
 """Look-ups, extremes and best paths against enumeration of every path."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from searches import every_path
 
 from scarlet_jax import cost
 from scarlet_jax import space as spaces
@@ -21,11 +20,6 @@ def random_table(seed, keeps_width, allowed):
     return PathTable(
         rng.normal(), layers, rng.normal(size=DEPTH + 1), np.array(keeps_width), allowed
     )
-
-
-def paths_of(allowed):
-    """Every path `int32[P, L]` of the choices `bool[L, N]`."""
-    return np.array(list(itertools.product(*map(np.flatnonzero, allowed))), np.int32)
 
 
 def walk(table, path):
@@ -50,7 +44,7 @@ skips = st.sampled_from([(False, False, True), (True, False, True), (False,) * 3
 
 @given(st.integers(0, 1000), skips, choices)
 def test_look_ups_and_extremes_equal_a_walk(seed, keeps_width, allowed):
-    table, paths = random_table(seed, keeps_width, allowed), paths_of(allowed)
+    table, paths = random_table(seed, keeps_width, allowed), every_path(allowed)
     walked = [walk(table, path) for path in paths]
     np.testing.assert_allclose(table(paths), walked)
     np.testing.assert_allclose(table.extremes(), (min(walked), max(walked)))
@@ -60,7 +54,7 @@ def test_look_ups_and_extremes_equal_a_walk(seed, keeps_width, allowed):
 def test_possible_sources_are_those_of_all_paths(keeps_width, allowed):
     expected = np.zeros((DEPTH + 1, DEPTH + 1), bool)
     expected[0, 0] = True
-    after = sources(paths_of(allowed), np.array(keeps_width))
+    after = sources(every_path(allowed), np.array(keeps_width))
     expected[np.arange(1, DEPTH + 1), after] = True
     np.testing.assert_array_equal(possible_sources(allowed, np.array(keeps_width)), expected)
 
@@ -85,7 +79,7 @@ def test_best_paths_equal_enumeration(seed, keeps_width, allowed, number):
 
     for buyer, path in enumerate(paths):
         assert allowed[layer, path].all()
-        best = worth(buyer, paths_of(allowed)).max()
+        best = worth(buyer, every_path(allowed)).max()
         np.testing.assert_allclose(worth(buyer, path[None]), best)
 
 
@@ -111,7 +105,7 @@ def test_extremes_of_counts_equal_enumeration(own):
         **own,
     )
     size = NetworkSize(image_size=16, num_classes=4)
-    counts = cost.costs(space, paths_of(space.allowed), size)
+    counts = cost.costs(space, every_path(space.allowed), size)
     tables = cost.tables(space, size)
     for table, column in ((tables.macs, counts[:, 0]), (tables.params, counts[:, 1])):
         assert table.extremes() == (column.min(), column.max())

@@ -14,7 +14,7 @@ from searches import (
     TINY_RESTRICTED,
     Additive,
     column,
-    everything,
+    every_path,
     macs,
     make_problem,
     params,
@@ -214,7 +214,7 @@ def test_a_space_that_is_used_up_ends_the_search(tmp_path, caplog, space, size):
     problem = make_problem(space, generations=50, population=4)
     with caplog.at_level(logging.INFO, logger="absl"):
         state = run(problem, Additive(space), tmp_path)
-    assert sorted(state.architectures.tolist()) == everything(space).tolist()
+    assert sorted(state.architectures.tolist()) == every_path(space.allowed).tolist()
     assert len(state.architectures) == space.num_architectures == size
     assert state.ended
     assert "search ends in generation" in caplog.text
