@@ -14,15 +14,18 @@ from types import SimpleNamespace
 
 import jax
 import launched
+import numpy as np
 import pytest
 import small
 from absl import flags
 from launched import ROOT, finish, start
 
-from scarlet_jax import launch
+from scarlet_jax import launch, tensors
 from scarlet_jax.launch import cache, common, cores, heap, search
 from scarlet_jax.launch.__main__ import COMMANDS
+from scarlet_jax.run import subnet as subnets
 from scarlet_jax.run.setup import prepare
+from scarlet_jax.run.supernet import load_supernet, path_model
 
 MNIST = ["--config=configs/mnist.py", "--workdir=/nonexistent/run"]
 LAUNCHERS = ["pipeline", "train_supernet", "search", "train_subnet", "evaluate", "benchmark"]
@@ -173,13 +176,32 @@ def test_bad_input_is_one_line_and_code_2(tmp_path):
         assert (process.exitcode, out) == (2, "")
 
 
-@pytest.fixture
-def command(tmp_path):
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    small.write_images(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(images, tmp_path_factory):
     """The main job on a tiny problem, by a configuration file of its own."""
-    small.write_images(tmp_path / "images")
-    config = tmp_path / "tiny_config.py"
-    small.write_config(config, tmp_path / "images")
-    return ["pipeline", f"--config={config}", "--config.supernet.checkpoint_every=1"]
+    folder = tmp_path_factory.mktemp("command")
+    small.write_config(folder / "tiny_config.py", images)
+    return [
+        *("pipeline", f"--config={folder / 'tiny_config.py'}"),
+        f"--compilation_cache={folder / 'cache'}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def steady(command, tmp_path_factory):
+    """The work directory of a main job that was left alone."""
+    workdir = tmp_path_factory.mktemp("steady")
+    ((code, out, err),) = finish(start(*command, f"--workdir={workdir}"))
+    assert code == 0, err
+    assert f"report: {workdir / 'report.html'}" in out
+    return workdir
 
 
 def arrays(workdir):
@@ -189,28 +211,68 @@ def arrays(workdir):
     }
 
 
-def test_kill_9_and_the_same_command_again(command, tmp_path):
+def test_kill_9_and_the_same_command_again(command, steady, tmp_path):
     """Killed in the supernet's training and after it: the result is that of a run left alone.
 
-    The latter finds the programs of the former in the compilation cache.
+    Whose programs the last finds in the compilation cache, all of them.
     """
-    command.append(f"--compilation_cache={tmp_path / 'cache'}")
-    killed = [*command, f"--workdir={tmp_path / 'killed'}"]
+    killed = [*command, f"--workdir={tmp_path}", "--config.supernet.checkpoint_every=1"]
     for sign in ("supernet/checkpoints/2", "search/search.npz"):
         process = start(*killed)
-        while process.poll() is None and not (tmp_path / "killed" / sign).exists():
+        while process.poll() is None and not (tmp_path / sign).exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert finish(process)[0][0] == -signal.SIGKILL
-    programs = sorted((tmp_path / "cache").iterdir(), key=lambda path: path.stat().st_size)
-    largest = programs[-1].name.removesuffix("-cache")
     explained = {"JAX_DEBUG_LOG_MODULES": "jax._src.compiler"}
-    steady = start(*command, f"--workdir={tmp_path / 'steady'}", **explained)
-    (code, out, err), (again, _, _) = finish(steady, start(*killed))
-    assert (code, again) == (0, 0), err
-    assert f"report: {tmp_path / 'steady' / 'report.html'}" in out
-    assert f"cache hit for '{largest.split('-')[0]}' with key '{largest}'" in err
-    assert arrays(tmp_path / "killed") == arrays(tmp_path / "steady")
+    ((code, _, err),) = finish(start(*killed, **explained))
+    assert code == 0, err
+    assert "compilation cache hit for 'jit_" in err
+    assert "CACHE MISS" not in err
+    assert arrays(tmp_path) == arrays(steady)
+
+
+def test_the_commands_of_the_stages_are_the_main_job(command, images, steady, tmp_path):
+    """One after the other, the search in a work directory of its own; then those that score."""
+    trained, searched = tmp_path / "trained", tmp_path / "searched"
+
+    def run(*launches):
+        """What each prints; they run side by side."""
+        done = finish(*[start(name, *command[1:], *arguments) for name, *arguments in launches])
+        assert [code for code, _, _ in done] == [0] * len(launches), done
+        return [out for _, out, _ in done]
+
+    run(["train_supernet", f"--workdir={trained}"])
+    own, other = f"--workdir={searched}", f"--supernet={trained}"
+    run(["search", own, other])
+    front = json.loads((searched / "front.json").read_text())["front"]
+    paths = [",".join(map(str, model["architecture"])) for model in front]
+    picks = [path for path, model in zip(paths, front, strict=True) if model["picked"]]
+    for number, path in enumerate(picks):
+        run(["train_subnet", own, f"--arch={path}", f"--name=model-{number}"])
+    assert arrays(searched) == arrays(steady)
+
+    subnet, supernet, _, ranked = run(
+        ["evaluate", own, "--subnet=model-0"],
+        ["evaluate", f"--workdir={trained}", *[f"--arch={path}" for path in paths]],
+        ["train_subnet", own, f"--arch={picks[0]}", f"--weights={trained}", "--name=more"],
+        [
+            *("rank", f"--workdir={tmp_path / 'ranked'}", other),
+            *("--config.rank.architectures=2", "--config.rank.share=0.5"),
+        ],
+    )
+    results = subnets.results(searched)
+    accuracy = results["model-0"]["test_accuracy"]
+    assert subnet.startswith(f"model-0: accuracy {accuracy:.4f}, ")
+    assert supernet.splitlines() == [
+        f"{path}: supernet accuracy {model['accuracy']:.4f} on 8 validation images"
+        for path, model in zip(paths, front, strict=True)
+    ]
+    setup = prepare(small.config(images), trained)
+    initial = path_model(setup, load_supernet(setup), np.array(front[0]["architecture"])).network
+    assert results["more"]["weights"] == tensors.fingerprint((initial.params, initial.stats))
+    assert results["more"]["test_accuracy"] > 0.5
+    assert "\nranking: 2 networks trained alone, each for 3 steps\n" in ranked
+    assert ranked.endswith(f"report: {tmp_path / 'ranked' / 'report.html'}\n")
 
 
 def test_benchmark_prints_exact_counts():
@@ -227,7 +289,7 @@ def test_benchmark_prints_exact_counts():
     assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in rows)
 
 
-def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, tmp_path):
+def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, images, tmp_path):
     table = tmp_path / "latency.json"
     ((code, out, err),) = finish(
         start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2", "--force")
@@ -236,7 +298,7 @@ def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, 
     *_, agreement, written = out.splitlines()
     assert agreement.startswith("2 random networks, sum of the table against what was measured: ")
     assert written == f"table of cpu, in ms: {table}"
-    config = small.config(tmp_path / "images")
+    config = small.config(images)
     config.search.objectives.latency.update({"table": str(table), "device": "cpu", "max": 1e6})
     prepare(config, tmp_path / "run")
 
