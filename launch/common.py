@@ -194,10 +194,10 @@ def run(
             if "config" in FLAGS and FLAGS.config is not None:
                 FLAGS["config"].value = settings.check(FLAGS.config)
             if FLAGS.coordinator:
-                processes.join(
+                number = processes.join(
                     FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.start_seconds
                 )
-                if not processes.is_first():
+                if number:
                     _log_from(logging.ERROR)
             elif FLAGS.num_processes is not None or FLAGS.process_id is not None:
                 raise InputError("--num_processes and --process_id go with --coordinator")

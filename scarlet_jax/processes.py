@@ -38,7 +38,7 @@ _together = threading.Event()
 _points = itertools.count(1)
 
 
-def join(coordinator: str, num_processes: int | None, process_id: int | None, seconds: int) -> None:
+def join(coordinator: str, num_processes: int | None, process_id: int | None, seconds: int) -> int:
     """Makes this process one of several; to be called before JAX looks for devices.
 
     If the others do not come, or one is lost later, this process ends with a line and code 2: XLA
@@ -50,6 +50,9 @@ def join(coordinator: str, num_processes: int | None, process_id: int | None, se
       num_processes: how many there are; None for "auto".
       process_id: which one this is, from 0 on; None for "auto".
       seconds: how long to wait for the others.
+
+    Returns:
+      Which one this is.
 
     Raises:
       InputError: if the three do not fit together or with those of the others, or the port is
@@ -87,6 +90,7 @@ def join(coordinator: str, num_processes: int | None, process_id: int | None, se
         ) from error
     _together.set()
     _listen()
+    return int(distributed.global_state.process_id)
 
 
 def _check_free(port: int) -> None:

@@ -35,17 +35,17 @@ XLA_LOG = "TF_CPP_MIN_LOG_LEVEL"  # which JAX has set in this process
 
 
 def start(config, workdir, port, process_id, encoding="utf-8", launcher="pipeline", flags=(), of=2):
-    devices = f"--xla_force_host_platform_device_count={DEVICES // of}"
     return subprocess.Popen(
         [
             *(sys.executable, "-m", f"launch.{launcher}", f"--config={config}"),
             *(f"--workdir={workdir}", f"--coordinator=localhost:{port}"),
             *(f"--num_processes={of}", f"--process_id={process_id}", *flags),
+            f"--cpu_devices={DEVICES // of}",
             f"--config.supernet.steps={STEPS}",
         ],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != XLA_LOG}
-        | {"XLA_FLAGS": f"--xla_backend_optimization_level=0 {devices}"}
+        | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
         | {"PYTHONIOENCODING": encoding},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
