@@ -10,7 +10,7 @@ import os
 
 from absl import flags
 
-from scarlet_jax import benchmark_table, devices, files, latency
+from scarlet_jax import benchmark_table, devices, files, latency, supernet
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError, MismatchError
@@ -52,9 +52,10 @@ def main() -> None:
 def _check_flags() -> None:
     if bool(FLAGS.arch) == bool(FLAGS.table):
         raise InputError(f"--arch or --table, not both, must be given, {common.examples(__doc__)}")
-    for name in ("supernet", "csv", "json"):
-        if FLAGS.table and getattr(FLAGS, name):
-            raise InputError(f"--{name} goes with --arch, not with --table")
+    for name in ("supernet", "csv", "json") if FLAGS.table else ("check", "force"):
+        if FLAGS[name].present:
+            goes = "--arch, not with --table" if FLAGS.table else "--table, not with --arch"
+            raise InputError(f"--{name} goes with {goes}")
     if FLAGS.supernet and not FLAGS.config:
         raise InputError(f"--supernet={FLAGS.supernet} needs --config=FILE, what it is trained by")
     if FLAGS.blocks and not FLAGS.table:
@@ -150,5 +151,5 @@ if __name__ == "__main__":
         "Timed calls, after one that warms up; of a --table, rounds of a few calls each.",
         lower_bound=1,
     )
-    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the computation.")
+    flags.DEFINE_enum("dtype", "float32", supernet.DTYPES, "Of the computation.")
     common.run(main, __doc__, required=())

@@ -52,15 +52,20 @@ CONFIGS = {path.stem: path for path in sorted(Path(configs.__file__).parent.glob
 EVERY = "flags of every command"  # what help calls them
 
 
-def define_config() -> None:
+def define_run() -> None:
     """Defines `--config` with its overrides, and `--workdir`."""
+    define_config()
+    define_path("workdir", None, "Where results go; a stopped run goes on from there.")
+
+
+def define_config() -> None:
+    """Defines `--config` with its overrides."""
     config_flags.DEFINE_config_file(
         "config",
         None,
         f"Settings: one of {', '.join(CONFIGS)}, or your own file such as configs/mnist.py; one "
         "setting is changed by --config.section.field=value.",
     )
-    define_path("workdir", None, "Where results go; a stopped run goes on from there.")
     _show_in_help(sys.argv[0], "config")
 
 

@@ -27,6 +27,11 @@ from scarlet_jax.run.supernet import is_supernet, load_supernet, path_model
 
 FLAGS = flags.FLAGS
 
+OF_MODELS = (
+    *("weights", "arch", "out", "batch_size", "opset"),
+    *("images", "calibration_images", "threads", "repeats"),
+)
+OF_BLOCKS = ("check", "space", "image_size", "num_classes")
 NOISE_IMAGES = 64  # (ours)
 MOST_IMAGES = 10**6  # (ours)
 BATCH_SIZE = 32  # images compared at once (ours)
@@ -46,9 +51,10 @@ def _check_flags() -> None:
             f"--weights and --out, or --blocks, must be given, {common.examples(__doc__)}"
         )
     common.check_local("blocks")
-    for name in ("weights", "arch", "out", "batch_size", "opset"):
-        if FLAGS.blocks and getattr(FLAGS, name):
-            raise InputError(f"--{name} does not go with --blocks")
+    for name in OF_MODELS if FLAGS.blocks else OF_BLOCKS:
+        if FLAGS[name].present:
+            which = "does not go with" if FLAGS.blocks else "goes with"
+            raise InputError(f"--{name} {which} --blocks")
 
 
 def export_blocks(folder: Path) -> None:

@@ -15,5 +15,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.define_config()
+    common.define_run()
     common.run(main, __doc__)

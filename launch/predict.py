@@ -31,7 +31,8 @@ def main() -> None:
             likely = [(names[i], round(float(own.probabilities[i]), 6)) for i in order]
             found[str(own.path)] = likely
             if not (FLAGS.csv or FLAGS.json):
-                say(f"{own.path}: {', '.join(f'{name} {value:.1%}' for name, value in likely)}")
+                classes = ", ".join(f"{name} {value:.1%}" for name, value in likely)
+                say(f"{data.printable(str(own.path))}: {classes}")
     if not found:
         raise InputError(str(unreadable))
     if FLAGS.csv:

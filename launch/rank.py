@@ -33,7 +33,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.define_config()
+    common.define_run()
     flags.DEFINE_float(
         "minutes",
         math.inf,

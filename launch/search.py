@@ -35,7 +35,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.define_config()
+    common.define_run()
     flags.DEFINE_boolean("resume", False, "Only go on with a search; an error if there is none.")
     flags.DEFINE_integer(
         "generations", None, "Instead of search.generations; more of them extend a search."

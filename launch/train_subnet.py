@@ -36,7 +36,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.define_config()
+    common.define_run()
     flags.DEFINE_string("arch", None, common.ARCH_HELP)
     flags.DEFINE_string("name", None, "Its folder under WORKDIR/subnets; the --arch by default.")
     common.define_path(

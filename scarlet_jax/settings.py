@@ -129,20 +129,6 @@ class Space(Section):
     se_ratio: Width = 4  # SE squeezes so many channels to one, after expansion
     width_multiplier: Annotated[float, Field(gt=0, le=100)] = 1.0
 
-    @model_validator(mode="after")
-    def _check(self) -> "Space":
-        if len(self.widths) != len(self.strides):
-            raise ValueError(
-                f"widths are {len(self.widths)} and strides {len(self.strides)}; allowed: one of "
-                "each for every layer"
-            )
-        if len(self.layer_choices) not in (0, len(self.widths)):
-            raise ValueError(
-                f"layer_choices are {len(self.layer_choices)}; allowed: one for each of the "
-                f"{len(self.widths)} layers, or none"
-            )
-        return self
-
 
 class Model(Section):
     stabilizer: Literal["els", "none"] = "els"  # what a skip is in the supernet; none: ablation

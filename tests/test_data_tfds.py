@@ -34,6 +34,7 @@ def prepare(
     train=20,
     test=6,
     label=lambda i: i % 2,
+    image=flat,
 ):
     """Writes an array_record preparation: image i is flat i, its label i % 2; 8 a shard."""
     folder.mkdir(parents=True)
@@ -47,7 +48,7 @@ def prepare(
     )
 
     def example(i):
-        values = {"image": io.BytesIO(png(flat(i))), "label": label(i), "id": str(i)}
+        values = {"image": io.BytesIO(png(image(i))), "label": label(i), "id": str(i)}
         return {key: values.get(key, 0) for key in features}
 
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=8, file_format="array_record")
@@ -119,6 +120,16 @@ def test_a_preparation_in_a_bucket_is_the_same_data(preparations, file_format):
     found = load(f"{url}/{file_format}")
     assert found.identity == load(preparations[file_format]).identity
     np.testing.assert_array_equal(found.train[2]["image"], flat(2))
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_the_same_examples_with_other_images_are_other_data(preparations, file_format, tmp_path):
+    """TFDS orders records by their keys, so that `mnist/28x28[2]` and `mnist/32x32[2]` are one."""
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    other = prepare(tmp_path / "other", image=lambda i: noise)  # array_record has blocks of 64 kB
+    other = to_tfrecord(other) if file_format == "tfrecord" else other
+    one, two = load(preparations[file_format]).identity, load(other).identity
+    assert [one[name] == two[name] for name in ("classes", "train", "test")] == [True, False, False]
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])

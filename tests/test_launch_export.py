@@ -128,6 +128,8 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
         (): "--format must be given, for example",
         ("--format=onnx", weights): "--weights and --out, or --blocks, must be given, for example",
         ("--format=onnx", weights, "--blocks=b"): "--weights does not go with --blocks",
+        ("--format=onnx", "--blocks=b", "--repeats=3"): "--repeats does not go with --blocks",
+        ("--format=onnx", weights, out, "--image_size=160"): "--image_size goes with --blocks",
         ("--format=stablehlo", f"--blocks={tmp_path / 'b'}"): "allowed for blocks: litert, onnx",
         (weights, "--format=coreml", out): "value should be one of <stablehlo|onnx|litert>",
         (f"--weights={tmp_path}", "--format=onnx", out): "there is no model file",

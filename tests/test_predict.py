@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -60,11 +62,15 @@ def test_probabilities_are_those_of_the_model_in_jax(weights, model, folder):
 def test_the_command_writes_the_likeliest_classes(model, folder, tmp_path):
     where = [f"--csv={tmp_path / 'c.csv'}", f"--json={tmp_path / 'c.json'}", "--top=2"]
     weights, pictures = f"--weights={folder}", f"--images={folder / 'pictures'}"
-    written, printed = finish(
+    odd = tmp_path / os.fsdecode(b"\xff.png")  # a name that is no text
+    shutil.copy(folder / "pictures" / "a.png", odd)
+    written, printed, escaped = finish(
         start("predict", weights, pictures, *where),
         start("predict", weights, f"--images={folder / 'pictures' / 'a.png'}", "--top=1"),
+        start("predict", weights, f"--images={tmp_path}", PYTHONIOENCODING="utf-8:strict"),
     )
-    assert (written[0], printed[0]) == (0, 0), written[2] + printed[2]
+    assert [run[0] for run in (written, printed, escaped)] == [0] * 3, written[2] + printed[2]
+    assert escaped[1].startswith(f"{tmp_path}/\\xff.png: "), escaped[2]
     pixels = OWN(np.asarray(Image.open(folder / "pictures" / "a.png")))
     expected = np.asarray(jax.nn.softmax(model(pixels[np.newaxis])[0]))
     first, second, _ = expected.argsort()[::-1]

@@ -227,6 +227,8 @@ def test_the_launcher_makes_a_pytorch_file_of_a_model(tmp_path):
 
 def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
     theirs, ours = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
+    model = tmp_path / models.FILE_NAME
+    models.save(release.to_model(STATE), model)
     theirs.write_bytes(torch_pickles.state(STATE))
     several = tmp_path / "several.pth"
     several.write_bytes(torch_pickles.states({"model": STATE, "model_ema": STATE}))
@@ -238,6 +240,7 @@ def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
         (f"--from={several}", f"--to={new}"): "holds several states: model, model_ema; allowed: on",
         (f"--from={theirs}", f"--to={new}", "--state=ema"): "no state 'ema'; allowed: .",
         (f"--from={theirs}", f"--to={inside}"): f"{inside} cannot be a folder: {theirs} is a file",
+        (f"--from={tmp_path}", f"--to={model}"): f"--to is {model}, the model itself; allowed: ano",
         (
             f"--from={ours}",
             f"--to={new}",
@@ -249,7 +252,8 @@ def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
         assert err.startswith("error: ")
         assert "Traceback" not in err
         assert (code, out) == (2, "")
-    assert sorted(tmp_path.iterdir()) == [ours, several, theirs]
+    assert sorted(tmp_path.iterdir()) == [model, ours, several, theirs]
+    models.load(model)
 
 
 def test_converting_compiles_nothing(compilations):

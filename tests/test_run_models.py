@@ -69,6 +69,11 @@ def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypat
     assert scores["accuracy"] == pytest.approx(result["test_accuracy"])
     with pytest.raises(InputError, match=r"is of another configuration or other data: weights"):
         train_subnet(setup, PATH, "second")
+    # A supernet's statistics are recalibrated anew, on another device to other bits.
+    recalibrated = jax.tree.map(lambda leaf: leaf * 1.0001, model.network.stats)
+    network = model.network._replace(stats=recalibrated)
+    again = train_subnet(setup, PATH, "second", dataclasses.replace(model, network=network))
+    assert again == result
 
 
 def test_the_best_by_validation_is_kept_beside_the_last(images, tmp_path, monkeypatch):
@@ -129,6 +134,12 @@ def test_modules_are_frozen_by_name(trained, images, tmp_path):
     assert not np.array_equal(kernel, model.network.params["head"]["classifier"]["kernel"])
     with pytest.raises(InputError, match=r"subnet.frozen is stem, blocks, without weights to star"):
         train_subnet(prepare(config, tmp_path), PATH, "other")
+    config.subnet.frozen = ("head",)
+    other = dataclasses.replace(model, class_names=("cat", "dog", "owl"))
+    with pytest.raises(
+        InputError, match=r"subnet.frozen has head, whose classifier is new, as the"
+    ):
+        train_subnet(prepare(config, tmp_path), PATH, "other", other)
     config.subnet.frozen = ("blocks.4",)
     with pytest.raises(InputError, match=r"has 'blocks.4'; allowed: stem, .* blocks.0 to blocks.3"):
         prepare(config, tmp_path)

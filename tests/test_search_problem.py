@@ -80,6 +80,12 @@ def test_wrong_objectives_are_named(changes, message):
         make_problem(objectives=changes)
 
 
+@pytest.mark.parametrize("name", ["born", "settings", "picked"])
+def test_what_a_searchs_files_hold_is_no_objective(name):
+    with pytest.raises(InputError, match=f"has the name {name}, which the files of a search use"):
+        search.make_problem(np.ones((3, 3)), [search.Objective(name, "max", 1.0)])
+
+
 def test_unknown_and_repeated_objectives_are_refused():
     config = base.get_config().search
     with config.unlocked():

@@ -52,12 +52,6 @@ def test_every_configuration_is_allowed(preset):
         ("space.kernels", (), r"space.kernels is \(\); allowed: a list of 1 or more"),
         ("space.kernels", (3, 4), r"space.kernels\[1\] is 4; allowed: odd numbers"),
         ("space.strides", (3,) * 19, r"space.strides\[0\] is 3; .*integers from 1 to 2"),
-        ("space.widths", (8,), "space.widths are 1 and strides 19"),
-        (
-            "space.layer_choices",
-            ((),) * 3,
-            "space.layer_choices are 3; allowed: .* 19 layers, or no",
-        ),
         (
             "space.layer_choices",
             ("E3K3",) * 19,

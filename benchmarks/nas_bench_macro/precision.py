@@ -67,5 +67,5 @@ def taus(packed: NDArray[np.uint8], accuracy: NDArray[np.float64]) -> NDArray[np
 
 
 if __name__ == "__main__":
-    common.define_config()
+    common.define_run()
     common.run(main, __doc__)

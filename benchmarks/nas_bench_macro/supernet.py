@@ -35,6 +35,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.define_config()
+    common.define_run()
     flags.DEFINE_bool("sample", False, "Score a sample of the networks instead of all.")
     common.run(main, __doc__)

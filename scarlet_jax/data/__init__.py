@@ -9,7 +9,7 @@ from scarlet_jax.data.pipeline import (
     eval_batches,
     train_batches,
 )
-from scarlet_jax.data.sources import Source
+from scarlet_jax.data.sources import Source, printable
 from scarlet_jax.data.splits import Splits, load
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "eval_batches",
     "examine",
     "load",
+    "printable",
     "train_batches",
 ]

@@ -63,6 +63,7 @@ class TfdsSource:
     image_key: str
     label_key: str
     identity: str  # of its records: of their shards
+    size: int  # of these, in bytes: the same examples may be encoded in other ways
     channels: int
     max_aspect: float
     fast: bool = False  # see `decode_image`
@@ -85,7 +86,7 @@ class TfdsSource:
         return f"{self.split}[{index}]"
 
     def mark(self, index: int) -> str:
-        return self.name(index)
+        return f"{self.name(index)} of {self.size} bytes"
 
     def labels(self) -> NDArray[np.int32]:
         """As `Source.labels`; -1 for a damaged record.
@@ -177,6 +178,7 @@ def prepared(
             image_key,
             label_key,
             _identity(own, label_key),
+            sum(os.stat(shard.filename).st_size for shard in own),
             channels,
             max_aspect,
         )

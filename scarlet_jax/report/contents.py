@@ -18,9 +18,6 @@ Points = NDArray[np.float64]  # [n, 2]: x and y
 Columns = Mapping[str, NDArray[np.float64]]  # [E] each: accuracy, macs, params, latency, ...
 Curve = Sequence[Mapping[str, float]]  # records with "step" and any of the metrics below
 
-TRAINING = {"loss": "loss", "accuracy": "accuracy"}  # the training key of each metric
-VALIDATION = {"loss": "validation_loss", "accuracy": "validation_accuracy"}
-
 
 @dataclass(frozen=True)
 class Model:

@@ -139,7 +139,7 @@ def _entry(space: Space, model: Model, mark: Mark, quantities: Mapping[str, Quan
 
 def _begin(curves: Iterable[Curve]) -> int | None:
     """The first step that was validated in any of the curves."""
-    steps = [contents.series(curve, contents.VALIDATION["accuracy"])[:1, 0] for curve in curves]
+    steps = [contents.series(curve, "validation_accuracy")[:1, 0] for curve in curves]
     return min(map(int, np.concatenate(steps)), default=None) if steps else None
 
 
@@ -157,8 +157,8 @@ def _plots(
     for metric in ("loss", "accuracy"):
         lines = []
         for curve, training, validation in curves:
-            trained = contents.series(curve, contents.TRAINING[metric])
-            validated = contents.series(curve, contents.VALIDATION[metric])
+            trained = contents.series(curve, metric)
+            validated = contents.series(curve, f"validation_{metric}")
             lines.append(figures.Line(trained, training.color, None))
             lines.append(figures.Line(validated, validation.color, validation.marker))
         drawn = [line for line in lines if len(line.points)]

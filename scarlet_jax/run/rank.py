@@ -51,7 +51,8 @@ def rank_supernet(
       InputError: see `search.ask` and `train_subnet`.
     """
     begin = time.monotonic()
-    check_writable(setup.workdir / RECORD)
+    if processes.is_first():
+        check_writable(setup.workdir / RECORD)
     context, brief = score_context(setup, network), _briefly(setup)
     candidates = by_macs(setup, _feasible(setup, kept_scorer(setup, network, context)))
     wanted = setup.config.rank.architectures

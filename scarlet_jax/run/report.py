@@ -103,7 +103,7 @@ def make_report(
         if not model.is_trained
     ]
     return report.Report(
-        title=f"SCARLET-NAS on {setup.config.data.source}, space {setup.space.name}",
+        title=f"SCARLET-NAS, space {setup.space.name}",
         date=_date(setup.workdir),
         space=setup.space,
         supernet_curve=_curve(setup.supernet_workdir / "supernet"),

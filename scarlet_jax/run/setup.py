@@ -25,7 +25,6 @@ OPERATIONAL = {
     *("log_every", "eval_every", "checkpoint_every", "keep_checkpoints", "eval_paths"),
     *("path", "validation_split", "threads", "workers", "selection"),
 }
-LATER = {"class_balance", "frozen", "local_batch_norm"}  # than the first work directories
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +167,5 @@ def data_settings(setup: Setup) -> dict[str, Any]:
 
 
 def _without_operational(section: ConfigDict) -> dict[str, Any]:
-    """What a result depends on of a section; settings that came later only if they are used."""
-    return {
-        name: value
-        for name, value in section.to_dict().items()
-        if name not in OPERATIONAL and (name not in LATER or value)
-    }
+    """What a result depends on of a section."""
+    return {name: value for name, value in section.to_dict().items() if name not in OPERATIONAL}

@@ -52,7 +52,8 @@ def train_subnet(
         network, skip = _new_subnet(setup, architecture), "identity"
     else:
         network, skip = _started_from(setup, architecture, initial), initial.skip
-        identity["weights"] = tensors.fingerprint((initial.network.params, initial.network.stats))
+        # Statistics of a supernet's path are recalibrated at each start, on any device.
+        identity["weights"] = tensors.fingerprint(initial.network.params)
         network = subnet.freeze(network, setup.config.subnet.frozen)
     check_frozen(setup, initial)
     score = _subnet_scorer(setup, network.graphdef)
@@ -125,7 +126,7 @@ def evaluate_subnet(setup: Setup, name: str) -> dict[str, float]:
         )
     result = trained[name]
     architecture = spaces.validate(setup.space, result["architecture"])
-    network = _new_subnet(setup, architecture, result.get("skip", "identity"))
+    network = _new_subnet(setup, architecture, result["skip"])
     keys = ("architecture", "weights")
     identity: dict[str, Any] = {key: result[key] for key in keys if key in result}
     state = training.load(setup, network, "subnet", _subnet_directory(setup, name), identity)
@@ -197,6 +198,11 @@ def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> f
         )
     names = setup.splits.class_names
     start = models.arrange_classifier(initial, names)
+    if start is None and "head" in setup.config.subnet.frozen:
+        raise InputError(
+            "subnet.frozen has head, whose classifier is new, as the initial model has other "
+            "classes; allowed: head.convolution, head.bn"
+        )
     if start is None:
         before, now = initial.size.num_classes, setup.size.num_classes
         say(f"a new classifier: {before} classes before, {now} others now")

@@ -331,9 +331,6 @@ def _settings(problem: Problem, seed: int, context: Mapping[str, Any]) -> dict[s
     search = {field.name: getattr(problem, field.name) for field in dataclasses.fields(problem)}
     for name in ("picks", "pick_by", "pick_min", "pick_max"):  # they choose from the result
         del search[name]
-    for name in ("layer_choices", "start"):  # as searches were saved before there were any
-        if not search[name]:
-            del search[name]
     objectives = {o.name: _identity(o) for o in search.pop("objectives")}
     return {"seed": seed, "search": search, "objectives": objectives, "context": dict(context)}
 

@@ -7,7 +7,7 @@ them may be bounded; what is bounded only, is no objective of the front.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -18,10 +18,16 @@ from scarlet_jax import cost
 from scarlet_jax.errors import InputError, check_one_of
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.path_table import PathTable
+from scarlet_jax.search.state import State
 from scarlet_jax.space import Array, Space
 
 GOALS = ("max", "min", "none")
 OWN = ("accuracy", "macs", "params")  # of all spaces; others need a table
+# What the files of a search have beside a column of each objective.
+TAKEN = {
+    *(field.name for field in fields(State)),
+    *("settings", "architecture", "generation", "origin", "picked"),
+}
 
 Compute = Callable[[Array], NDArray[Any]]  # int32[P, L] to [P]
 
@@ -163,13 +169,18 @@ def check_objectives(objectives: Sequence[Objective]) -> None:
     """Checks what must hold between objectives.
 
     Raises:
-      InputError: for none with a goal, names that are not distinct, weights that are negative or
-        do not sum to 1, or a bound that no architecture can satisfy.
+      InputError: for none with a goal, names that are not distinct or taken, weights that are
+        negative or do not sum to 1, or a bound that no architecture can satisfy.
     """
     where, names = "search.objectives", [objective.name for objective in objectives]
     wanted = [objective for objective in objectives if objective.goal != "none"]
     if not wanted:
         raise InputError(f"{where} has no goal; at least one must be max or min")
+    if taken := sorted(TAKEN & set(names)):
+        raise InputError(
+            f"{where} has the name {taken[0]}, which the files of a search use; allowed: others "
+            f"than {', '.join(sorted(TAKEN))}"
+        )
     if len(set(names)) < len(names):
         raise InputError(f"{where} has the names {', '.join(names)}; allowed: each once")
     weights = {objective.name: objective.weight for objective in objectives}
