@@ -1,5 +1,6 @@
 """Launchers in processes of their own."""
 
+import multiprocessing
 import os
 import runpy
 import subprocess
@@ -9,11 +10,34 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def run(command, folder):
-    """Runs `launch.NAME` with its arguments; what it prints goes to the files `out` and `err`.
+def ends(commands, folder):
+    """Exit code, output and errors of each `launch.NAME` with its arguments, which ends early.
 
-    Called in a process that has imported what is slow already, for the tests of bad input.
+    By copies of a process that has imported what is slow.
     """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["scarlet_jax.launch.common", "scarlet_jax.run.pipeline", "scarlet_jax.export"]
+    )
+    for number, command in enumerate(commands):
+        own = folder / str(number)
+        own.mkdir()
+        process = context.Process(target=_run, args=(command, own))
+        process.start()
+        process.join(60)
+        yield process.exitcode, (own / "out").read_text(), (own / "err").read_text()
+
+
+def check_refused(bad, folder):
+    """Every command of `bad` ends in one line that has its message, and code 2."""
+    for message, (code, out, err) in zip(bad.values(), ends(bad, folder), strict=True):
+        assert message in err
+        assert err.startswith("error: ")
+        assert "Traceback" not in err
+        assert (code, out) == (2, "")
+
+
+def _run(command, folder):
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
     sys.argv = [f"launch/{command[0]}.py", *command[1:]]

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import small
+from launched import finish, start
 from searches import every_path
-from test_launch import finish, start
 
 from scarlet_jax import benchmark, benchmark_table, cost
 from scarlet_jax import space as spaces

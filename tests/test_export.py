@@ -203,7 +203,7 @@ def test_a_file_that_is_not_the_model_is_not_kept(derived_model, examples, tmp_p
     monkeypatch.setattr(module, "load", wrong)
     with pytest.raises(MismatchError, match="the onnx file is not the model: logits differ by up"):
         export.export(derived_model, "onnx", path, [examples])
-    monkeypatch.setattr(module, "load", lambda *_: lambda images: load(path)(images) * np.nan)
+    monkeypatch.setattr(module, "load", lambda own: lambda images: load(own)(images) * np.nan)
     with pytest.raises(MismatchError, match="logits differ by up to nan of the largest"):
         export.export(derived_model, "onnx", path, [examples])
     monkeypatch.setattr(module, "describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

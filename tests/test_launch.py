@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import multiprocessing
 import os
 import shlex
 import signal
@@ -42,9 +41,10 @@ def scarlet(*arguments, cwd=ROOT, **environment):
     )
 
 
-def test_help_names_the_flags_and_no_arguments_name_a_command():
-    helps = [start(name, "--help") for name in LAUNCHERS]
-    for name, (_, out, _) in zip(LAUNCHERS, finish(*helps), strict=True):
+def test_help_names_the_flags_and_no_arguments_name_a_command(tmp_path):
+    commands = [(name, *given) for given in ((), ("--help",)) for name in LAUNCHERS]
+    found = list(launched.ends(commands, tmp_path))
+    for name, (_, out, _) in zip(LAUNCHERS, found[len(LAUNCHERS) :], strict=True):
         assert f"scarlet {name} --" in out
         assert "--config: Settings: one of base, cifar10, " in out
         assert "--[no]keep_heap: " in out
@@ -56,9 +56,7 @@ def test_help_names_the_flags_and_no_arguments_name_a_command():
             "process_id",
         ):
             assert f"--{flag}: " in out
-    for name, (code, out, err) in zip(
-        LAUNCHERS, finish(*[start(name) for name in LAUNCHERS]), strict=True
-    ):
+    for name, (code, out, err) in zip(LAUNCHERS, found[: len(LAUNCHERS)], strict=True):
         assert code == 2
         assert err.startswith("error: --")
         assert f"must be given, for example\n  scarlet {name} --" in err
@@ -161,21 +159,7 @@ BAD = {
 
 
 def test_bad_input_is_one_line_and_code_2(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["scarlet_jax.launch.common", "scarlet_jax.run.pipeline", "scarlet_jax.export"]
-    )
-    for number, (command, message) in enumerate(BAD.items()):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        process = context.Process(target=launched.run, args=(command, folder))
-        process.start()
-        process.join(60)
-        out, err = ((folder / name).read_text() for name in ("out", "err"))
-        assert message in err
-        assert err.startswith("error: ")
-        assert "Traceback" not in err
-        assert (process.exitcode, out) == (2, "")
+    launched.check_refused(BAD, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 import small
-from test_launch import finish, start
+from launched import check_refused, finish, start
 
 from scarlet_jax import models
 from scarlet_jax.data import Unreadable
@@ -121,7 +121,7 @@ def test_blocks_become_a_table_by_what_is_printed_of_them(folder, tmp_path):
     )
 
 
-def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
+def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path, tmp_path_factory):
     weights, out = f"--weights={folder}", f"--out={tmp_path / 'model'}"
     config = f"--config={folder / 'config.py'}"
     bad = {
@@ -155,10 +155,6 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path):
             "--config.data.num_classes=3",
         ): "data.num_classes is 3",
     }
-    results = finish(*[start("export", *arguments) for arguments in bad])
-    for message, (code, printed, err) in zip(bad.values(), results, strict=True):
-        assert message in err
-        assert err.startswith("error: ")
-        assert "Traceback" not in err
-        assert (code, printed) == (2, "")
+    exports = {("export", *arguments): message for arguments, message in bad.items()}
+    check_refused(exports, tmp_path_factory.mktemp("printed"))
     assert not list(tmp_path.iterdir())

@@ -9,8 +9,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from launched import finish, start
 from PIL import Image
-from test_launch import finish, start
 
 from scarlet_jax import data, export, models, predict
 from scarlet_jax.errors import InputError

@@ -1,16 +1,14 @@
 """Weights of the authors' release become models of ours and go back, bit for bit."""
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import torch_pickles
+from launched import check_refused, finish, start
 from test_torch_golden import CASES, difference, run
-from torch_weights import random_images, random_state, state_shapes
+from torch_weights import assert_same, random_images, random_state, state_shapes
 
 from scarlet_jax import models, release, torch_file, zoo
 from scarlet_jax import space as spaces
@@ -18,7 +16,6 @@ from scarlet_jax.errors import InputError
 from scarlet_jax.models import Preprocessing
 from scarlet_jax.space import S1, S2
 
-ROOT = Path(__file__).parent.parent
 NAMES = list(zoo.PUBLISHED)
 CLASSES = 10
 # Quick to make: one block at each stride, and identities after it.
@@ -36,13 +33,6 @@ LINE = (
 
 def weights(arrays):
     return {name: a for name, a in arrays.items() if not name.endswith(release.COUNTER)}
-
-
-def assert_same(arrays, expected):
-    assert arrays.keys() == expected.keys()
-    for name, array in expected.items():
-        assert arrays[name].dtype == array.dtype
-        np.testing.assert_array_equal(arrays[name], array)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -184,22 +174,6 @@ def test_an_identity_has_no_stride():
         release.from_model(model)
 
 
-def convert(*commands):
-    """Return code, output and errors of the launcher with each; they run side by side."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "launch.convert", *arguments],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for arguments in commands
-    ]
-    written = [process.communicate(timeout=300) for process in processes]
-    return [(process.returncode, *w) for process, w in zip(processes, written, strict=True)]
-
-
 def test_the_launcher_makes_a_model_of_a_pytorch_file(tmp_path):
     averages = {f"module.{name}": array for name, array in STATE.items()}
     weights_alone = {name: np.zeros_like(array) for name, array in STATE.items()}
@@ -208,8 +182,8 @@ def test_the_launcher_makes_a_model_of_a_pytorch_file(tmp_path):
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
     ours, names = tmp_path / "models" / "new", f"--labels={tmp_path / 'names.txt'}"
     source = f"--from={tmp_path / 'theirs.pth.tar'}"
-    command = [source, f"--to={ours}", names, "--state=state_dict_ema"]
-    [(code, out, err)] = convert(command)
+    command = ["convert", source, f"--to={ours}", names, "--state=state_dict_ema"]
+    ((code, out, err),) = finish(start(*command))
     assert (code, out) == (0, f"wrote {ours / models.FILE_NAME}: {LINE}"), err
     model = models.load(ours)
     assert model.class_names == tuple("abcdefghij")
@@ -220,12 +194,12 @@ def test_the_launcher_makes_a_pytorch_file_of_a_model(tmp_path):
     pytest.importorskip("torch")
     models.save(release.to_model(STATE), tmp_path / models.FILE_NAME)
     back = tmp_path / "back.pth"
-    [(code, out, err)] = convert([f"--from={tmp_path}", f"--to={back}"])
+    ((code, out, err),) = finish(start("convert", f"--from={tmp_path}", f"--to={back}"))
     assert (code, out) == (0, f"wrote {back}: {LINE}"), err
     assert_same(weights(torch_file.read(back)), STATE)
 
 
-def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
+def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path, tmp_path_factory):
     theirs, ours = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
     model = tmp_path / models.FILE_NAME
     models.save(release.to_model(STATE), model)
@@ -247,11 +221,8 @@ def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(tmp_path):
             "--arch=scarlet-a",
         ): f"--arch given, but {ours} is a model file",
     }
-    for problem, (code, out, err) in zip(bad.values(), convert(*bad), strict=True):
-        assert problem in err
-        assert err.startswith("error: ")
-        assert "Traceback" not in err
-        assert (code, out) == (2, "")
+    converts = {("convert", *arguments): message for arguments, message in bad.items()}
+    check_refused(converts, tmp_path_factory.mktemp("printed"))
     assert sorted(tmp_path.iterdir()) == [model, ours, several, theirs]
     models.load(model)
 

@@ -15,6 +15,7 @@ import torch_pickles
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch_weights import assert_same
 
 from scarlet_jax import torch_file
 from scarlet_jax.errors import InputError
@@ -37,13 +38,6 @@ EXPECTED = {
     "empty": np.zeros((0, 3), np.float32),
 }
 NUMBERS = {"0": np.arange(6, dtype=np.float32)}
-
-
-def assert_same(arrays, expected):
-    assert arrays.keys() == expected.keys()
-    for name, array in expected.items():
-        assert arrays[name].dtype == array.dtype
-        np.testing.assert_array_equal(arrays[name], array)
 
 
 def read(folder, content):

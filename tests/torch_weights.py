@@ -73,3 +73,10 @@ def random_state(blocks: Sequence[str], num_classes: int, seed: int) -> State:
 def random_images(seed: int, count: int, size: int) -> NDArray[np.float32]:
     """`float32[count, size, size, 3]`"""
     return np.random.default_rng(seed).standard_normal((count, size, size, 3)).astype(np.float32)
+
+
+def assert_same(arrays: State, expected: State) -> None:
+    assert arrays.keys() == expected.keys()
+    for name, array in expected.items():
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
