@@ -4,9 +4,9 @@ scarlet pipeline --config=cifar10 --workdir=runs/cifar10 \
     --config.data.path=DIR
 
 DIR holds train/CLASS/*.png and test/CLASS/*.png (or .jpg), one folder for each of the ten
-classes. Meant for one GPU or TPU chip: on 2 CPU cores a training step along one path takes 1.06 s
-(benchmarks/README.md), so the supernet's 17,600 steps of 13 paths would take 67 hours. Accuracy and
-hours of a whole run: not measured.
+classes. Meant for one GPU or TPU chip: on 2 CPU cores a training step along one path takes 1.06 s,
+and a strict-fair step of 13 paths 10.3 times as long as one (S2's; docs/figures.md), so that the
+supernet's 17,600 would take 53 hours. Accuracy and hours of a whole run: not measured.
 """
 
 from ml_collections import ConfigDict

@@ -203,7 +203,11 @@ def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monk
     commands = {}
     monkeypatch.setattr(retrained, "side_by_side", commands.update)
     seeds = [{"largest": 5, "picked-1": 6}, {"largest": 5, "picked-1": 7}]
-    known = [{"name": "largest", "seed": 1, "macs": 3, "accuracy": 0.25}]
+    paths = {row: table.networks[row].tolist() for row in (5, 6, 7, 8)}
+    known = [
+        {"name": "largest", "seed": 1, "architecture": paths[5], "macs": 3, "accuracy": 0.25},
+        {"name": "picked-1", "seed": 0, "architecture": paths[8], "macs": 3, "accuracy": 0.25},
+    ]
     retrained.train(table, seeds, known, tmp_path / "data", tmp_path)
     assert len(commands) == 3
     own = commands[tmp_path / "retrained" / "picked-1" / "1"]
@@ -215,14 +219,19 @@ def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monk
     for directory in (*commands, tmp_path / "retrained" / "earlier" / "0"):
         folder = directory / "subnets" / directory.parent.name
         folder.mkdir(parents=True)
-        result = {"macs": 10 + int(directory.name), "test_accuracy": 0.5}
+        row = seeds[int(directory.name)].get(folder.name, 8)
+        result = {"architecture": paths[row], "macs": row, "test_accuracy": 0.5}
         (folder / "result.json").write_text(json.dumps(result))
-    assert retrained.results(seeds, known, tmp_path) == [
-        {"name": "largest", "seed": 0, "macs": 10, "accuracy": 0.5},
-        *known,
-        {"name": "picked-1", "seed": 0, "macs": 10, "accuracy": 0.5},
-        {"name": "picked-1", "seed": 1, "macs": 11, "accuracy": 0.5},
+    found = retrained.results(table, seeds, known, tmp_path)
+    assert [(run["name"], run["seed"], run["macs"], run["accuracy"]) for run in found] == [
+        ("largest", 0, 5, 0.5),
+        ("largest", 1, 3, 0.25),
+        ("picked-1", 0, 6, 0.5),  # another network was known by this name
+        ("picked-1", 1, 7, 0.5),
     ]
+    assert [run["architecture"] for run in found] == [paths[5], paths[5], paths[6], paths[7]]
+    stale = retrained.results(table, [{"picked-1": 7}], known, tmp_path / "elsewhere")
+    assert stale == known[:1]
 
 
 def test_intervals_are_students():

@@ -171,7 +171,7 @@ def test_resuming_another_search_is_refused_by_the_fields_that_differ(tmp_path):
     ):
         run(make_problem(TINY, generations=0), Additive(TINY), tmp_path)
     with pytest.raises(
-        InputError, match=r"search\.layer_choices \(now \[\[0\], .*, was 'absent'\)"
+        InputError, match=r"search\.layer_choices \(now \[0\] as number 0 of 6, was \[\]\)"
     ):
         run(make_problem(RESTRICTED, generations=0), Additive(RESTRICTED), tmp_path)
 

@@ -25,6 +25,7 @@ from benchmarks.intervals import interval
 from benchmarks.style import SETTINGS
 
 DRAWN = ("share of the front", "above the median")
+LEAST = 84  # percent, at which the picture of what is found begins
 # Okabe and Ito's colours, and a line for each: colour is never the only cue.
 STYLES: Mapping[str, Mapping[str, Any]] = {
     OURS: {"color": "#0072b2", "linestyle": "-", "linewidth": 2.2},
@@ -75,7 +76,7 @@ def draw_found(found: Found) -> Figure:
         for (name, color, marker), runs in zip(FOUND, searches(found).values(), strict=False):
             macs, _, accuracy = np.concatenate([run["front"] for run in runs]).T
             axes.plot(macs / 1e6, accuracy, marker, color=color, markersize=4, label=f"by {name}")
-        axes.set_ylim(bottom=84)
+        axes.set_ylim(bottom=LEAST)
         axes.set_xlabel("million MACs")
         axes.set_title("published accuracy of what searches find, %", loc="left", fontsize=9.5)
         axes.legend(frameon=False, loc="lower right")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from benchmarks.evidence import tables
+from benchmarks.evidence.figures import LEAST
 from benchmarks.evidence.tables import OURS, SUPERNET, Found
 from benchmarks.intervals import interval, with_width
 from benchmarks.nas_bench_macro import similarity
@@ -54,8 +55,9 @@ MACs, as it always does, the others with whatever is drawn.
 - *Regret*: percent of accuracy that the best network found lacks.
 
 "Ours, no ..." is the search without one of its kinds of variation, which SCARLET's table 1 names;
-the others keep their proportions. "Ours less the best" is the difference to whichever peer has the
-best mean at that budget.
+the others keep their proportions. (Random mutants of the front still stand in, in turns, for
+children that are known or out of bounds.) "Ours less the best" is the difference to whichever peer
+has the best mean at that budget.
 """
 RANKING = """
 ## Does the supernet rank networks?
@@ -65,9 +67,9 @@ Supernets of this space are trained on 90% of CIFAR-10's training images, and sc
 which a seed draws, with statistics of batch norm recalibrated for each network on {calibration:,}
 training images. Recipe `base`, for a CPU core, has {width:g} of the widths, {steps:,} steps of
 {batch} images with every choice of every layer once (strict fairness), and skips that are the
-published identities: 18 minutes of training, and 25 to score all networks. Kendall's tau-b and
-Spearman's rho with the published mean accuracy, of all {networks:,} networks and of the better
-half.
+published identities: some 18 minutes of training, and 25 to score all networks (no record has the
+times). Kendall's tau-b and Spearman's rho with the published mean accuracy, of all {networks:,}
+networks and of the better half.
 
 Trained by `--train --data=DIR --only=RECIPE`, on a core each, and then
 """
@@ -93,17 +95,17 @@ best score within a budget of MACs is what its user would take; the table has it
 accuracy, that of the network trained alone at full width. Beside it are searches by what costs
 nothing: the numbers of parameters and of layers that are no identity, and the sum of the choices,
 0 to 2. *The networks there* are those within 5% under the budget. Hypervolumes are as above, of the
-whole front.
+whole front. The picture begins at {least}%, and has what lies above.
 """
 RETRAINED = """
 ## And trained here?
 {answer}
 
 What a search by each supernet `base` picks, for each pick a network within {equal:.0%} of its MACs
-drawn at random, and the largest network, each trained alone at {width:g} of the widths by one
-recipe, for {steps:,} steps of {batch} images, which is short: percent of the 10,000 test images.
-Seeds: {seeds}, each with its supernet, its search and its draw; intervals, which take more than
-one, have all of that.
+drawn at random (a pick that has none, as the smallest network, is left out), and the largest
+network, each trained alone at {width:g} of the widths by one recipe, for {steps:,} steps of {batch}
+images, which is short: percent of the 10,000 test images. Seeds: {seeds}, each with its supernet,
+its search and its draw; intervals, which take more than one, have all of that.
 """
 STABILIZERS = """
 ## Do stabilizers help?
@@ -165,7 +167,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         text += f"\n{_lines(tables.precision_table(ranking))}"
     found = tables.searches(ranking)[SUPERNET]
     evaluated = round(np.mean([run["evaluated"] for run in found]))
-    text += FOUND.format(answer=told["found"], evaluated=evaluated)
+    text += FOUND.format(answer=told["found"], evaluated=evaluated, least=LEAST)
     text += f"\n![Accuracy and MACs of what is found]({PICTURES[1]})\n\n"
     text += _lines(tables.found_table(ranking))
     if retrained:

@@ -69,7 +69,7 @@ def retrain(table: Table, out: Path) -> None:
     try:
         retrained.train(table, chosen, known, Path(FLAGS.data), out)
     finally:
-        runs = retrained.results(chosen, known, out)
+        runs = retrained.results(table, chosen, known, out)
         write("retrained", {"recipe": retrained.RECIPE, "runs": runs})
 
 
@@ -152,7 +152,7 @@ if __name__ == "__main__":
     flags.DEFINE_bool("retrain", False, "Train what a search picks alone, and others.")
     flags.DEFINE_integer("seeds", 20, "Runs of every search, or of every recipe.", lower_bound=1)
     flags.DEFINE_bool("sample", False, "Score a sample of 1,000 networks instead of all.")
-    flags.DEFINE_list("only", list(recipes.RECIPES), "Recipes to train.")
+    flags.DEFINE_list("only", ["base"], f"Recipes to train, of {', '.join(recipes.RECIPES)}.")
     flags.DEFINE_string("data", "", "CIFAR-10 as class folders, to train on.")
     flags.DEFINE_string("out", "runs/nas_bench_macro", "Where supernets and results go.")
     app.run(main)

@@ -13,7 +13,6 @@ from benchmarks.nas_bench_macro.processes import side_by_side
 from benchmarks.nas_bench_macro.recipes import BASE, Settings
 from benchmarks.nas_bench_macro.table import Table
 from scarlet_jax.run.subnet import RESULT
-from scarlet_jax.space import Array
 
 # All ours: at the supernet's width, and as long.
 RECIPE: Settings = {
@@ -25,7 +24,7 @@ RECIPE: Settings = {
 EQUAL = 0.05  # ours: networks within so large a share of a pick's MACs are its equals
 DIRECTORY = "retrained"
 Networks = Mapping[str, int]  # rows of the table by name
-Run = Mapping[str, Any]  # name, seed, MACs and test accuracy
+Run = Mapping[str, Any]  # name, seed, architecture, MACs and test accuracy
 
 
 def chosen(table: Table, picks: Rows, seed: int) -> Networks:
@@ -47,35 +46,50 @@ def train(
     table: Table, seeds: Sequence[Networks], known: Sequence[Run], data: Path, out: Path
 ) -> None:
     """Trains what is not known by `RECIPE`, with the seed of its supernet; see `side_by_side`."""
-    done = {(run["name"], run["seed"]) for run in known}
-    units = {
-        out / DIRECTORY / name / str(seed): command(name, table.networks[row], seed, data, out)
+    done = {(run["name"], run["seed"]): run["architecture"] for run in known}
+    side_by_side(
+        {
+            out / DIRECTORY / name / str(seed): command(name, architecture, seed, data, out)
+            for (name, seed), architecture in _architectures(table, seeds).items()
+            if done.get((name, seed)) != architecture
+        }
+    )
+
+
+def _architectures(table: Table, seeds: Sequence[Networks]) -> dict[tuple[str, int], list[int]]:
+    """Of every name and seed."""
+    return {
+        (name, seed): table.networks[row].tolist()
         for seed, networks in enumerate(seeds)
         for name, row in networks.items()
-        if (name, seed) not in done
     }
-    side_by_side(units)
 
 
-def command(name: str, architecture: Array, seed: int, data: Path, out: Path) -> list[str]:
+def command(name: str, architecture: Sequence[int], seed: int, data: Path, out: Path) -> list[str]:
     """That trains one network."""
     settings = {"data.path": data, **RECIPE, "seed": seed}
     return [
         *(sys.executable, "-m", "launch.train_subnet", "--config=configs/nas_bench_macro.py"),
         *(f"--workdir={out / DIRECTORY / name / str(seed)}", f"--name={name}"),
-        f"--arch={','.join(map(str, architecture.tolist()))}",
+        f"--arch={','.join(map(str, architecture))}",
         *(f"--config.{key}={value}" for key, value in settings.items()),
     ]
 
 
-def results(seeds: Sequence[Networks], known: Sequence[Run], out: Path) -> list[Run]:
-    """What is known, and what `train` has trained."""
+def results(table: Table, seeds: Sequence[Networks], known: Sequence[Run], out: Path) -> list[Run]:
+    """What is known, and what `train` has trained, but for networks that are picked no more."""
     found = {(run["name"], run["seed"]): run for run in known}
-    for seed, networks in enumerate(seeds):
-        for name in networks:
-            path = out / DIRECTORY / name / str(seed) / "subnets" / name / RESULT
-            if path.exists():
-                own = json.loads(path.read_text())
-                accuracy = {"macs": own["macs"], "accuracy": own["test_accuracy"]}
-                found[name, seed] = {"name": name, "seed": seed, **accuracy}
+    for (name, seed), architecture in _architectures(table, seeds).items():
+        path = out / DIRECTORY / name / str(seed) / "subnets" / name / RESULT
+        if path.exists():
+            own = json.loads(path.read_text())
+            found[name, seed] = {
+                "name": name,
+                "seed": seed,
+                "architecture": own["architecture"],
+                "macs": own["macs"],
+                "accuracy": own["test_accuracy"],
+            }
+        if (name, seed) in found and found[name, seed]["architecture"] != architecture:
+            del found[name, seed]
     return [found[key] for key in sorted(found)]

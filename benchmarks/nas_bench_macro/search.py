@@ -16,7 +16,8 @@ from scarlet_jax.space import Array
 
 BUDGETS = (50, 100, 200, 400, 700, 1000)  # distinct networks
 MEASURES = ("hypervolume", "above the median", "share of the front", "regret")
-ENCODINGS = 3000  # that a search may ask for, to see 1,000 distinct networks
+ENCODINGS = 3000  # that a search asks for at first, to see 1,000 distinct networks
+MOST = 16 * ENCODINGS
 # The peers have whichever populations are best on this table at small or at large budgets, of 10,
 # 20, 40 and 70 for pymoo, and of 1 and 10 to start a local search from.
 SEARCHES: Mapping[str, Run] = {
@@ -88,9 +89,19 @@ def compare(table: Table, seeds: int) -> dict[str, Measured]:
     """Every search, on the same table with other seeds."""
     task = make_task(table)
     return {
-        name: np.array([measure(table, run(task, seed, ENCODINGS)) for seed in range(seeds)])
+        name: np.array([measure(table, asked(table, task, run, seed)) for seed in range(seeds)])
         for name, run in SEARCHES.items()
     }
+
+
+def asked(table: Table, task: Task, run: Run, seed: int) -> Array:
+    """The encodings that a search asks for until it has seen as many networks as it may."""
+    count = ENCODINGS
+    while True:
+        found = run(task, seed, count)
+        if len(np.unique(table.index(found))) >= BUDGETS[-1] or count >= MOST:
+            return found
+        count *= 2
 
 
 def _error(table: Table) -> NDArray[np.float64]:

@@ -15,6 +15,8 @@ from scarlet_jax.space import Array
 def front_indices(problem: Problem, state: State) -> Array:
     """The non-dominated feasible individuals of the whole history, by what is picked by.
 
+    Of equals in that, the better in the first objective comes first, then in the second, and so on.
+
     The last population is not enough: where a front outgrows n, crowding drops members of it.
 
     Returns:
@@ -22,7 +24,7 @@ def front_indices(problem: Problem, state: State) -> Array:
     """
     front = problem.front(state.values)
     own = problem.to_minimise(state.values[front])
-    return front[np.lexsort((*own.T, _positions(problem, state)[front]))].astype(np.int32)
+    return front[np.lexsort((*own.T[::-1], _positions(problem, state)[front]))].astype(np.int32)
 
 
 def pick_indices(problem: Problem, state: State) -> Array:
