@@ -2,21 +2,18 @@
 
 import csv
 import json
-import re
 from dataclasses import asdict, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import small
-from launched import finish, start
+from launched import check_refused, finish, start
 from searches import every_path
 
 from scarlet_jax import benchmark, benchmark_table, cost
 from scarlet_jax import space as spaces
 from scarlet_jax.benchmark import Timing
 from scarlet_jax.errors import InputError
-from scarlet_jax.launch import benchmark as launcher
 from scarlet_jax.network_size import NetworkSize
 from scarlet_jax.run.setup import prepare
 from scarlet_jax.run.supernet import evaluate_paths, load_supernet, train_supernet
@@ -25,14 +22,6 @@ SPACE = spaces.make_space(**small.CHANGES["space"])
 SIZE = NetworkSize(image_size=8, num_classes=2, channels=1)
 TIMING = Timing(dtype="float32", batch_size=2, repeats=2)
 EVERY = every_path(SPACE.allowed)
-FLAGS = {
-    **dict.fromkeys(("config", "supernet", "table", "blocks", "csv", "json")),
-    **dict.fromkeys(("image_size", "num_classes", "batch_size")),
-    "arch": ["all-identity"],
-    "space": "s1",
-    "dtype": "float32",
-    "repeats": 2,
-}
 TITLES = "MACs parameters latency p50 ms p95 ms images/s memory MB architecture"
 
 
@@ -160,27 +149,22 @@ def test_a_supernet_of_another_size_is_refused(trained, name, value):
         benchmark_table.score(trained, EVERY, replace(SIZE, **{name: value}))
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"arch": None}, "--arch or --table, not both, must be given"),
-        ({"arch": None, "table": "t", "csv": "u"}, "--csv goes with --arch, not with --table"),
-        ({"arch": None, "table": "t", "supernet": "u"}, "--supernet goes with --arch, not with"),
-        ({"blocks": "u"}, "--blocks=u goes with --table=FILE"),
-        ({"csv": "t", "json": "t"}, "--csv and --json are both t; allowed: two files"),
-        ({"csv": "/nonexistent/t.csv"}, "/nonexistent/t.csv cannot be written; allowed: a file"),
-        ({"json": "/"}, "/ cannot be written; allowed: a file"),
-        ({"supernet": "runs/x"}, "--supernet=runs/x needs --config=FILE"),
-        ({"arch": ["all-identity", "0,13"]}, "architecture of shape [2]; space 's1' takes [19]"),
-        ({"image_size": 31}, "image_size is 31; space 's1' has a stride of 32, so allowed: 32 or"),
-    ],
-)
-def test_bad_flags_end_before_any_work(flags, message, monkeypatch, capsys):
-    for module in (launcher, launcher.common):
-        monkeypatch.setattr(module, "FLAGS", SimpleNamespace(**FLAGS | flags))
-    with pytest.raises(InputError, match=re.escape(message)):
-        launcher.main()
-    assert capsys.readouterr().out == ""
+def test_bad_flags_end_before_any_work(tmp_path):
+    own, table = ("benchmark", "--space=s1", "--arch=all-identity"), ("benchmark", "--table=t")
+    bad = {
+        ("benchmark", "--space=s1"): "--arch or --table, not both, must be given",
+        (*table, "--csv=u"): "--csv goes with --arch, not with --table",
+        (*table, "--supernet=u"): "--supernet goes with --arch, not with --table",
+        (*own, "--blocks=u"): "--blocks=u goes with --table=FILE",
+        (*own, "--force"): "--force goes with --table, not with --arch",
+        (*own, "--csv=t", "--json=t"): "--csv and --json are both t; allowed: two files",
+        (*own, "--csv=/nonexistent/t.csv"): "/nonexistent/t.csv cannot be written; allowed: a file",
+        (*own, "--json=/"): "/ cannot be written; allowed: a file",
+        (*own, "--supernet=runs/x"): "--supernet=runs/x needs --config=FILE",
+        (*own, "--arch=0,6"): "architecture of shape [2]; space 's1' takes [19]",
+        (*own, "--image_size=31"): "31; space 's1' has a stride of 32, so allowed: 32 or",
+    }
+    check_refused(bad, tmp_path)
 
 
 def test_the_command_scores_with_the_supernet(trained, tmp_path):
