@@ -127,6 +127,20 @@ def test_encodings_of_a_known_network_cost_nothing(table):
     )
 
 
+@pytest.mark.parametrize(("share", "asked"), [(3, 1), (6, 2), (3000, 5)])
+def test_a_search_asks_until_it_has_seen_enough(table, share, asked):
+    """One new network in `share` encodings; what sees hardly any ends all the same."""
+    counts = []
+
+    def run(task, seed, count):
+        counts.append(count)
+        return np.repeat(table.networks[: count // share], share, axis=0)
+
+    found = search.asked(table, search.make_task(table), run, seed=0)
+    assert counts == [search.ENCODINGS << doubled for doubled in range(asked)]
+    assert len(found) == counts[-1]
+
+
 @pytest.mark.parametrize(
     "run", [search_peers.local_search, search_peers.aging_evolution, search_peers.engine]
 )
