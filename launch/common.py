@@ -142,6 +142,13 @@ def check_outputs(*names: str) -> None:
         check_writable(path)
 
 
+def check_not_read(name: str, source: Path) -> None:
+    """Ends with one line where a flag names the model file that is read."""
+    path = getattr(FLAGS, name)
+    if os.path.realpath(path) == os.path.realpath(models.file_of(source)):
+        raise InputError(f"--{name} is {path}, the model itself; allowed: another file")
+
+
 def prepare(supernet_workdir: str | None = None) -> setup.Setup:
     """What `--config` and `--workdir` name, checked, on a device for every core of a CPU.
 

@@ -4,7 +4,6 @@ scarlet convert --from=ScarletA.pth.tar --to=models/scarlet-a
 scarlet convert --from=models/scarlet-a --to=ScarletA.pth
 """
 
-import os
 from pathlib import Path
 
 from absl import flags
@@ -53,9 +52,7 @@ def to_release(source: Path, target: Path) -> Model:
     if given:
         raise InputError(f"{' and '.join(given)} given, but {source} is a model file with its own")
     files.check_writable(target)
-    own = source / models.FILE_NAME if source.is_dir() else source
-    if os.path.realpath(target) == os.path.realpath(own):
-        raise InputError(f"--to is {target}, the model itself; allowed: another file")
+    common.check_not_read("to", source)
     model = models.load(source)
     torch_file.write(target, release.from_model(model))
     return model

@@ -7,7 +7,6 @@ scarlet export --weights=runs/mnist --config=mnist --arch=all-identity --format=
 scarlet export --config=mnist --blocks=phone --format=litert  # every block, to be measured there
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +85,7 @@ def export_model() -> None:
     module = export.check(FLAGS.format, path, batch_size, FLAGS.precision, FLAGS.opset)
     source = as_path(FLAGS.weights)
     model = _path_model(source) if is_supernet(source) else models.load(source)
-    source = source / models.FILE_NAME if source.is_dir() else source
-    if os.path.realpath(path) == os.path.realpath(source):
-        raise InputError(f"--out is {path}, the model itself; allowed: another file")
+    common.check_not_read("out", source)
     if FLAGS.arch:
         asked = spaces.parse(model.space, FLAGS.arch)
         models.check_architecture(model, model.space, asked, FLAGS.weights)

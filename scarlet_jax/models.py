@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -270,6 +271,11 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         partial.write_bytes(safetensors.save(arrays, header))
 
 
+def file_of(path: Path) -> Path:
+    """The model file that a path names: itself, or the one in a folder."""
+    return path / FILE_NAME if path.is_dir() else path
+
+
 def load(path: str | os.PathLike[str]) -> Model:
     """Reads a model file, or the one in a folder.
 
@@ -277,8 +283,7 @@ def load(path: str | os.PathLike[str]) -> Model:
       InputError: for a file that is missing, truncated, not of this kind, or whose arrays are
         not those of the network that it describes.
     """
-    path = as_path(path)
-    path = path / FILE_NAME if path.is_dir() else path
+    path = file_of(as_path(path))
     if not path.is_file():
         raise InputError(f"there is no model file {path}")
     try:

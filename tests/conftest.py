@@ -24,12 +24,14 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # two test processes: threads wait for
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import jax
 import numpy as np
 import pytest
+import small
 
 from scarlet_jax import space as spaces
 from scarlet_jax import supernet
@@ -129,6 +131,14 @@ def forward(tiny_plan: supernet.Plan) -> Callable[..., Any]:
             tiny_plan, params, stats, images, architecture
         )[0]
     )
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images of `small`, which no test changes."""
+    folder = tmp_path_factory.mktemp("images")
+    small.write_images(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

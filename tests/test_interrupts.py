@@ -23,13 +23,6 @@ from scarlet_jax.train import checkpoint, metrics
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    small.write_images(folder)
-    return folder
-
-
 def python(code, *arguments, **options):
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE, **options)
@@ -104,15 +97,15 @@ def test_a_second_ctrl_c_ends_a_process_at_once():
 
 
 @pytest.fixture(scope="module")
-def steady(images, tmp_path_factory):
+def steady(image_folder, tmp_path_factory):
     """The work directory and the supernet of a training that nobody stopped."""
-    setup = prepare(small.config(images), tmp_path_factory.mktemp("steady"))
+    setup = prepare(small.config(image_folder), tmp_path_factory.mktemp("steady"))
     return setup.workdir, train_supernet(setup)
 
 
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_stopped_training_is_saved_and_goes_on_to_the_same_end(
-    images, steady, tmp_path, monkeypatch, stop_after
+    image_folder, steady, tmp_path, monkeypatch, stop_after
 ):
     """Between two checkpoints, and between two records of the metrics."""
     questions = iter(range(1, 100))
@@ -121,19 +114,19 @@ def test_a_stopped_training_is_saved_and_goes_on_to_the_same_end(
         with pytest.raises(
             interrupts.Stopped, match=f"stopped at step {stop_after} of 6 of supern"
         ):
-            train_supernet(prepare(small.config(images), tmp_path))
+            train_supernet(prepare(small.config(image_folder), tmp_path))
     saved = tmp_path / "supernet" / checkpoint.DIRECTORY
     assert checkpoint.steps(saved)[0] == stop_after
     workdir, expected = steady
-    resumed = train_supernet(prepare(small.config(images), tmp_path))
+    resumed = train_supernet(prepare(small.config(image_folder), tmp_path))
     for ours, theirs in zip(*map(jax.tree.leaves, (resumed[1:], expected[1:])), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     curves = [folder / "supernet" / metrics.FILE_NAME for folder in (tmp_path, workdir)]
     assert curves[0].read_bytes() == curves[1].read_bytes()
 
 
-def test_a_stopped_search_keeps_its_scores(images, steady, tmp_path, monkeypatch):
-    config = small.config(images)
+def test_a_stopped_search_keeps_its_scores(image_folder, steady, tmp_path, monkeypatch):
+    config = small.config(image_folder)
     config.search.chunk = 2
     setup, (_, network) = prepare(config, tmp_path), steady
     questions = iter(range(1, 100))
@@ -153,9 +146,9 @@ def test_a_stopped_search_keeps_its_scores(images, steady, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_launcher_ends_with_a_line_and_a_checkpoint(images, tmp_path, number, code):
+def test_a_launcher_ends_with_a_line_and_a_checkpoint(image_folder, tmp_path, number, code):
     config = tmp_path / "tiny_config.py"
-    small.write_config(config, images)
+    small.write_config(config, image_folder)
     command = [
         *(sys.executable, "-m", "launch.train_supernet", f"--config={config}"),
         *(f"--workdir={tmp_path / 'run'}", "--config.supernet.steps=1000000"),

@@ -163,17 +163,10 @@ def test_bad_input_is_one_line_and_code_2(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    small.write_images(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def command(images, tmp_path_factory):
+def command(image_folder, tmp_path_factory):
     """The main job on a tiny problem, by a configuration file of its own."""
     folder = tmp_path_factory.mktemp("command")
-    small.write_config(folder / "tiny_config.py", images)
+    small.write_config(folder / "tiny_config.py", image_folder)
     return [
         *("pipeline", f"--config={folder / 'tiny_config.py'}"),
         f"--compilation_cache={folder / 'cache'}",
@@ -217,7 +210,7 @@ def test_kill_9_and_the_same_command_again(command, steady, tmp_path):
     assert arrays(tmp_path) == arrays(steady)
 
 
-def test_the_commands_of_the_stages_are_the_main_job(command, images, steady, tmp_path):
+def test_the_commands_of_the_stages_are_the_main_job(command, image_folder, steady, tmp_path):
     """One after the other, the search in a work directory of its own; then those that score."""
     trained, searched = tmp_path / "trained", tmp_path / "searched"
 
@@ -253,7 +246,7 @@ def test_the_commands_of_the_stages_are_the_main_job(command, images, steady, tm
         f"{path}: supernet accuracy {model['accuracy']:.4f} on 8 validation images"
         for path, model in zip(paths, front, strict=True)
     ]
-    setup = prepare(small.config(images), trained)
+    setup = prepare(small.config(image_folder), trained)
     initial = path_model(setup, load_supernet(setup), np.array(front[0]["architecture"])).network
     assert results["more"]["weights"] == tensors.fingerprint(initial.params)
     assert results["more"]["test_accuracy"] > 0.5
@@ -275,7 +268,9 @@ def test_benchmark_prints_exact_counts():
     assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in rows)
 
 
-def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, images, tmp_path):
+def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(
+    command, image_folder, tmp_path
+):
     table = tmp_path / "latency.json"
     ((code, out, err),) = finish(
         start("benchmark", command[1], f"--table={table}", "--repeats=1", "--check=2", "--force")
@@ -284,7 +279,7 @@ def test_benchmark_makes_a_table_that_a_run_of_the_configuration_reads(command, 
     *_, agreement, written = out.splitlines()
     assert agreement.startswith("2 random networks, sum of the table against what was measured: ")
     assert written == f"table of cpu, in ms: {table}"
-    config = small.config(images)
+    config = small.config(image_folder)
     config.search.objectives.latency.update({"table": str(table), "device": "cpu", "max": 1e6})
     prepare(config, tmp_path / "run")
 

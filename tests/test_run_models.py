@@ -21,15 +21,8 @@ PATH = np.array([0, 1, 0, 1], np.int32)  # blocks, and a skip before the head
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    small.write_images(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(images, tmp_path_factory):
-    setup = prepare(small.config(images), tmp_path_factory.mktemp("trained"))
+def trained(image_folder, tmp_path_factory):
+    setup = prepare(small.config(image_folder), tmp_path_factory.mktemp("trained"))
     result = train_subnet(setup, PATH, "first")
     return setup, result, setup.workdir / "subnets" / "first"
 
@@ -59,9 +52,9 @@ def spy_on_start(monkeypatch):
     return seen
 
 
-def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypatch):
+def test_training_starts_from_given_weights(trained, image_folder, tmp_path, monkeypatch):
     model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
-    setup = prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(image_folder), tmp_path)
     result = train_subnet(setup, PATH, "second", model)
     assert jax.tree.all(jax.tree.map(np.array_equal, seen[0][1:], model.network[1:]))
     assert len(result["weights"]) == 64
@@ -76,8 +69,8 @@ def test_training_starts_from_given_weights(trained, images, tmp_path, monkeypat
     assert again == result
 
 
-def test_the_best_by_validation_is_kept_beside_the_last(images, tmp_path, monkeypatch):
-    config = small.config(images)
+def test_the_best_by_validation_is_kept_beside_the_last(image_folder, tmp_path, monkeypatch):
+    config = small.config(image_folder)
     config.subnet.eval_every = 2
     accuracies = iter([0.5, 0.75, 0.75, 0.75])  # at the steps 2, 4 and 6, and once more at the end
     original = subnets.evaluation.network_evaluator
@@ -102,9 +95,9 @@ def test_the_best_by_validation_is_kept_beside_the_last(images, tmp_path, monkey
     assert files.read_signed(directory / "best.json")["step"] == 1
 
 
-def test_classes_of_unequal_size_are_balanced_if_asked(images, tmp_path, monkeypatch):
+def test_classes_of_unequal_size_are_balanced_if_asked(image_folder, tmp_path, monkeypatch):
     """By hand: 12 and 6 images, so weights of 1/12 and 1/6, times 9: 1 in the mean of all."""
-    shutil.copytree(images, tmp_path / "images")
+    shutil.copytree(image_folder, tmp_path / "images")
     for number in range(8):
         (tmp_path / "images/train/light" / f"{number:02}.png").unlink()
     config = small.config(tmp_path / "images")
@@ -121,8 +114,8 @@ def test_classes_of_unequal_size_are_balanced_if_asked(images, tmp_path, monkeyp
     np.testing.assert_allclose(seen[0], [0.75, 1.5])
 
 
-def test_modules_are_frozen_by_name(trained, images, tmp_path):
-    model, config = models.load(trained[2]), small.config(images)
+def test_modules_are_frozen_by_name(trained, image_folder, tmp_path):
+    model, config = models.load(trained[2]), small.config(image_folder)
     config.subnet.update({"frozen": ("stem", "blocks"), "ema_decay": 0.0})
     train_subnet(prepare(config, tmp_path), PATH, "frozen", model)
     after = models.load(tmp_path / "subnets" / "frozen").network
@@ -146,8 +139,8 @@ def test_modules_are_frozen_by_name(trained, images, tmp_path):
 
 
 @pytest.mark.parametrize("skip", ["els", "folded"])
-def test_a_path_of_a_supernet_is_trained_as_what_it_is(skip, trained, images, tmp_path):
-    setup = prepare(small.config(images), tmp_path)
+def test_a_path_of_a_supernet_is_trained_as_what_it_is(skip, trained, image_folder, tmp_path):
+    setup = prepare(small.config(image_folder), tmp_path)
     model = models.create(
         setup.space, PATH, small.CLASSES, models.load(trained[2]).preprocessing, skip=skip
     )
@@ -161,10 +154,10 @@ def test_a_path_of_a_supernet_is_trained_as_what_it_is(skip, trained, images, tm
     assert evaluate_subnet(setup, "path")["accuracy"] == pytest.approx(result["test_accuracy"])
 
 
-def test_other_classes_get_a_new_classifier(trained, images, tmp_path, monkeypatch, capsys):
+def test_other_classes_get_a_new_classifier(trained, image_folder, tmp_path, monkeypatch, capsys):
     model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
     other = models.replace_classifier(model, ["a", "b", "c"])
-    setup = prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(image_folder), tmp_path)
     train_subnet(setup, PATH, "third", other)
     assert "a new classifier: 3 classes before, 2 others now" in capsys.readouterr().out
     start = seen[0].params
@@ -177,21 +170,21 @@ def test_other_classes_get_a_new_classifier(trained, images, tmp_path, monkeypat
 
 @pytest.mark.parametrize("by", ["name", "number"])
 def test_the_same_classes_in_another_order_keep_their_outputs(
-    by, trained, images, tmp_path, monkeypatch, capsys
+    by, trained, image_folder, tmp_path, monkeypatch, capsys
 ):
     model, seen = models.load(trained[2]), spy_on_start(monkeypatch)
     other = models.arrange_classifier(model, model.class_names[::-1])
     if by == "number":
         other = dataclasses.replace(model, class_names=models.number_names(2))
-    setup = prepare(small.config(images), tmp_path)
+    setup = prepare(small.config(image_folder), tmp_path)
     train_subnet(setup, PATH, "fourth", other)
     assert f"in the order of the data's classes, matched by {by}\n" in capsys.readouterr().out
     assert jax.tree.all(jax.tree.map(np.array_equal, seen[0][1:], model.network[1:]))
     assert models.load(tmp_path / "subnets" / "fourth").class_names == small.CLASSES
 
 
-def test_weights_of_another_network_are_refused(trained, images, tmp_path):
-    setup, model = prepare(small.config(images), tmp_path), models.load(trained[2])
+def test_weights_of_another_network_are_refused(trained, image_folder, tmp_path):
+    setup, model = prepare(small.config(image_folder), tmp_path), models.load(trained[2])
     with pytest.raises(
         InputError, match="the initial model is 0,1,0,1 of space 'small', not 0,0,0,0 of"
     ):
@@ -202,8 +195,8 @@ def test_weights_of_another_network_are_refused(trained, images, tmp_path):
     assert not (tmp_path / "subnets").exists()
 
 
-def test_images_under_the_stride_are_refused(images, tmp_path):
-    config = small.config(images)
+def test_images_under_the_stride_are_refused(image_folder, tmp_path):
+    config = small.config(image_folder)
     config.data.image_size = 3
     with pytest.raises(
         InputError, match="image_size is 3; space 'small' has a stride of 4, so all"

@@ -24,23 +24,16 @@ from scarlet_jax.run.setup import prepare
 from scarlet_jax.run.supernet import path_scorer, train_supernet
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    small.write_images(folder)
-    return folder
-
-
-def small_setup(images, workdir, **settings):
-    config = small.config(images)
+def small_setup(image_folder, workdir, **settings):
+    config = small.config(image_folder)
     config.rank.update({"architectures": 3, "share": 0.5, **settings})
     return prepare(config, workdir)
 
 
 @pytest.fixture(scope="module")
-def trained(images, tmp_path_factory):
+def trained(image_folder, tmp_path_factory):
     """A setup, its supernet, and what is known of its order."""
-    setup = small_setup(images, tmp_path_factory.mktemp("ranked"))
+    setup = small_setup(image_folder, tmp_path_factory.mktemp("ranked"))
     network = train_supernet(setup)
     return setup, network, rank_supernet(setup, network)
 
@@ -68,8 +61,8 @@ def test_every_network_is_scored_and_trained_briefly(trained):
     assert tau["MACs"]["tau"] == [pytest.approx(expected), None, None]
 
 
-def test_candidates_are_within_all_bounds_and_spread_by_macs(images, tmp_path):
-    config = small.config(images)
+def test_candidates_are_within_all_bounds_and_spread_by_macs(image_folder, tmp_path):
+    config = small.config(image_folder)
     config.space.update({"widths": (8,) * 5, "strides": (2, 1, 1, 1, 1), "kernels": (3, 5)})
     config.search.update({"population": 20})
     config.search.objectives.macs.max = 1.5e4
@@ -89,9 +82,9 @@ def test_candidates_are_within_all_bounds_and_spread_by_macs(images, tmp_path):
 
 
 def test_where_none_is_within_the_bounds_it_is_said(
-    images, tmp_path, trained, monkeypatch, capsys, caplog
+    image_folder, tmp_path, trained, monkeypatch, capsys, caplog
 ):
-    config = small.config(images)
+    config = small.config(image_folder)
     config.search.objectives.accuracy.min = 0.5
     monkeypatch.setattr(rank, "kept_scorer", lambda *_: lambda paths: np.zeros(len(paths)))
     assert rank_supernet(prepare(config, tmp_path), trained[1]) is None
@@ -99,8 +92,8 @@ def test_where_none_is_within_the_bounds_it_is_said(
     assert caplog.messages == ["0 networks trained alone, too few to compare"]
 
 
-def test_candidates_are_those_that_the_search_begins_with(images, tmp_path):
-    config = small.config(images)
+def test_candidates_are_those_that_the_search_begins_with(image_folder, tmp_path):
+    config = small.config(image_folder)
     config.space.update({"widths": (8,) * 5, "strides": (2, 1, 1, 1, 1), "kernels": (3, 5)})
     config.search.seed = 7
     setup = prepare(config, tmp_path)
@@ -109,18 +102,18 @@ def test_candidates_are_those_that_the_search_begins_with(images, tmp_path):
     np.testing.assert_array_equal(drawn, first)
 
 
-def test_without_time_nothing_is_begun_and_nothing_written(trained, images, tmp_path, caplog):
+def test_without_time_nothing_is_begun_and_nothing_written(trained, image_folder, tmp_path, caplog):
     _, network, _ = trained
-    setup = small_setup(images, tmp_path)
+    setup = small_setup(image_folder, tmp_path)
     assert rank_supernet(setup, network, minutes=-1.0) is None
     assert "0 networks trained alone, too few to compare: run it again with" in caplog.text
     assert not (tmp_path / "rank.json").exists()
     assert not (tmp_path / "rank").exists()
 
 
-def test_more_time_goes_on_and_trains_nothing_twice(trained, images, tmp_path, monkeypatch):
+def test_more_time_goes_on_and_trains_nothing_twice(trained, image_folder, tmp_path, monkeypatch):
     _, network, whole = trained
-    setup = small_setup(images, tmp_path)
+    setup = small_setup(image_folder, tmp_path)
     clock = itertools.count(0, 60)  # every look at it takes a minute
     monkeypatch.setattr(rank, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     begun, train = [], rank.train_subnet
@@ -133,20 +126,20 @@ def test_more_time_goes_on_and_trains_nothing_twice(trained, images, tmp_path, m
     assert len(set(begun)) == len(begun) == 3
     assert again == whole
     # A smaller one has all that is trained, and begins nothing.
-    fewer = small_setup(images, tmp_path, architectures=2)
+    fewer = small_setup(image_folder, tmp_path, architectures=2)
     assert rank_supernet(fewer, network)["networks"] == whole["networks"]
     assert len(begun) == 3
 
 
-def test_what_cannot_be_written_is_told_before_any_training(trained, images, tmp_path):
+def test_what_cannot_be_written_is_told_before_any_training(trained, image_folder, tmp_path):
     _, network, _ = trained
     (tmp_path / "rank.json").mkdir()
     with pytest.raises(InputError, match=r"rank.json cannot be written"):
-        rank_supernet(small_setup(images, tmp_path), network)
+        rank_supernet(small_setup(image_folder, tmp_path), network)
     assert not (tmp_path / "rank").exists()
 
 
-def test_the_page_shows_the_ranking_of_its_own_supernet_alone(trained, images):
+def test_the_page_shows_the_ranking_of_its_own_supernet_alone(trained, image_folder):
     setup, network, record = trained
     loaded = load_record(setup, network)
     assert loaded == json.loads(json.dumps(record)) | {"differing": ""}  # lists for tuples
@@ -164,9 +157,9 @@ def test_the_page_shows_the_ranking_of_its_own_supernet_alone(trained, images):
     assert "has not been measured: scarlet rank does" in without
 
 
-def test_the_page_says_by_which_other_settings_it_was_ranked(trained, images):
+def test_the_page_says_by_which_other_settings_it_was_ranked(trained, image_folder):
     setup, network, _ = trained
-    config = small.config(images)
+    config = small.config(image_folder)
     config.rank.update({"architectures": 2, "share": 0.25})
     config.subnet.learning_rate = 0.5
     config.search.objectives.macs.max = 2e6
@@ -182,11 +175,11 @@ def test_the_page_says_by_which_other_settings_it_was_ranked(trained, images):
 
 
 def test_picks_whose_order_is_not_known_are_named(
-    trained, images, tmp_path, monkeypatch, capsys, caplog
+    trained, image_folder, tmp_path, monkeypatch, capsys, caplog
 ):
     """Two errors apart or less: 1/8 with an error of sqrt(1/8 * 7/8 / 8), but not 3/4."""
     _, network, _ = trained
-    setup = small_setup(images, tmp_path)
+    setup = small_setup(image_folder, tmp_path)
     setup = dataclasses.replace(setup, problem=dataclasses.replace(setup.problem, picks=3))
     batch = search.ask(setup.problem, search.init(setup.problem, seed=0))
     macs = setup.problem.computed_values(batch.architectures)[:, 1]

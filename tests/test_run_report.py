@@ -38,16 +38,9 @@ EARLY = [[0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0]]
 LATE = [[0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 1, 1, 1]]
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    small.write_images(folder)
-    return folder
-
-
 @pytest.fixture
-def setup(images, tmp_path):
-    config = small.config(images)
+def setup(image_folder, tmp_path):
+    config = small.config(image_folder)
     config.space.update({"widths": (8,) * 5, "strides": (2, 1, 1, 1, 1), "kernels": (3, 5)})
     config.search.update({"population": 8, "picks": 3})
     return prepare(config, tmp_path)

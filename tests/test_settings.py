@@ -202,13 +202,6 @@ def test_a_section_alone_has_defaults():
     assert (section.picks, section.population) == (3, 0)
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    small.write_images(folder)
-    return folder
-
-
 NUMBERS = st.one_of(
     st.integers(-(2**70), 2**70),
     st.floats(),
@@ -224,14 +217,14 @@ VALUES = st.one_of(
 
 
 @given(st.sampled_from(NAMES), VALUES)
-def test_any_value_of_any_setting_is_taken_or_refused_in_one_line(images, name, value):
-    config = change(small.config(images), name, value)
+def test_any_value_of_any_setting_is_taken_or_refused_in_one_line(image_folder, name, value):
+    config = change(small.config(image_folder), name, value)
     if isinstance(value, int) and name in ("search.population", "search.max_tries"):
         return  # allowed ones take long
     refused = ""
     try:
-        prepare(config, images / "run")
+        prepare(config, image_folder / "run")
     except (InputError, OSError) as error:
         refused = str(error)
     assert "\n" not in refused
-    assert not (images / "run").exists()
+    assert not (image_folder / "run").exists()

@@ -198,12 +198,12 @@ def _started_from(setup: Setup, architecture: Array, initial: models.Model) -> f
         )
     names = setup.splits.class_names
     start = models.arrange_classifier(initial, names)
-    if start is None and "head" in setup.config.subnet.frozen:
-        raise InputError(
-            "subnet.frozen has head, whose classifier is new, as the initial model has other "
-            "classes; allowed: head.convolution, head.bn"
-        )
     if start is None:
+        if "head" in setup.config.subnet.frozen:
+            raise InputError(
+                "subnet.frozen has head, whose classifier is new, as the initial model has other "
+                "classes; allowed: head.convolution, head.bn"
+            )
         before, now = initial.size.num_classes, setup.size.num_classes
         say(f"a new classifier: {before} classes before, {now} others now")
         start = models.replace_classifier(initial, names, seed=setup.config.seed)
