@@ -43,9 +43,8 @@ one evaluation, however many encodings of it a search asks for. pymoo's NSGA-II 
 crossover and mutation over unordered choices ("choices") or rounded SBX and polynomials
 ("integers"), with populations of 20 and 70; local search explores all neighbours of what is on its
 front, from 10 random networks; aging evolution takes the best of 5 out of 20 as parent. The sizes
-are the best of a few that were tried for pymoo and local search. These searches ended after 3,000
-encodings, in which some of pymoo's with 20 individuals had seen 700 to 850 networks: their last
-columns are of so many.
+are the best of a few that were tried for pymoo and local search. Each goes on until it has seen
+{most:,} networks, for which some of pymoo's ask for 24,000 encodings.
 
 **Not independent**: how many a population has in so small a space, and how often neighbours of the
 front are evaluated, was settled on this table. And ours begins with networks spread evenly over the
@@ -142,7 +141,10 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
     networks = ranking["networks"]["all"]
     text = HEAD.format(networks=networks)
     text += SEARCH.format(
-        answer=told["search"], seeds=len(search["searches"][OURS]), front=len(ranking["front"])
+        answer=told["search"],
+        seeds=len(search["searches"][OURS]),
+        front=len(ranking["front"]),
+        most=search["budgets"][-1],
     )
     text += f"\n![Curves over evaluated networks]({PICTURES[0]})\n\n{source(search)}\n"
     text += "".join(tables.search_tables(search))

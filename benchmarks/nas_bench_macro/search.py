@@ -16,8 +16,8 @@ from scarlet_jax.space import Array
 
 BUDGETS = (50, 100, 200, 400, 700, 1000)  # distinct networks
 MEASURES = ("hypervolume", "above the median", "share of the front", "regret")
-ENCODINGS = 3000  # that a search asks for at first, to see 1,000 distinct networks
-MOST = 16 * ENCODINGS
+ENCODINGS = 1500  # that a search asks for at first, to see 1,000 distinct networks
+MOST = 32 * ENCODINGS
 # The peers have whichever populations are best on this table at small or at large budgets, of 10,
 # 20, 40 and 70 for pymoo, and of 1 and 10 to start a local search from.
 SEARCHES: Mapping[str, Run] = {
