@@ -17,11 +17,14 @@ def interval(values: ArrayLike) -> Interval:
 
 
 def difference(values: ArrayLike, others: ArrayLike) -> Interval:
-    """Of the difference of two means whose seeds have nothing in common, by Welch's t."""
+    """Of the difference of two means whose seeds are not paired, by Welch's t; no width for one."""
+    values, others = np.asarray(values, np.float64), np.asarray(others, np.float64)
+    if min(len(values), len(others)) < 2:
+        return float(values.mean() - others.mean()), float("nan")
     means, squares, counts = np.array(  # of each: the mean, its squared error, the seeds
         [
             (np.mean(sample), np.var(sample, ddof=1) / len(sample), len(sample))
-            for sample in (np.asarray(values), np.asarray(others))
+            for sample in (values, others)
         ]
     ).T
     width, square = 0.0, squares.sum()

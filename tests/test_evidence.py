@@ -42,6 +42,7 @@ def run(tau, similarity=(0.5, 0.5), loss=1.0, **more):
     """
     losses = [9.0] * 8 + [loss - 0.1, loss + 0.1] * 2
     return {
+        "processor": "P",
         "sample": ranked(tau),
         "mean score": 0.6,
         "similarity": [[own + 0.1, own - 0.1, 0.9] for own in similarity],
@@ -55,13 +56,17 @@ BASE = {"settings": {}, "seeds": {"0": run(0.7, all=ranked(0.6))}}
 
 
 def ranking(base=BASE, others=(), **more):
-    baselines = {"MACs": ranked(0.5), PUBLISHED: ranked(0.9)}
+    baselines = {
+        "MACs": ranked(0.5),
+        "layers that are no identity": ranked(0.6),
+        PUBLISHED: ranked(0.9),
+    }
     return {
         **ORIGIN,
         "networks": {"all": 3969, "sample": 40},
         "choices": ["identity", "E3K3", "E6K5"],
         "reshapes": [True, False],
-        "baselines": {"all": baselines, "sample": {"MACs": ranked(0.4)}},
+        "baselines": {"all": baselines, "sample": baselines | {"MACs": ranked(0.4)}},
         "front": [[10e6, 90.0], [45e6, 95.0]],
         "budgets": [15, 20, 60],
         "drawn": [80.0, 81.0, 82.0],
@@ -100,15 +105,28 @@ def test_ours_is_held_against_the_best_peer_at_each_budget():
     assert len(figures.draw_search(SEARCH).axes) == 2
 
 
-def test_recipes_have_their_change_and_seeds():
-    two = seeds(run(0.6), run(0.8), **{"a.b": 3})
-    every, sample = written(ranking(others={"two": two})).split("On a sample of 40 networks")
-    assert "| MACs | | | 0.500 | 0.500 | 0.500 | 0.500 |" in every
-    assert "| supernet, base |  | 1 | 0.600 | 0.600 | 0.600 | 0.600 |" in every
-    assert "supernet, two" not in every  # has not scored all
-    assert "| MACs | | | 0.400 | 0.400 | 0.400 | 0.400 |" in sample
-    assert "| supernet, base |  | 1 | 0.700 | 0.700 | 0.700 | 0.700 |" in sample
-    assert "| supernet, two | `a.b=3` | 2 | 0.700 ± 1.271 |" in sample  # 12.706 * 0.1
+def test_supernets_rank_beside_what_costs_nothing():
+    two = seeds(run(0.6), run(0.8, processor="Q"))
+    text = written(ranking(others={"two": two}))
+    assert "| MACs | | 0.500 | 0.500 | 0.500 | 0.500 |" in text
+    assert "| supernet, base | 1 | 0.600 | 0.600 | 0.600 | 0.600 |" in text
+    assert "supernet, two" not in text  # has not scored all
+    assert "on a core each of P and Q, and then" in text
+
+
+def test_changes_of_a_recipe_are_told_by_three_seeds():
+    base = seeds(run(0.5, all=ranked(0.6)), run(0.7))
+    three = seeds(run(0.6), run(0.7), run(0.8), **{"a.b": 3})
+    two = seeds(run(0.9), run(0.9))
+    text = written(ranking(base, {"three": three, "two": two, "one": seeds(run(0.9))}))
+    assert "There MACs have a tau of 0.400, layers that are no\nidentity 0.600, and" in text
+    assert "| base |  | 2 | 0.600 ± 1.271 |  | 0.600 ± 1.271 |  |" in text  # 12.706 * 0.1
+    # Errors of 0.1 and 0.058, so that Welch's t has 1.68 degrees of freedom.
+    assert "| three | `a.b=3` | 3 | 0.700 ± 0.248 | +0.100 ± 0.598 | 0.700 ± 0.248 |" in text
+    assert "| two |  | 2 | 0.900 ± 0.000 | +0.300 ± 1.271 |" in text
+    assert "| one |  | 1 | 0.900 | +0.300 | 0.900 | +0.300 |" in text
+    assert "**One change of `base` changes tau by +0.100 ± 0.598 with three.**" in text
+    assert "What makes a supernet rank?" not in written(ranking(base, {"two": two}))
 
 
 def test_precision_is_the_mean_over_the_seeds_that_have_it():
@@ -147,7 +165,7 @@ def test_what_is_found_is_the_best_by_its_score_within_a_budget():
 def test_retrained_networks_are_compared_seed_by_seed():
     accuracies = {"picked-1": (0.8, 0.82), "random-1": (0.7, 0.74), "largest": (0.9, 0.9)}
     runs = [
-        {"name": name, "seed": seed, "macs": 2 * 10**6, "accuracy": accuracy}
+        {"name": name, "seed": seed, "processor": "P", "macs": 2 * 10**6, "accuracy": accuracy}
         for name, own in accuracies.items()
         for seed, accuracy in enumerate(own)
     ]

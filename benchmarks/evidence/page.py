@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.evidence import tables
 from benchmarks.evidence.figures import LEAST
-from benchmarks.evidence.tables import OURS, SUPERNET, Found
+from benchmarks.evidence.tables import BASE, OURS, SUPERNET, Found
 from benchmarks.intervals import interval, with_width
 from benchmarks.nas_bench_macro import similarity
 from benchmarks.nas_bench_macro.ranking import PUBLISHED
@@ -23,8 +23,8 @@ PICTURES = (
 HEAD = """# Evidence
 Written by `python -m benchmarks.evidence` from the JSON in `benchmarks/results/`, which has every
 number, with the command, machine and commit that gave it. ± is half of a 95% interval of the mean
-over seeds, by Student's t; of differences between searches, whose seeds have nothing in common, by
-Welch's.
+over seeds, by Student's t; of differences between searches or recipes, whose seeds are not paired,
+by Welch's.
 
 NAS-Bench-Macro (Su et al., CVPR 2021, arXiv 2103.11922) has 8 layers of three choices: 0 is an
 identity (a 1x1 convolution where width or stride change), 1 and 2 are inverted bottlenecks of
@@ -72,10 +72,17 @@ published identities: some 18 minutes of training, and 25 to score all networks 
 times). Kendall's tau-b and Spearman's rho with the published mean accuracy, of all {networks:,}
 networks and of the better half.
 
-Trained by `--train --data=DIR --only=RECIPE`, on a core each, and then
+Trained by `--train --data=DIR --only=RECIPE`, on a core each of {processors}, and then
 """
-SAMPLED = """
-On a sample of {sample:,} networks, the same for all, with one change at a time:
+CHANGES = """
+## What makes a supernet rank?
+{answer}
+
+Recipe `base` with one change at a time (but `none`, which differs in one from `els`), by a sample
+of {sample:,} networks, the same for all. There MACs have a tau of {macs:.3f}, layers that are no
+identity {depth:.3f}, and one published run and the mean of the others {published:.3f}. Nothing is
+concluded where the interval of a difference has zero in it, or from fewer than {least} seeds.
+`uniform` trains one path in a step, and as many of them in all as `base` does.
 """
 PRECISION = """
 ## How many images does a score take?
@@ -105,8 +112,8 @@ RETRAINED = """
 What a search by each supernet `base` picks, for each pick a network within {equal:.0%} of its MACs
 drawn at random (a pick that has none, as the smallest network, is left out), and the largest
 network, each trained alone at {width:g} of the widths by one recipe, for {steps:,} steps of {batch}
-images, which is short: percent of the 10,000 test images. Seeds: {seeds}, each with its supernet,
-its search and its draw; intervals, which take more than one, have all of that.
+images, which is short, on {processors}: percent of the 10,000 test images. Seeds: {seeds}, each
+with its supernet, its search and its draw; intervals, which take more than one, have all of that.
 """
 STABILIZERS = """
 ## Do stabilizers help?
@@ -128,6 +135,7 @@ identity is a convolution there, too, as in `base`: a better tau of `els` would 
 
 Lines in the picture are means, bands go from the least to the most of {seeds} seeds.
 """
+CONCLUSIVE = 3  # seeds, without which a change is not told in a sentence
 # Of what is compared with stabilizers and without.
 TOLD = (tables.RESHAPED, tables.UNCHANGED, "loss", "mean score", "tau")
 
@@ -156,11 +164,21 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         calibration=batch * section.search.calibration_batches,
         steps=base["supernet.steps"],
         networks=networks,
+        processors=tables.processors(tables.supernets(ranking)),
         **size,
     )
-    text += f"{source(ranking)}\n\n{_lines(tables.ranking_table(ranking, 'all'))}"
-    text += SAMPLED.format(sample=ranking["networks"]["sample"])
-    text += f"\n{_lines(tables.ranking_table(ranking, 'sample'))}"
+    text += f"{source(ranking)}\n\n{_lines(tables.ranking_table(ranking))}"
+    if "changes" in told:
+        known = {name: own["tau"] for name, own in ranking["baselines"]["sample"].items()}
+        text += CHANGES.format(
+            answer=told["changes"],
+            sample=ranking["networks"]["sample"],
+            macs=known["MACs"],
+            depth=known["layers that are no identity"],
+            published=known[PUBLISHED],
+            least=CONCLUSIVE,
+        )
+        text += f"\n{_lines(tables.changes_table(ranking))}"
     if runs := tables.measured_precision(ranking):
         text += PRECISION.format(
             answer=told["precision"],
@@ -178,7 +196,12 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         seeds = tables.count_seeds(retrained)
         steps = retrained["recipe"]["subnet.steps"]
         text += RETRAINED.format(
-            answer=told["retrained"], equal=EQUAL, steps=steps, seeds=seeds, **size
+            answer=told["retrained"],
+            equal=EQUAL,
+            steps=steps,
+            seeds=seeds,
+            processors=tables.processors(retrained["runs"]),
+            **size,
         )
         text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{source(retrained)}\n\n"
         text += _lines(tables.retrained_table(retrained))
@@ -201,6 +224,8 @@ def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str,
         "ranking": _ranking(ranking),
         "found": _found(ranking),
     }
+    if changes := _changes(ranking):
+        found["changes"] = changes
     if tables.measured_precision(ranking):
         found["precision"] = _precision(ranking)
     if retrained:
@@ -238,6 +263,16 @@ def _ranking(found: Found) -> str:
         f"{_listed(f'{tau} for the {name}' for name, tau in known.items())}; one published run and "
         f"the mean of the others have {published}."
     )
+
+
+def _changes(found: Found) -> str:
+    """Nothing if no recipe has seeds enough."""
+    parts = [
+        f"{with_width(tables.change(found, name, 'tau'), sign='+')} with {name}"
+        for name, recipe in found["recipes"].items()
+        if name != BASE and len(recipe["seeds"]) >= CONCLUSIVE
+    ]
+    return f"One change of `base` changes tau by {_listed(parts)}." if parts else ""
 
 
 def _precision(found: Found) -> str:

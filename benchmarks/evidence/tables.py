@@ -1,6 +1,6 @@
 """Tables of what was measured, out of the JSON in `benchmarks/results/`, by lines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +13,7 @@ Values = NDArray[np.float64]
 Found = Mapping[str, Any]
 
 OURS = "ours"
+BASE = "base"
 SUPERNET = "supernet's score"
 PAIRED = ("els", "none")
 RESHAPED = "similarity of identity and blocks where width or stride change"
@@ -56,21 +57,50 @@ def best_peer(found: Found, measure: str, number: int) -> Values:
     return choose(peers, key=np.mean)
 
 
-def ranking_table(found: Found, networks: str) -> Iterator[str]:
-    """Of what `nas_bench_macro --score` has found of "all" networks or the "sample", by lines."""
+def ranking_table(found: Found) -> Iterator[str]:
+    """Of how `nas_bench_macro --score` has found that all networks are ranked, by lines."""
     names = ("tau", "spearman", "tau_top", "spearman_top")
-    yield "| ranked by | changed | seeds | tau | rho | tau, better half | rho, better half |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for name, own in found["baselines"][networks].items():
-        yield f"| {name} | | | {' | '.join(f'{own[key]:.3f}' for key in names)} |"
+    yield "| ranked by | seeds | tau | rho | tau, better half | rho, better half |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name, own in found["baselines"]["all"].items():
+        yield f"| {name} | | {' | '.join(f'{own[key]:.3f}' for key in names)} |"
     for name, recipe in found["recipes"].items():
-        seeds = [run[networks] for run in recipe["seeds"].values() if networks in run]
-        if not seeds:
-            continue
-        cells = [interval([own[key] for own in seeds]) for key in names]
-        row = " | ".join(map(with_width, cells))
+        seeds = [run["all"] for run in recipe["seeds"].values() if "all" in run]
+        if seeds:
+            cells = (with_width(interval([own[key] for own in seeds])) for key in names)
+            yield f"| supernet, {name} | {len(seeds)} | {' | '.join(cells)} |"
+
+
+def changes_table(found: Found) -> Iterator[str]:
+    """Of how every recipe ranks the sample of networks, by lines."""
+    yield "| recipe | changed | seeds | tau | less base's | tau, better half | less base's |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, recipe in found["recipes"].items():
+        cells = []
+        for measure in ("tau", "tau_top"):
+            lead = with_width(change(found, name, measure), sign="+") if name != BASE else ""
+            cells += [with_width(interval(_sampled(found, name, measure))), lead]
         changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
-        yield f"| supernet, {name} | {changed} | {len(seeds)} | {row} |"
+        yield f"| {name} | {changed} | {len(recipe['seeds'])} | {' | '.join(cells)} |"
+
+
+def change(found: Found, name: str, measure: str) -> Interval:
+    """How far a recipe is ahead of `base` on the sample."""
+    return difference(_sampled(found, name, measure), _sampled(found, BASE, measure))
+
+
+def _sampled(found: Found, name: str, measure: str) -> list[float]:
+    return [run["sample"][measure] for run in found["recipes"][name]["seeds"].values()]
+
+
+def supernets(found: Found) -> Iterator[Found]:
+    """Of every recipe and seed."""
+    return (run for recipe in found["recipes"].values() for run in recipe["seeds"].values())
+
+
+def processors(runs: Iterable[Found]) -> str:
+    """On which they were trained."""
+    return " and ".join(sorted({run["processor"] for run in runs}))
 
 
 def precision_table(found: Found) -> Iterator[str]:

@@ -6,9 +6,10 @@ python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --trai
 python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --retrain \
     --data=DIR --seeds=3
 
-`--train` and `--retrain` go on where they were stopped, and may be stopped at any time. The latter
-takes what searches by the supernets `base` pick, which `--score` has told, of all networks. Results
-go into `benchmarks/results/`, beside those of earlier runs on such a machine.
+`--train` and `--retrain` may be stopped at any time, and go on from the last checkpoint of every
+training. The latter takes what searches by the supernets `base` pick, which `--score` has told, of
+all networks. Results go into `benchmarks/results/`, beside those of earlier runs, on whichever
+machine: what is trained says on which processor.
 """
 
 import shlex
@@ -74,11 +75,9 @@ def retrain(table: Table, out: Path) -> None:
 
 
 def earlier(job: str, setting: str, value: recipes.Settings) -> dict[str, Any]:
-    """The results that are there, if they are of the same setting, processor and jax."""
+    """The results that are there, if they are of the same setting."""
     found = record.read(f"nas_bench_macro_{job}")
-    own, now = found.get("machine", {}), machine()
-    same = all(own.get(part) == now[part] for part in ("processor", "jax"))
-    return found if same and found.get(setting) == dict(value) else {}
+    return found if found.get(setting) == dict(value) else {}
 
 
 def command() -> str:
@@ -108,8 +107,7 @@ def run(table: Table, out: Path) -> None:
     if FLAGS.score:
         known = earlier("ranking", "base", recipes.BASE).get("recipes", {})
         write("ranking", found := ranked(table, out, known))
-        for networks in ("all", "sample"):
-            print("\n".join(["", *tables.ranking_table(found, networks)]))
+        print("\n".join(["", *tables.ranking_table(found), "", *tables.changes_table(found)]))
     if FLAGS.retrain:
         retrain(table, out)
 

@@ -12,6 +12,7 @@ from benchmarks.nas_bench_macro.picks import Rows
 from benchmarks.nas_bench_macro.processes import side_by_side
 from benchmarks.nas_bench_macro.recipes import BASE, Settings
 from benchmarks.nas_bench_macro.table import Table
+from scarlet_jax.machine import processor
 from scarlet_jax.run.subnet import RESULT
 
 # All ours: at the supernet's width, and as long.
@@ -86,6 +87,7 @@ def results(table: Table, seeds: Sequence[Networks], known: Sequence[Run], out: 
             found[name, seed] = {
                 "name": name,
                 "seed": seed,
+                "processor": processor(),
                 "architecture": own["architecture"],
                 "macs": own["macs"],
                 "accuracy": own["test_accuracy"],

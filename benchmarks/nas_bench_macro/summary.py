@@ -10,6 +10,7 @@ from benchmarks.nas_bench_macro import picks, precision, ranking, recipes
 from benchmarks.nas_bench_macro.table import SAMPLE, Table, sample
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
+from scarlet_jax.machine import processor
 
 BUDGETS = (30, 40, 50, 60, 80)  # million MACs, ours: what searches find is compared within them
 
@@ -72,10 +73,11 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measured(table: Table, directory: Path, seed: int) -> dict[str, Any]:
-    """What is known of one supernet."""
+    """What is known of one supernet, which this machine has trained."""
     chosen = sample(len(table.networks))
     scores = np.load(directory / recipes.SCORES)
     found: dict[str, Any] = {
+        "processor": processor(),
         "sample": ranking.rank(scores[chosen], table.accuracy[chosen])._asdict(),
         "mean score": float(scores[chosen].mean()),
         "similarity": np.load(directory / recipes.SIMILARITY).round(4).tolist(),
