@@ -66,8 +66,9 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         },
         "base": recipes.BASE,
         "recipes": {
-            name: {"settings": recipes.RECIPES[name], "seeds": seeds}
-            for name, seeds in found.items()
+            name: {"settings": settings, "seeds": found[name]}
+            for name, settings in recipes.RECIPES.items()
+            if name in found
         },
     }
 
