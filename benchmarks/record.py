@@ -32,6 +32,14 @@ def write(name: str, command: str, found: Found) -> None:
     print(f"\nwritten: {file(name)}")
 
 
+def origin() -> dict[str, str]:
+    """On what, and by which code, something is trained here."""
+    last = ["git", "log", "-1", "--format=%h", "--", "scarlet_jax", "configs", "launch"]
+    code = subprocess.run(last, capture_output=True, text=True, check=False).stdout.strip()
+    about = machine()
+    return {"processor": about["processor"], "jax": about["jax"], "code": code}
+
+
 def source(found: Found) -> str:
     """Command, machine and commit, for a page."""
     about = ", ".join(found["machine"][key] for key in ("processor", "cores", "python", "jax"))

@@ -42,7 +42,9 @@ def run(tau, similarity=(0.5, 0.5), loss=1.0, **more):
     """
     losses = [9.0] * 8 + [loss - 0.1, loss + 0.1] * 2
     return {
+        "seed": 0,
         "processor": "P",
+        "code": "new",
         "sample": ranked(tau),
         "mean score": 0.6,
         "similarity": [[own + 0.1, own - 0.1, 0.9] for own in similarity],
@@ -52,7 +54,7 @@ def run(tau, similarity=(0.5, 0.5), loss=1.0, **more):
     }
 
 
-BASE = {"settings": {}, "seeds": {"0": run(0.7, all=ranked(0.6))}}
+BASE = {"settings": {}, "runs": [run(0.7, all=ranked(0.6))]}
 
 
 def ranking(base=BASE, others=(), **more):
@@ -82,7 +84,7 @@ def written(ranking, retrained=None):
 
 
 def seeds(*runs, **settings):
-    return {"settings": settings, "seeds": {str(seed): run for seed, run in enumerate(runs)}}
+    return {"settings": settings, "runs": [run | {"seed": n} for n, run in enumerate(runs)]}
 
 
 def test_the_page_is_what_the_results_say():
@@ -106,27 +108,46 @@ def test_ours_is_held_against_the_best_peer_at_each_budget():
 
 
 def test_supernets_rank_beside_what_costs_nothing():
-    two = seeds(run(0.6), run(0.8, processor="Q"))
-    text = written(ranking(others={"two": two}))
+    base = seeds(run(0.7, all=ranked(0.6)), run(0.8, processor="Q"))
+    two = seeds(run(0.6), run(0.8, processor="R"))
+    text = written(ranking(base, {"two": two}))
     assert "| MACs | | 0.500 | 0.500 | 0.500 | 0.500 |" in text
     assert "| supernet, base | 1 | 0.600 | 0.600 | 0.600 | 0.600 |" in text
     assert "supernet, two" not in text  # has not scored all
-    assert "on a core each of P and Q, and then" in text
+    assert "on a core each of P, and then" in text  # what has scored all
+    assert ", on P and Q and R. There MACs have" in " ".join(text.split())
 
 
-def test_changes_of_a_recipe_are_told_by_three_seeds():
-    base = seeds(run(0.5, all=ranked(0.6)), run(0.7))
+def test_recipes_are_held_against_base_by_the_same_code():
+    base = seeds(run(0.5, all=ranked(0.6)), run(0.7), run(0.1, code="old"))
     three = seeds(run(0.6), run(0.7), run(0.8), **{"a.b": 3})
-    two = seeds(run(0.9), run(0.9))
-    text = written(ranking(base, {"three": three, "two": two, "one": seeds(run(0.9))}))
-    assert "There MACs have a tau of 0.400, layers that are no\nidentity 0.600, and" in text
-    assert "| base |  | 2 | 0.600 ± 1.271 |  | 0.600 ± 1.271 |  |" in text  # 12.706 * 0.1
+    old = seeds(run(0.9, code="old"), run(0.9, code="other"))
+    text = written(ranking(base, {"three": three, "old": old}))
+    assert "There MACs have a tau of 0.400, layers that are no identity 0.600" in " ".join(
+        text.split()
+    )
+    assert "| base |  | new | 2 | 0.600 ± 1.271 |  | 0.600 ± 1.271 |  |" in text  # 12.706 * 0.1
     # Errors of 0.1 and 0.058, so that Welch's t has 1.68 degrees of freedom.
-    assert "| three | `a.b=3` | 3 | 0.700 ± 0.248 | +0.100 ± 0.598 | 0.700 ± 0.248 |" in text
-    assert "| two |  | 2 | 0.900 ± 0.000 | +0.300 ± 1.271 |" in text
-    assert "| one |  | 1 | 0.900 | +0.300 | 0.900 | +0.300 |" in text
-    assert "**One change of `base` changes tau by +0.100 ± 0.598 with three.**" in text
-    assert "What makes a supernet rank?" not in written(ranking(base, {"two": two}))
+    assert "| three | `a.b=3` | new | 3 | 0.700 ± 0.248 | +0.100 ± 0.598 | 0.700 ± 0.248 |" in text
+    assert "| base |  | old | 1 | 0.100 |  | 0.100 |  |" in text
+    assert "| old |  | old | 1 | 0.900 | +0.800 | 0.900 | +0.800 |" in text
+    assert "| old |  | other | 1 | 0.900 |  | 0.900 |  |" in text
+    assert "What changes" not in written(ranking())
+
+
+def test_what_a_change_does_is_told_by_three_seeds_and_an_interval_without_zero():
+    base = seeds(*[run(tau, all=ranked(0.6)) for tau in (0.5, 0.6, 0.7)])
+    others = {
+        "clear": seeds(run(0.9), run(0.9), run(0.9)),  # 4.303 * 0.0577
+        "hazy": seeds(run(0.6), run(0.7), run(0.8)),
+        "few": seeds(run(0.9), run(0.9)),
+        "elsewhere": seeds(*[run(0.9, code="other")] * 3),
+    }
+    assert "**Against `base`, tau differs by +0.300 ± 0.248 with clear.**" in written(
+        ranking(base, others)
+    )
+    del others["clear"]
+    assert "\nNot known yet.\n" in written(ranking(base, others))
 
 
 def test_precision_is_the_mean_over_the_seeds_that_have_it():

@@ -336,6 +336,9 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
     asked.clear()
     supernet.main()
     assert asked == [1000, 969]  # the first two thousand were kept
+    origin = json.loads((tmp_path / recipes.ORIGIN).read_text())
+    assert origin["processor"] == processor()
+    assert set(origin) == {"processor", "jax", "code"}
     scores = np.load(tmp_path / recipes.SCORES)
     np.testing.assert_array_equal(scores, tables.distinct_networks(space).sum(axis=1) / 16)
     monkeypatch.setattr(supernet, "FLAGS", SimpleNamespace(sample=True))
@@ -385,25 +388,32 @@ def test_what_is_known_of_supernets_is_read_from_their_folders(table, tmp_path):
         (directory / "supernet").mkdir(parents=True)
         np.save(directory / recipes.SCORES, own)
         np.save(directory / recipes.SIMILARITY, np.full((8, 3), 0.5))
+        origin = {"processor": "P", "jax": "jax 0", "code": "new"}
+        (directory / recipes.ORIGIN).write_text(json.dumps(origin))
         record = {"step": 50, "loss": 1.5}
         (directory / "supernet" / "metrics.jsonl").write_text(json.dumps(record) + "\n")
     packed = np.zeros((len(precision.STATISTICS), precision.NETWORKS, precision.IMAGES[-1] // 8))
     packed[:, :, 0] = np.arange(precision.NETWORKS) % 2  # an image that every other one gets right
     np.save(tmp_path / "base" / "0" / recipes.PRECISION, packed.astype(np.uint8))
     found = json.loads(json.dumps(summary.ranked(table, tmp_path, {})))
-    base, els = (found["recipes"][name]["seeds"]["0"] for name in ("base", "els"))
+    (base,), (els,) = (found["recipes"][name]["runs"] for name in ("base", "els"))
     assert base["all"]["tau"] == base["sample"]["tau"] == els["sample"]["tau"] == 1
     assert base["loss"] == [[50, 1.5]]
-    assert base["processor"] == processor()
+    assert (base["seed"], base["processor"], base["code"]) == (0, "P", "new")
     assert np.shape(base["precision"]) == (len(precision.STATISTICS), len(precision.IMAGES))
     assert not {"all", "found", "precision"} & set(els)
     picked = table.index(np.array(base["found"]["picks"], np.int32))
     assert table.macs[picked].tolist() == sorted(table.macs[picked].tolist())
-    changed = {"settings": {"space.skip": "none"}, "seeds": {"0": els}}
+    changed = {"settings": {"space.skip": "none"}, "runs": [els]}
     known = found["recipes"] | {"none": found["recipes"]["els"], "eighth": changed}
     shutil.rmtree(tmp_path / "base")
     kept = json.loads(json.dumps(summary.ranked(table, tmp_path, known)))
     assert kept == found  # "none" and "eighth" are recorded with other settings
+    old, next_seed = ({**els, "code": "old"}, {**els, "seed": 1})
+    richer = {**els, "all": base["all"]}
+    runs = {"settings": recipes.RECIPES["els"], "runs": [old, richer, next_seed]}
+    merged = summary.ranked(table, tmp_path, known | {"els": runs})["recipes"]["els"]["runs"]
+    assert json.loads(json.dumps(merged)) == [richer, old, next_seed]
     assert found["choices"] == ["identity", "E3K3", "E6K5"]
     assert found["reshapes"] == [True, False, True, False, False, True, False, False]
     assert len(found["front"]) == table.front.sum()
@@ -440,10 +450,10 @@ def test_bad_arguments_end_in_one_line(arguments, message, tmp_path):
 def test_earlier_results_are_those_of_the_same_settings(table, tmp_path, monkeypatch, change):
     path = tmp_path / "ranking.json"
     monkeypatch.setattr(record, "file", lambda name: path)
-    seeds = {"0": {"found": {"picks": table.networks[[3, 5]].tolist()}}}
+    runs = [{"seed": 0, "found": {"picks": table.networks[[3, 5]].tolist()}}, {"seed": 0}]
     found = {
         "base": recipes.BASE,
-        "recipes": {"base": {"settings": {}, "seeds": seeds}},
+        "recipes": {"base": {"settings": {}, "runs": runs}},
     }
     path.write_text(json.dumps(found))
     assert command_line.picks_of_base(table, 0).tolist() == [3, 5]

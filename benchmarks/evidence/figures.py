@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.evidence.tables import (
     OURS,
-    PAIRED,
     SUPERNET,
     Found,
     Values,
-    paired_seeds,
+    paired,
     picked,
     search_values,
     searches,
@@ -109,14 +108,13 @@ def draw_retrained(found: Found) -> Figure:
 
 def draw_stabilizers(found: Found) -> Figure | None:
     """Similarity of an identity to the other choices by layer, and loss; seeds as bands."""
-    seeds = paired_seeds(found)
-    if not seeds:
+    pairs = paired(found)
+    if not pairs:
         return None
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(9.0, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for name, color in zip(PAIRED, ("#0072b2", "#d55e00"), strict=True):
-            own = [found["recipes"][name]["seeds"][seed] for seed in seeds]
+        for (name, own), color in zip(pairs.items(), ("#0072b2", "#d55e00"), strict=True):
             similarity = np.array([similarity_to_skip(found, run) for run in own])
             layers = np.arange(1, similarity.shape[1] + 1)
             _band(left, layers, similarity, name, color)

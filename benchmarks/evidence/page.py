@@ -23,8 +23,8 @@ PICTURES = (
 HEAD = """# Evidence
 Written by `python -m benchmarks.evidence` from the JSON in `benchmarks/results/`, which has every
 number, with the command, machine and commit that gave it. ± is half of a 95% interval of the mean
-over seeds, by Student's t; of differences between searches or recipes, whose seeds are not paired,
-by Welch's.
+over seeds, by Student's t; of differences between searches, or to recipe `base`, by Welch's, as
+they have not the same seeds.
 
 NAS-Bench-Macro (Su et al., CVPR 2021, arXiv 2103.11922) has 8 layers of three choices: 0 is an
 identity (a 1x1 convolution where width or stride change), 1 and 2 are inverted bottlenecks of
@@ -44,7 +44,7 @@ crossover and mutation over unordered choices ("choices") or rounded SBX and pol
 ("integers"), with populations of 20 and 70; local search explores all neighbours of what is on its
 front, from 10 random networks; aging evolution takes the best of 5 out of 20 as parent. The sizes
 are the best of a few that were tried for pymoo and local search. Each goes on until it has seen
-{most:,} networks, for which some of pymoo's ask for 24,000 encodings.
+{most:,} networks, for which some of pymoo's took up to 24,000 encodings.
 
 **Not independent**: how many a population has in so small a space, and how often neighbours of the
 front are evaluated, was settled on this table. And ours begins with networks spread evenly over the
@@ -68,21 +68,25 @@ Supernets of this space are trained on 90% of CIFAR-10's training images, and sc
 which a seed draws, with statistics of batch norm recalibrated for each network on {calibration:,}
 training images. Recipe `base`, for a CPU core, has {width:g} of the widths, {steps:,} steps of
 {batch} images with every choice of every layer once (strict fairness), and skips that are the
-published identities: some 18 minutes of training, and 25 to score all networks (no record has the
-times). Kendall's tau-b and Spearman's rho with the published mean accuracy, of all {networks:,}
-networks and of the better half.
+published identities: some 18 minutes of training, and 25 to score all networks, on an AMD EPYC (no
+record has the times). Kendall's tau-b and Spearman's rho with the published mean accuracy, of all
+{networks:,} networks and of the better half.
 
-Trained by `--train --data=DIR --only=RECIPE`, on a core each of {processors}, and then
+Trained by `--train --data=DIR --only=base`, on a core each of {processors}, and then
 """
 CHANGES = """
-## What makes a supernet rank?
+## What changes how well a supernet ranks?
 {answer}
 
-Recipe `base` with one change at a time (but `none`, which differs in one from `els`), by a sample
-of {sample:,} networks, the same for all. There MACs have a tau of {macs:.3f}, layers that are no
-identity {depth:.3f}, and one published run and the mean of the others {published:.3f}. Nothing is
-concluded where the interval of a difference has zero in it, or from fewer than {least} seeds.
-`uniform` trains one path in a step, and as many of them in all as `base` does.
+Recipe `base` with one change at a time (`none` is `els` with one more), ranked on a sample of
+{sample:,} networks, the same for all; by `--train --sample --data=DIR --only=RECIPE`, on
+{processors}. There MACs have a tau of {macs:.3f}, layers that are no identity {depth:.3f}, and one
+published run and the mean of the others {published:.3f}. A recipe is held against `base` as trained
+by the same code, which has changed how training images are decoded and cropped, among other things;
+"code" is the last commit of what trains. Nothing is concluded where the interval of a difference
+has zero in it, or from fewer than {least} seeds. Intervals are not corrected for how many there
+are. `uniform` trains one path in a step, and as many of them in all as `base`: on three times the
+images, in three times the steps.
 """
 PRECISION = """
 ## How many images does a score take?
@@ -156,6 +160,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
     )
     text += f"\n![Curves over evaluated networks]({PICTURES[0]})\n\n{source(search)}\n"
     text += "".join(tables.search_tables(search))
+    bases = ranking["recipes"][BASE]["runs"]
     base, section = ranking["base"], nas_bench_macro.get_config()
     batch = base["search.batch_size"]
     size = {"width": base["space.width_multiplier"], "batch": section.supernet.batch_size}
@@ -164,14 +169,15 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         calibration=batch * section.search.calibration_batches,
         steps=base["supernet.steps"],
         networks=networks,
-        processors=tables.processors(tables.supernets(ranking)),
+        processors=tables.processors(run for run in bases if "all" in run),
         **size,
     )
     text += f"{source(ranking)}\n\n{_lines(tables.ranking_table(ranking))}"
-    if "changes" in told:
+    if len(ranking["recipes"]) > 1:
         known = {name: own["tau"] for name, own in ranking["baselines"]["sample"].items()}
         text += CHANGES.format(
-            answer=told["changes"],
+            answer=told.get("changes", "Not known yet."),
+            processors=tables.processors(tables.supernets(ranking)),
             sample=ranking["networks"]["sample"],
             macs=known["MACs"],
             depth=known["layers that are no identity"],
@@ -205,12 +211,12 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         )
         text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{source(retrained)}\n\n"
         text += _lines(tables.retrained_table(retrained))
-    if paired := tables.paired_seeds(ranking):
+    if paired := tables.paired(ranking):
         text += STABILIZERS.format(
             answer=told["stabilizers"],
             paths=similarity.PATHS,
             images=similarity.IMAGES,
-            seeds=len(paired),
+            seeds=len(paired[tables.PAIRED[0]]),
         )
         text += f"\n![Similarity by layer, and loss]({PICTURES[3]})\n\n"
         text += _lines(tables.stabilizer_table(ranking))
@@ -235,7 +241,7 @@ def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str,
             f"Trained alone, what is picked differs from a network of equal MACs by {gain} percent "
             f"of test accuracy in the mean of {seeds}."
         )
-    if tables.paired_seeds(ranking):
+    if tables.paired(ranking):
         found["stabilizers"] = _stabilizers(ranking)
     return found
 
@@ -253,7 +259,7 @@ def _search(found: Found) -> str:
 
 
 def _ranking(found: Found) -> str:
-    runs = found["recipes"]["base"]["seeds"].values()
+    runs = found["recipes"][BASE]["runs"]
     taus = [run["all"]["tau"] for run in runs if "all" in run]
     known = {name: f"{own['tau']:.3f}" for name, own in found["baselines"]["all"].items()}
     published = known.pop(PUBLISHED)
@@ -266,13 +272,19 @@ def _ranking(found: Found) -> str:
 
 
 def _changes(found: Found) -> str:
-    """Nothing if no recipe has seeds enough."""
-    parts = [
-        f"{with_width(tables.change(found, name, 'tau'), sign='+')} with {name}"
-        for name, recipe in found["recipes"].items()
-        if name != BASE and len(recipe["seeds"]) >= CONCLUSIVE
-    ]
-    return f"One change of `base` changes tau by {_listed(parts)}." if parts else ""
+    """What is told by seeds enough, and an interval without zero; nothing if none is."""
+    parts = []
+    for code in tables.codes(found):
+        enough = [
+            name
+            for name in found["recipes"]
+            if len(tables.sampled(found, name, code, "tau")) >= CONCLUSIVE
+        ]
+        for name in enough if BASE in enough else []:
+            change = tables.change(found, name, code, "tau")
+            if change and abs(change[0]) > change[1]:
+                parts.append(f"{with_width(change, sign='+')} with {name}")
+    return f"Against `base`, tau differs by {_listed(parts)}." if parts else ""
 
 
 def _precision(found: Found) -> str:
@@ -308,15 +320,13 @@ def _found(found: Found) -> str:
 
 def _stabilizers(found: Found) -> str:
     measures = tables.stabilizer_measures(found)
+    pairs = len(measures["tau"][0])
     changes = [
         f"{name} by {with_width(interval(own - other), sign='+')}"
         for name, (own, other) in measures.items()
         if name in TOLD
     ]
-    return (
-        f"In {len(tables.paired_seeds(found))} pairs of supernets, stabilizers change the "
-        f"{_listed(changes)}."
-    )
+    return f"In {pairs} pairs of supernets, stabilizers change the {_listed(changes)}."
 
 
 def _numbers(values: Iterable[float]) -> str:

@@ -65,37 +65,49 @@ def ranking_table(found: Found) -> Iterator[str]:
     for name, own in found["baselines"]["all"].items():
         yield f"| {name} | | {' | '.join(f'{own[key]:.3f}' for key in names)} |"
     for name, recipe in found["recipes"].items():
-        seeds = [run["all"] for run in recipe["seeds"].values() if "all" in run]
+        seeds = [run["all"] for run in recipe["runs"] if "all" in run]
         if seeds:
             cells = (with_width(interval([own[key] for own in seeds])) for key in names)
             yield f"| supernet, {name} | {len(seeds)} | {' | '.join(cells)} |"
 
 
 def changes_table(found: Found) -> Iterator[str]:
-    """Of how every recipe ranks the sample of networks, by lines."""
-    yield "| recipe | changed | seeds | tau | less base's | tau, better half | less base's |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for name, recipe in found["recipes"].items():
-        cells = []
-        for measure in ("tau", "tau_top"):
-            lead = with_width(change(found, name, measure), sign="+") if name != BASE else ""
-            cells += [with_width(interval(_sampled(found, name, measure))), lead]
-        changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
-        yield f"| {name} | {changed} | {len(recipe['seeds'])} | {' | '.join(cells)} |"
+    """Of how every recipe ranks the sample of networks, and which code has trained it, by lines."""
+    yield "| recipe | changed | code | seeds | tau | minus base | tau, better half | minus base |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for code in codes(found):
+        for name, recipe in found["recipes"].items():
+            if not (taus := sampled(found, name, code, "tau")):
+                continue
+            cells = []
+            for measure in ("tau", "tau_top"):
+                lead = change(found, name, code, measure)
+                cells.append(with_width(interval(sampled(found, name, code, measure))))
+                cells.append(with_width(lead, sign="+") if lead else "")
+            changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
+            yield f"| {name} | {changed} | {code} | {len(taus)} | {' | '.join(cells)} |"
 
 
-def change(found: Found, name: str, measure: str) -> Interval:
-    """How far a recipe is ahead of `base` on the sample."""
-    return difference(_sampled(found, name, measure), _sampled(found, BASE, measure))
+def codes(found: Found) -> list[str]:
+    """By which code supernets were trained, in the order of the runs."""
+    return list(dict.fromkeys(run["code"] for run in supernets(found)))
 
 
-def _sampled(found: Found, name: str, measure: str) -> list[float]:
-    return [run["sample"][measure] for run in found["recipes"][name]["seeds"].values()]
+def change(found: Found, name: str, code: str, measure: str) -> Interval | None:
+    """How far a recipe is ahead of `base`, on the sample and by the same code, if both have run."""
+    own, base = (sampled(found, recipe, code, measure) for recipe in (name, BASE))
+    return difference(own, base) if own and base and name != BASE else None
+
+
+def sampled(found: Found, name: str, code: str, measure: str) -> list[float]:
+    """What a recipe's supernets make of the sample of networks, by seed."""
+    runs = found["recipes"][name]["runs"]
+    return [run["sample"][measure] for run in runs if run["code"] == code]
 
 
 def supernets(found: Found) -> Iterator[Found]:
     """Of every recipe and seed."""
-    return (run for recipe in found["recipes"].values() for run in recipe["seeds"].values())
+    return (run for recipe in found["recipes"].values() for run in recipe["runs"])
 
 
 def processors(runs: Iterable[Found]) -> str:
@@ -115,7 +127,7 @@ def precision_table(found: Found) -> Iterator[str]:
 
 def measured_precision(found: Found) -> list[Values]:
     """Tau by statistics and images, `[statistics, counts]` of each seed that has it."""
-    runs = found["recipes"]["base"]["seeds"].values()
+    runs = found["recipes"][BASE]["runs"]
     return [np.array(run["precision"]) for run in runs if "precision" in run]
 
 
@@ -160,7 +172,7 @@ def best_within(found: Found, most: float) -> float:
 
 def searches(found: Found) -> dict[str, list[Found]]:
     """What was found in every seed, by what was searched by."""
-    runs = found["recipes"]["base"]["seeds"].values()
+    runs = found["recipes"][BASE]["runs"]
     return {
         SUPERNET: [run["found"] for run in runs if "found" in run],
         **{name: [run] for name, run in found["found by"].items()},
@@ -224,21 +236,27 @@ def stabilizer_table(found: Found) -> Iterator[str]:
 
 def stabilizer_measures(found: Found) -> dict[str, tuple[Values, Values]]:
     """What is compared, of every paired seed with stabilizers and without."""
-    with_, without = (
-        [_measures(found, found["recipes"][name]["seeds"][seed]) for seed in paired_seeds(found)]
-        for name in PAIRED
-    )
+    with_, without = ([_measures(found, run) for run in runs] for runs in paired(found).values())
     return {
         name: (np.array([run[name] for run in with_]), np.array([run[name] for run in without]))
         for name in with_[0]
     }
 
 
-def paired_seeds(found: Found) -> list[str]:
-    """The seeds that both recipes of stabilizers have; none if there are not two."""
-    runs = [found["recipes"].get(name, {"seeds": {}})["seeds"] for name in PAIRED]
-    seeds = [seed for seed in runs[0] if seed in runs[1]]
-    return seeds if len(seeds) > 1 else []
+def paired(found: Found) -> dict[str, list[Found]]:
+    """The supernets of both recipes of stabilizers by the seeds (and code) that both have.
+
+    Nothing if there are not two.
+    """
+    by_seed = {
+        name: {
+            (run["seed"], run["code"]): run
+            for run in found["recipes"].get(name, {"runs": []})["runs"]
+        }
+        for name in PAIRED
+    }
+    keys = [key for key in by_seed[PAIRED[0]] if key in by_seed[PAIRED[1]]]
+    return {name: [runs[key] for key in keys] for name, runs in by_seed.items() if len(keys) > 1}
 
 
 def similarity_to_skip(found: Found, run: Found) -> Values:

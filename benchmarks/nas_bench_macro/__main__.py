@@ -8,8 +8,8 @@ python -m benchmarks.nas_bench_macro --table=nas-bench-macro_cifar10.json --retr
 
 `--train` and `--retrain` may be stopped at any time, and go on from the last checkpoint of every
 training. The latter takes what searches by the supernets `base` pick, which `--score` has told, of
-all networks. Results go into `benchmarks/results/`, beside those of earlier runs, on whichever
-machine: what is trained says on which processor.
+all networks. What they train goes into `benchmarks/results/`, beside what was trained before, on
+whichever machine.
 """
 
 import shlex
@@ -51,14 +51,14 @@ def picks_of_base(table: Table, seed: int) -> Rows:
     Raises:
       InputError: if nothing was.
     """
-    runs = earlier("ranking", "base", recipes.BASE).get("recipes", {}).get("base", {"seeds": {}})
-    run = runs["seeds"].get(str(seed), {})
-    if "found" not in run:
+    known = earlier("ranking", "base", recipes.BASE).get("recipes", {}).get("base", {"runs": []})
+    runs = [run for run in known["runs"] if run["seed"] == seed and "found" in run]
+    if not runs:
         raise InputError(
             f"{record.file('nas_bench_macro_ranking')} has no picks of seed {seed} of base; "
             f"allowed: after --train --score --only=base --seeds={seed + 1}, without --sample"
         )
-    return table.index(np.array(run["found"]["picks"], np.int32))
+    return table.index(np.array(runs[-1]["found"]["picks"], np.int32))
 
 
 def retrain(table: Table, out: Path) -> None:

@@ -11,6 +11,7 @@ from scarlet_jax.train import metrics
 Settings = Mapping[str, object]
 # In the folder of a recipe and seed:
 SCORES = "scores.npy"  # float64[networks], NaN of what is not scored
+ORIGIN = "origin.json"  # see `benchmarks.record`
 SIMILARITY = "similarity.npy"  # of the choices of each layer, see similarity.py
 PRECISION = "precision.npy"  # which images some networks get right, see precision.py
 

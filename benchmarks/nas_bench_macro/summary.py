@@ -1,5 +1,6 @@
 """What supernets that have been scored are worth, beside what costs nothing, as JSON values."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from benchmarks.nas_bench_macro import picks, precision, ranking, recipes
 from benchmarks.nas_bench_macro.table import SAMPLE, Table, sample
 from scarlet_jax import space as spaces
 from scarlet_jax.errors import InputError
-from scarlet_jax.machine import processor
 
 BUDGETS = (30, 40, 50, 60, 80)  # million MACs, ours: what searches find is compared within them
 
@@ -26,14 +26,15 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       InputError: where no supernet `base` has scored all networks.
     """
-    found = {
-        name: dict(recipe["seeds"])
+    found: dict[str, dict[tuple[int, str], dict[str, Any]]] = {
+        name: {_key(run): run for run in recipe["runs"]}
         for name, recipe in known.items()
         if recipe["settings"] == recipes.RECIPES.get(name)
     }
     for name, seed, directory in recipes.scored(out):
-        found.setdefault(name, {})[str(seed)] = measured(table, directory, seed)
-    if not any("all" in own for own in found.get("base", {}).values()):
+        run, runs = measured(table, directory, seed), found.setdefault(name, {})
+        runs[_key(run)] = runs.get(_key(run), {}) | run
+    if not any("all" in run for run in found.get("base", {}).values()):
         raise InputError(
             f"no supernet base has scored all networks in {out}; allowed: after --train "
             "--only=base, without --sample"
@@ -66,19 +67,25 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         },
         "base": recipes.BASE,
         "recipes": {
-            name: {"settings": settings, "seeds": found[name]}
+            name: {"settings": settings, "runs": [run for _, run in sorted(found[name].items())]}
             for name, settings in recipes.RECIPES.items()
             if name in found
         },
     }
 
 
+def _key(run: Mapping[str, Any]) -> tuple[int, str]:
+    """What tells a recipe's supernets apart."""
+    return run["seed"], run["code"]
+
+
 def measured(table: Table, directory: Path, seed: int) -> dict[str, Any]:
-    """What is known of one supernet, which this machine has trained."""
+    """What is known of one supernet."""
     chosen = sample(len(table.networks))
     scores = np.load(directory / recipes.SCORES)
     found: dict[str, Any] = {
-        "processor": processor(),
+        "seed": seed,
+        **json.loads((directory / recipes.ORIGIN).read_text()),
         "sample": ranking.rank(scores[chosen], table.accuracy[chosen])._asdict(),
         "mean score": float(scores[chosen].mean()),
         "similarity": np.load(directory / recipes.SIMILARITY).round(4).tolist(),

@@ -9,9 +9,11 @@ import time
 import numpy as np
 from absl import flags
 
-from benchmarks.nas_bench_macro.recipes import SCORES, SIMILARITY
+from benchmarks.nas_bench_macro.recipes import ORIGIN, SCORES, SIMILARITY
 from benchmarks.nas_bench_macro.similarity import choice_similarity
 from benchmarks.nas_bench_macro.table import distinct_networks, sample
+from benchmarks.record import origin
+from scarlet_jax.files import write_json
 from scarlet_jax.launch import common
 from scarlet_jax.progress import say
 from scarlet_jax.run.search import kept_scorer, score_context
@@ -30,6 +32,7 @@ def main() -> None:
     scores = np.full(len(networks), np.nan)
     scores[chosen] = score(networks[chosen])
     say(f"{len(chosen):,} networks scored in {time.monotonic() - begin:.0f} s")
+    write_json(setup.workdir / ORIGIN, origin())
     np.save(setup.workdir / SIMILARITY, choice_similarity(setup, network))
     np.save(setup.workdir / SCORES, scores)
 
