@@ -313,7 +313,7 @@ def test_stratified_split_depends_on_the_seed():
     assert len(set(held)) == 5
 
 
-def test_only_what_is_trained_on_is_decoded_fast(tmp_path):
+def test_only_what_is_trained_on_and_shrinks_is_decoded_fast(tmp_path):
     """What is held out, and the test images, are Pillow's to the last bit."""
     noise = np.random.default_rng(0).integers(256, size=(6, 5, 4, 3), dtype=np.uint8)
     for number, pixels in enumerate(noise):
@@ -322,7 +322,8 @@ def test_only_what_is_trained_on_is_decoded_fast(tmp_path):
             own.parent.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(pixels).resize((50, 40), Image.Resampling.BICUBIC)
             picture.save(own, quality=80)
-    splits = datasets.load(data_config(source="folder", path=str(tmp_path), validation=0.3), seed=0)
+    about = {"source": "folder", "path": str(tmp_path), "validation": 0.3}
+    splits = datasets.load(data_config(**about, image_size=39), seed=0)
 
     def off(source):
         """By how much at most, in values of 0 to 255."""
@@ -334,3 +335,5 @@ def test_only_what_is_trained_on_is_decoded_fast(tmp_path):
 
     assert off(splits.validation) == off(splits.test) == 0
     assert 0 < off(splits.train) < 64
+    as_large = datasets.load(data_config(**about, image_size=40), seed=0)
+    assert off(as_large.train) == 0

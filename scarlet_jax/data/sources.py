@@ -1,5 +1,6 @@
 """Where images come from: random access by index, the same for every kind of source."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -91,7 +92,7 @@ class FolderSource:
     channels: int
     max_aspect: float
     left_out: Mapping[str, str]  # files below the root that are no images of it, and why
-    fast: bool = False  # see `decode_image`
+    fast_above: float = math.inf  # see `decode_image`
 
     def __len__(self) -> int:
         return len(self.files)
@@ -101,7 +102,7 @@ class FolderSource:
             encoded = (self.root / self.files[index]).read_bytes()
         except OSError as error:
             raise UnreadableImage(str(error)) from error
-        image = decode_image(encoded, self.channels, self.max_aspect, self.fast)
+        image = decode_image(encoded, self.channels, self.max_aspect, self.fast_above)
         return {"image": image, "label": int(self.classes[index])}
 
     def name(self, index: int) -> str:
@@ -143,9 +144,11 @@ class Subset:
         self.source.examine(int(self.indices[index]))
 
 
-def quick(source: Source) -> Source:
-    """The same images; JPEG files are decoded fast, see `decode_image`."""
-    quick: Source = replace(cast(Any, source), fast=True) if hasattr(source, "fast") else source
+def quick(source: Source, size: int) -> Source:
+    """The same images; JPEG files larger than `size` are decoded fast, see `decode_image`."""
+    if not hasattr(source, "fast_above"):
+        return source
+    quick: Source = replace(cast(Any, source), fast_above=size)
     return quick
 
 

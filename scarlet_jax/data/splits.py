@@ -43,7 +43,7 @@ def load(data: ConfigDict, seed: int, examples: Examples | None = None) -> Split
 
     These are a split of their own, where there is one. Else they are the share `data.validation`
     of each class's training images, which are held out, the same for the same seed. JPEG files to
-    train on are decoded fast, all others as Pillow does.
+    train on that are larger than `data.image_size` are decoded fast, all others as Pillow does.
 
     Raises:
       InputError: for a setting out of range, or data that is missing or does not fit.
@@ -81,7 +81,7 @@ def load(data: ConfigDict, seed: int, examples: Examples | None = None) -> Split
             "classes; allowed: that, or 0 to take what they have"
         )
     train = own["train"]
-    quick = sources.quick(train)
+    quick = sources.quick(train, section.image_size)
     if "validation" in own:
         return Splits(quick, own["validation"], own["test"], class_names, left_out)
     rest, held = np.arange(len(train)), np.zeros(0, np.int64)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class TfdsSource:
     size: int  # of these, in bytes: the same examples may be encoded in other ways
     channels: int
     max_aspect: float
-    fast: bool = False  # see `decode_image`
+    fast_above: float = math.inf  # see `decode_image`
 
     def __len__(self) -> int:
         return len(self.records)
@@ -78,7 +79,7 @@ class TfdsSource:
         if not encoded or not label or label[0] == UNKNOWN_LABEL:  # TFDS's for "no label", too
             raise UnreadableImage(f"no {self.image_key!r} or no {self.label_key!r} in the record")
         return {
-            "image": decode_image(encoded[0], self.channels, self.max_aspect, self.fast),
+            "image": decode_image(encoded[0], self.channels, self.max_aspect, self.fast_above),
             "label": int(label[0]),
         }
 
