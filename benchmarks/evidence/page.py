@@ -82,11 +82,13 @@ Recipe `base` with one change at a time (`none` is `els` with one more), ranked 
 {sample:,} networks, the same for all; by `--train --sample --data=DIR --only=RECIPE`, on
 {processors}. There MACs have a tau of {macs:.3f}, layers that are no identity {depth:.3f}, and one
 published run and the mean of the others {published:.3f}. A recipe is held against `base` as trained
-by the same code, which has changed how training images are decoded and cropped, among other things;
-"code" is the last commit of what trains. Nothing is concluded where the interval of a difference
-has zero in it, or from fewer than {least} seeds. Intervals are not corrected for how many there
-are. `uniform` trains one path in a step, and as many of them in all as `base`: on three times the
-images, in three times the steps.
+by the same code, which has changed how training images are decoded; "code" is the last commit of
+what trains. By 1b33fb8, `base` is what `averaged` trains before it averages; that it ranks worse
+than the three before may be chance, the processor, or that decoding, which is exact again for
+images of this size. Nothing is concluded where the interval of a difference has zero in it, or from
+fewer than {least} seeds. Intervals are not corrected for how many there are. `uniform` trains one
+path in a step, and as many of them in all as `base`: on three times the images, in three times the
+steps.
 """
 PRECISION = """
 ## How many images does a score take?
