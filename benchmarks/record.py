@@ -25,8 +25,7 @@ def read(name: str) -> dict[str, Any]:
 
 def write(name: str, command: str, found: Found) -> None:
     """Keeps it, with command, commit and machine."""
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    commit = _git("rev-parse", "--short", "HEAD")
     origin = {"command": command, "commit": commit, "machine": machine()}
     file(name).write_text(json.dumps({**origin, **found}) + "\n")
     print(f"\nwritten: {file(name)}")
@@ -34,8 +33,7 @@ def write(name: str, command: str, found: Found) -> None:
 
 def origin() -> dict[str, str]:
     """On what, and by which code, something is trained here."""
-    last = ["git", "log", "-1", "--format=%h", "--", "scarlet_jax", "configs", "launch"]
-    code = subprocess.run(last, capture_output=True, text=True, check=False).stdout.strip()
+    code = _git("log", "-1", "--format=%h", "--", "scarlet_jax", "configs", "launch")
     about = machine()
     return {"processor": about["processor"], "jax": about["jax"], "code": code}
 
@@ -44,3 +42,9 @@ def source(found: Found) -> str:
     """Command, machine and commit, for a page."""
     about = ", ".join(found["machine"][key] for key in ("processor", "cores", "python", "jax"))
     return f"`{found['command']}`, {about}, commit {found['commit']}."
+
+
+def _git(*arguments: str) -> str:
+    """What git says; nothing where there is no repository."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable
+from itertools import product
 
 import numpy as np
 
@@ -276,16 +277,11 @@ def _ranking(found: Found) -> str:
 def _changes(found: Found) -> str:
     """What is told by seeds enough, and an interval without zero; nothing if none is."""
     parts = []
-    for code in tables.codes(found):
-        enough = [
-            name
-            for name in found["recipes"]
-            if len(tables.sampled(found, name, code, "tau")) >= CONCLUSIVE
-        ]
-        for name in enough if BASE in enough else []:
-            change = tables.change(found, name, code, "tau")
-            if change and abs(change[0]) > change[1]:
-                parts.append(f"{with_width(change, sign='+')} with {name}")
+    for code, name in product(tables.codes(found), found["recipes"]):
+        seeds = min(len(tables.sampled(found, each, code, "tau")) for each in (name, BASE))
+        change = tables.change(found, name, code, "tau")
+        if change and seeds >= CONCLUSIVE and abs(change[0]) > change[1]:
+            parts.append(f"{with_width(change, sign='+')} with {name}")
     return f"Against `base`, tau differs by {_listed(parts)}." if parts else ""
 
 
