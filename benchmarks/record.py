@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from benchmarks.measure import machine
 
 Found = Mapping[str, Any]
@@ -34,8 +36,9 @@ def write(name: str, command: str, found: Found) -> None:
 def origin() -> dict[str, str]:
     """On what, and by which code, something is trained here."""
     code = _git("log", "-1", "--format=%h", "--", "scarlet_jax", "configs", "launch")
-    about = machine()
-    return {"processor": about["processor"], "jax": about["jax"], "code": code}
+    about, device = machine(), jax.devices()[0]
+    name = about["processor"] if device.platform == "cpu" else device.device_kind
+    return {"processor": name, "jax": about["jax"], "code": code}
 
 
 def source(found: Found) -> str:
