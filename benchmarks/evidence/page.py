@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable
-from itertools import product
 
 import numpy as np
 
@@ -79,17 +78,19 @@ CHANGES = """
 ## What changes how well a supernet ranks?
 {answer}
 
-Recipe `base` with one change at a time (`none` is `els` with one more), ranked on a sample of
-{sample:,} networks, the same for all; by `--train --sample --data=DIR --only=RECIPE`, on
-{processors}. There MACs have a tau of {macs:.3f}, layers that are no identity {depth:.3f}, and one
-published run and the mean of the others {published:.3f}. A recipe is held against `base` as trained
-by the same code, which has changed how training images are decoded; "code" is the last commit of
-what trains. By 1b33fb8, `base` is what `averaged` trains before it averages; that it ranks worse
-than the three before may be chance, the processor, or that decoding, which is exact again for
-images of this size. Nothing is concluded where the interval of a difference has zero in it, or from
-fewer than {least} seeds. Intervals are not corrected for how many there are. `uniform` trains one
-path in a step, and as many of them in all as `base`: on three times the images, in three times the
-steps.
+Recipe `base` with one change at a time (`none` is `els` with one more; `full`, for a GPU, has the
+full widths and other steps with them), ranked on a sample of {sample:,} networks, the same for all;
+by `--train --sample --data=DIR --only=RECIPE`, on {processors}. There MACs have a tau of
+{macs:.3f}, layers that are no identity {depth:.3f}, and one published run and the mean of the
+others {published:.3f}. `uniform` trains one path in a step, and as many of them in all as `base`:
+on three times the images, in three times the steps.
+
+Runs differ in their seed, their processor or their code, of which nothing has changed but how
+training images are decoded (by 1b33fb8 colours were blocks of 2 x 2 pixels). Little suffices to
+set them apart: {same} runs of `base` with seed 0 have losses of {first} over the first {every}
+steps, and {last} over the last; {taus} of tau. Nothing is concluded where the interval of a
+difference has zero in it, or from fewer than {least} runs. Intervals are not corrected for how many
+there are.
 """
 PRECISION = """
 ## How many images does a score take?
@@ -142,7 +143,8 @@ identity is a convolution there, too, as in `base`: a better tau of `els` would 
 
 Lines in the picture are means, bands go from the least to the most of {seeds} seeds.
 """
-CONCLUSIVE = 3  # seeds, without which a change is not told in a sentence
+NOTHING_TOLD = "no change that was tried makes a difference that can be told from that"
+CONCLUSIVE = 3  # runs, without which a change is not told in a sentence
 # Of what is compared with stabilizers and without.
 TOLD = (tables.RESHAPED, tables.UNCHANGED, "loss", "mean score", "tau")
 
@@ -172,19 +174,26 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         calibration=batch * section.search.calibration_batches,
         steps=base["supernet.steps"],
         networks=networks,
-        processors=tables.processors(run for run in bases if "all" in run),
+        processors=_processors(run for run in bases if "all" in run),
         **size,
     )
     text += f"{source(ranking)}\n\n{_lines(tables.ranking_table(ranking))}"
-    if len(ranking["recipes"]) > 1:
+    if "changes" in told:
         known = {name: own["tau"] for name, own in ranking["baselines"]["sample"].items()}
+        same = [run for run in bases if run["seed"] == 0]
+        losses = np.array([run["loss"] for run in same])  # [runs, records, step and loss]
         text += CHANGES.format(
-            answer=told.get("changes", "Not known yet."),
-            processors=tables.processors(tables.supernets(ranking)),
+            answer=told["changes"],
+            processors=_processors(tables.supernets(ranking)),
             sample=ranking["networks"]["sample"],
             macs=known["MACs"],
             depth=known["layers that are no identity"],
             published=known[PUBLISHED],
+            same=len(same),
+            first=_span(losses[:, 0, 1]),
+            every=round(losses[0, 0, 0]),
+            last=_span(losses[:, -1, 1]),
+            taus=_span(run["sample"]["tau"] for run in same),
             least=CONCLUSIVE,
         )
         text += f"\n{_lines(tables.changes_table(ranking))}"
@@ -209,7 +218,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
             equal=EQUAL,
             steps=steps,
             seeds=seeds,
-            processors=tables.processors(retrained["runs"]),
+            processors=_processors(retrained["runs"]),
             **size,
         )
         text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{source(retrained)}\n\n"
@@ -233,8 +242,8 @@ def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str,
         "ranking": _ranking(ranking),
         "found": _found(ranking),
     }
-    if changes := _changes(ranking):
-        found["changes"] = changes
+    if len(ranking["recipes"]) > 1 and len(ranking["recipes"][BASE]["runs"]) > 1:
+        found["changes"] = _changes(ranking)
     if tables.measured_precision(ranking):
         found["precision"] = _precision(ranking)
     if retrained:
@@ -275,14 +284,16 @@ def _ranking(found: Found) -> str:
 
 
 def _changes(found: Found) -> str:
-    """What is told by seeds enough, and an interval without zero; nothing if none is."""
+    """What is told by runs enough, and an interval without zero, and how far runs differ anyway."""
     parts = []
-    for code, name in product(tables.codes(found), found["recipes"]):
-        seeds = min(len(tables.sampled(found, each, code, "tau")) for each in (name, BASE))
-        change = tables.change(found, name, code, "tau")
-        if change and seeds >= CONCLUSIVE and abs(change[0]) > change[1]:
-            parts.append(f"{with_width(change, sign='+')} with {name}")
-    return f"Against `base`, tau differs by {_listed(parts)}." if parts else ""
+    for name in found["recipes"]:
+        runs = min(len(found["recipes"][each]["runs"]) for each in (name, BASE))
+        mean, width = change = tables.change(found, name, "tau")
+        if name != BASE and runs >= CONCLUSIVE and abs(mean) > width:
+            parts.append(f"by {with_width(change, sign='+')} with {name}")
+    spread = np.std(tables.sampled(found, BASE, "tau"), ddof=1)
+    told = f"against `base`, it differs {_listed(parts)}" if parts else NOTHING_TOLD
+    return f"From run to run of `base`, tau has a standard deviation of {spread:.3f}; {told}."
 
 
 def _precision(found: Found) -> str:
@@ -329,6 +340,15 @@ def _stabilizers(found: Found) -> str:
 
 def _numbers(values: Iterable[float]) -> str:
     return f"{_listed(f'{value:.1f}' for value in values)}%"
+
+
+def _processors(runs: Iterable[Found]) -> str:
+    return _listed(sorted({run["processor"] for run in runs}))
+
+
+def _span(values: Iterable[float]) -> str:
+    ordered = sorted(values)
+    return f"{ordered[0]:.3f} to {ordered[-1]:.3f}"
 
 
 def _listed(parts: Iterable[str]) -> str:

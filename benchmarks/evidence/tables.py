@@ -1,6 +1,6 @@
 """Tables of what was measured, out of the JSON in `benchmarks/results/`, by lines."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.intervals import Interval, difference, interval, with_width
+from benchmarks.nas_bench_macro.recipes import run_key
 
 Values = NDArray[np.float64]
 Found = Mapping[str, Any]
@@ -72,47 +73,31 @@ def ranking_table(found: Found) -> Iterator[str]:
 
 
 def changes_table(found: Found) -> Iterator[str]:
-    """Of how every recipe ranks the sample of networks, and which code has trained it, by lines."""
-    yield "| recipe | changed | code | seeds | tau | minus base | tau, better half | minus base |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for code in codes(found):
-        for name, recipe in found["recipes"].items():
-            if not (taus := sampled(found, name, code, "tau")):
-                continue
-            cells = []
-            for measure in ("tau", "tau_top"):
-                lead = change(found, name, code, measure)
-                cells.append(with_width(interval(sampled(found, name, code, measure))))
-                cells.append(with_width(lead, sign="+") if lead else "")
-            changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
-            yield f"| {name} | {changed} | {code} | {len(taus)} | {' | '.join(cells)} |"
+    """Of how every recipe ranks the sample of networks, by lines."""
+    yield "| recipe | changed | runs | tau | minus base | tau, better half | minus base |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, recipe in found["recipes"].items():
+        cells = []
+        for measure in ("tau", "tau_top"):
+            cells.append(with_width(interval(sampled(found, name, measure))))
+            cells.append("" if name == BASE else with_width(change(found, name, measure), sign="+"))
+        changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
+        yield f"| {name} | {changed} | {len(recipe['runs'])} | {' | '.join(cells)} |"
 
 
-def codes(found: Found) -> list[str]:
-    """By which code supernets were trained, in the order of the runs."""
-    return list(dict.fromkeys(run["code"] for run in supernets(found)))
+def change(found: Found, name: str, measure: str) -> Interval:
+    """How far a recipe is ahead of `base`, on the sample."""
+    return difference(*(sampled(found, recipe, measure) for recipe in (name, BASE)))
 
 
-def change(found: Found, name: str, code: str, measure: str) -> Interval | None:
-    """How far a recipe is ahead of `base`, on the sample and by the same code, if both have run."""
-    own, base = (sampled(found, recipe, code, measure) for recipe in (name, BASE))
-    return difference(own, base) if own and base and name != BASE else None
-
-
-def sampled(found: Found, name: str, code: str, measure: str) -> list[float]:
-    """What a recipe's supernets make of the sample of networks, by seed."""
-    runs = found["recipes"][name]["runs"]
-    return [run["sample"][measure] for run in runs if run["code"] == code]
+def sampled(found: Found, name: str, measure: str) -> list[float]:
+    """What a recipe's supernets make of the sample of networks, by run."""
+    return [run["sample"][measure] for run in found["recipes"][name]["runs"]]
 
 
 def supernets(found: Found) -> Iterator[Found]:
     """Of every recipe and seed."""
     return (run for recipe in found["recipes"].values() for run in recipe["runs"])
-
-
-def processors(runs: Iterable[Found]) -> str:
-    """On which they were trained."""
-    return " and ".join(sorted({run["processor"] for run in runs}))
 
 
 def precision_table(found: Found) -> Iterator[str]:
@@ -244,19 +229,16 @@ def stabilizer_measures(found: Found) -> dict[str, tuple[Values, Values]]:
 
 
 def paired(found: Found) -> dict[str, list[Found]]:
-    """The supernets of both recipes of stabilizers by the seeds (and code) that both have.
+    """The supernets of both recipes of stabilizers by what tells runs apart, where both have it.
 
     Nothing if there are not two.
     """
-    by_seed = {
-        name: {
-            (run["seed"], run["code"]): run
-            for run in found["recipes"].get(name, {"runs": []})["runs"]
-        }
+    by_key = {
+        name: {run_key(run): run for run in found["recipes"].get(name, {"runs": []})["runs"]}
         for name in PAIRED
     }
-    keys = [key for key in by_seed[PAIRED[0]] if key in by_seed[PAIRED[1]]]
-    return {name: [runs[key] for key in keys] for name, runs in by_seed.items() if len(keys) > 1}
+    keys = [key for key in by_key[PAIRED[0]] if key in by_key[PAIRED[1]]]
+    return {name: [runs[key] for key in keys] for name, runs in by_key.items() if len(keys) > 1}
 
 
 def similarity_to_skip(found: Found, run: Found) -> Values:

@@ -4,11 +4,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.nas_bench_macro.processes import side_by_side
 from scarlet_jax.train import metrics
 
 Settings = Mapping[str, object]
+RunKey = tuple[int, str, str]
 # In the folder of a recipe and seed:
 SCORES = "scores.npy"  # float64[networks], NaN of what is not scored
 ORIGIN = "origin.json"  # see `benchmarks.record`
@@ -78,6 +80,11 @@ def command(
         *(f"--config.{key}={value}" for key, value in settings.items()),
         *(["--sample"] if sample else []),
     ]
+
+
+def run_key(run: Mapping[str, Any]) -> RunKey:
+    """Seed, code and processor, which tell a recipe's supernets apart."""
+    return run["seed"], run["code"], run["processor"]
 
 
 def losses(directory: Path) -> list[tuple[int, float]]:

@@ -26,14 +26,14 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       InputError: where no supernet `base` has scored all networks.
     """
-    found: dict[str, dict[tuple[int, str], dict[str, Any]]] = {
-        name: {_key(run): run for run in recipe["runs"]}
+    found: dict[str, dict[recipes.RunKey, dict[str, Any]]] = {
+        name: {recipes.run_key(run): run for run in recipe["runs"]}
         for name, recipe in known.items()
         if recipe["settings"] == recipes.RECIPES.get(name)
     }
     for name, seed, directory in recipes.scored(out):
         run, runs = measured(table, directory, seed), found.setdefault(name, {})
-        runs[_key(run)] = runs.get(_key(run), {}) | run
+        runs[recipes.run_key(run)] = runs.get(recipes.run_key(run), {}) | run
     if not any("all" in run for run in found.get("base", {}).values()):
         raise InputError(
             f"no supernet base has scored all networks in {out}; allowed: after --train "
@@ -72,11 +72,6 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
             if name in found
         },
     }
-
-
-def _key(run: Mapping[str, Any]) -> tuple[int, str]:
-    """What tells a recipe's supernets apart."""
-    return run["seed"], run["code"]
 
 
 def measured(table: Table, directory: Path, seed: int) -> dict[str, Any]:
