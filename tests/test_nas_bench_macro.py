@@ -341,9 +341,14 @@ def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypat
     assert set(origin) == {"processor", "jax", "code"}
     scores = np.load(tmp_path / recipes.SCORES)
     np.testing.assert_array_equal(scores, tables.distinct_networks(space).sum(axis=1) / 16)
+    (tmp_path / recipes.ORIGIN).write_text("{}")
     monkeypatch.setattr(supernet, "FLAGS", SimpleNamespace(sample=True))
     supernet.main()
     assert len(asked) == 2  # a sample is known with the whole
+    np.testing.assert_array_equal(np.load(tmp_path / recipes.SCORES), scores)
+    assert (tmp_path / recipes.ORIGIN).read_text() == "{}"  # it was trained before
+    (tmp_path / recipes.SCORES).unlink()
+    supernet.main()
     some = np.load(tmp_path / recipes.SCORES)
     known = tables.sample(len(scores))
     np.testing.assert_array_equal(some[known], scores[known])
@@ -377,7 +382,7 @@ def test_precision_is_tau_in_the_mean_of_disjoint_sets_of_images(tmp_path, monke
 
 
 def test_what_is_known_of_supernets_is_read_from_their_folders(table, tmp_path):
-    with pytest.raises(InputError, match=r"no supernet base has scored all networks in "):
+    with pytest.raises(InputError, match=r"no supernet base has scored all networks, in "):
         summary.ranked(table, tmp_path, {})
     scores = table.accuracy / 100
     some = np.full(len(scores), np.nan)
@@ -404,16 +409,23 @@ def test_what_is_known_of_supernets_is_read_from_their_folders(table, tmp_path):
     assert not {"all", "found", "precision"} & set(els)
     picked = table.index(np.array(base["found"]["picks"], np.int32))
     assert table.macs[picked].tolist() == sorted(table.macs[picked].tolist())
-    changed = {"settings": {"space.skip": "none"}, "runs": [els]}
-    known = found["recipes"] | {"none": found["recipes"]["els"], "eighth": changed}
     shutil.rmtree(tmp_path / "base")
-    kept = json.loads(json.dumps(summary.ranked(table, tmp_path, known)))
-    assert kept == found  # "none" and "eighth" are recorded with other settings
-    old, next_seed = ({**els, "code": "old"}, {**els, "seed": 1})
+    known = found["recipes"]
+    assert json.loads(json.dumps(summary.ranked(table, tmp_path, known))) == found
+
+    def merged(*runs):
+        els = {"settings": recipes.RECIPES["els"], "runs": runs}
+        found = summary.ranked(table, tmp_path, known | {"els": els})
+        return json.loads(json.dumps(found["recipes"]["els"]["runs"]))
+
+    others = [{**els, "processor": "Q"}, {**els, "code": "old"}, {**els, "seed": 1}]
     richer = {**els, "all": base["all"]}
-    runs = {"settings": recipes.RECIPES["els"], "runs": [old, richer, next_seed]}
-    merged = summary.ranked(table, tmp_path, known | {"els": runs})["recipes"]["els"]["runs"]
-    assert json.loads(json.dumps(merged)) == [richer, old, next_seed]
+    assert merged(richer, *others) == [richer, *others]
+    assert merged({**richer, "loss": [[50, 1.4]]}) == [els]  # another training, which is gone
+    changed = {"settings": {"space.skip": "none"}, "runs": [els]}
+    for name in ("eighth", "gone"):
+        with pytest.raises(InputError, match=f"the results have {name} with other settings; allow"):
+            summary.ranked(table, tmp_path, known | {name: changed})
     assert found["choices"] == ["identity", "E3K3", "E6K5"]
     assert found["reshapes"] == [True, False, True, False, False, True, False, False]
     assert len(found["front"]) == table.front.sum()
@@ -446,8 +458,13 @@ def test_bad_arguments_end_in_one_line(arguments, message, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("change", [{"base": {}}, {"recipes": {}}])
-def test_earlier_results_are_those_of_the_same_settings(table, tmp_path, monkeypatch, change):
+CHANGES = [({"base": {}}, "has results of another base: {}; all"), ({"recipes": {}}, "no picks of")]
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES)
+def test_earlier_results_are_those_of_the_same_settings(
+    table, tmp_path, monkeypatch, change, message
+):
     path = tmp_path / "ranking.json"
     monkeypatch.setattr(record, "file", lambda name: path)
     runs = [{"seed": 0, "found": {"picks": table.networks[[3, 5]].tolist()}}, {"seed": 0}]
@@ -458,5 +475,5 @@ def test_earlier_results_are_those_of_the_same_settings(table, tmp_path, monkeyp
     path.write_text(json.dumps(found))
     assert command_line.picks_of_base(table, 0).tolist() == [3, 5]
     path.write_text(json.dumps(found | change))
-    with pytest.raises(InputError, match="no picks of seed 0 of base"):
+    with pytest.raises(InputError, match=message):
         command_line.picks_of_base(table, 0)

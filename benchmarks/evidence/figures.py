@@ -23,7 +23,10 @@ from benchmarks.evidence.tables import (
 from benchmarks.intervals import interval
 from benchmarks.style import SETTINGS
 
-DRAWN = ("share of the front", "above the median")
+DRAWN = {  # measures, and their titles
+    "share of the front": "share of the front",
+    "above the median": "hypervolume above the median",
+}
 LEAST = 84  # percent, at which the picture of what is found begins
 # Okabe and Ito's colours, and a line for each: colour is never the only cue.
 STYLES: Mapping[str, Mapping[str, Any]] = {
@@ -34,19 +37,19 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "aging evolution, 20, samples of 5": {"color": "#cc79a7", "linestyle": "--"},
     "random": {"color": "#636b76", "linestyle": ":"},
 }
-FOUND = (  # of what is searched by, the first
-    (SUPERNET, "#0072b2", "o"),
-    ("parameters", "#cc79a7", "^"),
-    ("layers that are no identity", "#d55e00", "s"),
-    ("sum of choices", "#009e73", "D"),
-)
+FOUND = {  # by what is searched
+    SUPERNET: ("#0072b2", "o"),
+    "parameters": ("#cc79a7", "^"),
+    "layers that are no identity": ("#d55e00", "s"),
+    "sum of choices": ("#009e73", "D"),
+}
 
 
 def draw_search(found: Found) -> Figure:
     """Means over the seeds with their intervals, against networks evaluated."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-        for axes, measure in zip(figure.subplots(1, 2), DRAWN, strict=True):
+        for axes, (measure, title) in zip(figure.subplots(1, 2), DRAWN.items(), strict=True):
             for name, style in STYLES.items():
                 cells = [interval(column) for column in search_values(found, name, measure).T]
                 mean, width = np.array(cells).T
@@ -58,7 +61,6 @@ def draw_search(found: Found) -> Figure:
             axes.set_xticks(found["budgets"], map(str, found["budgets"]))
             axes.minorticks_off()
             axes.set_xlabel("networks evaluated")
-            title = {"above the median": "hypervolume above the median"}.get(measure, measure)
             axes.set_title(f"{title}, %", loc="left", fontsize=9.5)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
@@ -72,7 +74,8 @@ def draw_found(found: Found) -> Figure:
         axes = figure.subplots()
         macs, accuracy = np.array(found["front"]).T
         axes.plot(macs / 1e6, accuracy, color="#1d2127", label="the true front")
-        for (name, color, marker), runs in zip(FOUND, searches(found).values(), strict=False):
+        for name, runs in searches(found).items():
+            color, marker = FOUND[name]
             macs, _, accuracy = np.concatenate([run["front"] for run in runs]).T
             axes.plot(macs / 1e6, accuracy, marker, color=color, markersize=4, label=f"by {name}")
         axes.set_ylim(bottom=LEAST)

@@ -34,7 +34,7 @@ def search_tables(found: Found) -> Iterator[str]:
         yield f"| **ours less the best of the others** | {' | '.join(leads)} |\n"
 
 
-def search_values(found: Found, name: str, measure: str) -> NDArray[np.float64]:
+def search_values(found: Found, name: str, measure: str) -> Values:
     """`[seeds, budgets]`, in percent."""
     values = np.array(found["searches"][name])[:, :, found["measures"].index(measure)]
     return values if measure == "regret" else 100 * values

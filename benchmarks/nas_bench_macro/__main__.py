@@ -75,9 +75,19 @@ def retrain(table: Table, out: Path) -> None:
 
 
 def earlier(job: str, setting: str, value: recipes.Settings) -> dict[str, Any]:
-    """The results that are there, if they are of the same setting."""
-    found = record.read(f"nas_bench_macro_{job}")
-    return found if found.get(setting) == dict(value) else {}
+    """The results that are there.
+
+    Raises:
+      InputError: if they are of another setting, which what is written now would replace.
+    """
+    name = f"nas_bench_macro_{job}"
+    found = record.read(name)
+    if found and found[setting] != dict(value):
+        raise InputError(
+            f"{record.file(name)} has results of another {setting}: {found[setting]}; allowed: "
+            f"{dict(value)}, or no such file"
+        )
+    return found
 
 
 def command() -> str:

@@ -10,7 +10,7 @@ from benchmarks.nas_bench_macro.processes import side_by_side
 from scarlet_jax.train import metrics
 
 Settings = Mapping[str, object]
-RunKey = tuple[int, str, str]
+RunKey = tuple[int, str, str, str]
 # In the folder of a recipe and seed:
 SCORES = "scores.npy"  # float64[networks], NaN of what is not scored
 ORIGIN = "origin.json"  # see `benchmarks.record`
@@ -45,7 +45,6 @@ RECIPES: Mapping[str, Settings] = {
         "supernet.batch_size": 256,
         "supernet.steps": 2500,
         "supernet.warmup_steps": 250,
-        "data.workers": 12,
     },
 }
 
@@ -83,14 +82,14 @@ def command(
 
 
 def run_key(run: Mapping[str, Any]) -> RunKey:
-    """Seed, code and processor, which tell a recipe's supernets apart."""
-    return run["seed"], run["code"], run["processor"]
+    """What tells a recipe's supernets apart."""
+    return run["seed"], run["code"], run["processor"], run["jax"]
 
 
-def losses(directory: Path) -> list[tuple[int, float]]:
-    """Steps and losses of a supernet's training."""
+def losses(directory: Path) -> list[list[float]]:
+    """Steps and losses of a supernet's training, as pairs."""
     lines = (directory / "supernet" / metrics.FILE_NAME).read_text().splitlines()
-    return [(record["step"], round(record["loss"], 4)) for record in map(json.loads, lines)]
+    return [[record["step"], round(record["loss"], 4)] for record in map(json.loads, lines)]
 
 
 def scored(out: Path) -> Iterator[tuple[str, int, Path]]:
