@@ -6,9 +6,9 @@ scarlet pipeline --config=nas_bench_macro --workdir=runs/macro \
 Data as in configs/cifar10.py. 6,561 encodings of 8 layers; their networks have exactly the
 published parameters and MACs, 0.39 to 2.93 and 7.7 to 105.7 million.
 
-Measured: at a quarter of the widths and with 3,000 steps (benchmarks/nas_bench_macro/recipes.py) a
-supernet takes 18 minutes on a core of an AMD EPYC, its scores of all networks 25 more, and orders
-them with a Kendall's tau of 0.760 (docs/evidence.md). At full width, in bfloat16, a step of 3 paths
+At a quarter of the widths and with 3,000 steps (benchmarks/nas_bench_macro/recipes.py) a supernet
+takes some 18 minutes on a core of an AMD EPYC, its scores of all networks 25 more; how it orders
+them is in docs/evidence.md. At full width, in bfloat16, a step of 3 paths
 and 256 images takes 36 ms on an H100, which 12 reader processes can feed (data.workers): 50 epochs
 are 5.3 minutes. A whole run: not measured.
 """

@@ -116,6 +116,11 @@ def test_supernets_rank_beside_what_costs_nothing():
     assert "| supernet, base | 1 | 0.600 | 0.600 | 0.600 | 0.600 |" in text
     assert "supernet, two" not in text  # has not scored all
     assert "on a core each of P, and then" in text  # what has scored all
+    assert "On a sample of 40 networks" not in written(ranking())
+    assert (
+        "On a sample of 40 networks, which more have scored, it is 0.750 ± 0.635 (2 supernets, "
+        "from 0.700 to 0.800), and 0.600 for the layers that are no identity.**"
+    ) in " ".join(text.split())
     assert ", on P, Q and R. There MACs have" in " ".join(text.split())
 
 
@@ -158,7 +163,7 @@ def test_what_a_change_does_is_told_by_three_runs_and_an_interval_without_zero()
     assert f"**{spread} against `base`, it differs by +0.300 ± 0.248 with clear.**" in text
     del others["clear"]
     text = " ".join(written(ranking(base, others)).split())
-    assert f"**{spread} no change that was tried makes a difference that can be told" in text
+    assert f"**{spread} no change that has 3 runs makes a difference that can be told" in text
 
 
 def test_precision_is_the_mean_over_the_seeds_that_have_it():

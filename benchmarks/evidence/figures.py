@@ -21,6 +21,7 @@ from benchmarks.evidence.tables import (
     values,
 )
 from benchmarks.intervals import interval
+from benchmarks.nas_bench_macro.ranking import DEPTH
 from benchmarks.style import SETTINGS
 
 DRAWN = {  # measures, and their titles
@@ -40,7 +41,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
 FOUND = {  # by what is searched
     SUPERNET: ("#0072b2", "o"),
     "parameters": ("#cc79a7", "^"),
-    "layers that are no identity": ("#d55e00", "s"),
+    DEPTH: ("#d55e00", "s"),
     "sum of choices": ("#009e73", "D"),
 }
 

@@ -10,7 +10,7 @@ from benchmarks.evidence.figures import LEAST
 from benchmarks.evidence.tables import BASE, OURS, SUPERNET, Found
 from benchmarks.intervals import interval, with_width
 from benchmarks.nas_bench_macro import similarity
-from benchmarks.nas_bench_macro.ranking import PUBLISHED
+from benchmarks.nas_bench_macro.ranking import DEPTH, PUBLISHED
 from benchmarks.nas_bench_macro.retrained import EQUAL
 from benchmarks.record import source
 from scarlet_jax.configs import nas_bench_macro
@@ -21,10 +21,10 @@ PICTURES = (
     *("evidence_retrained.svg", "evidence_stabilizers.svg"),
 )
 HEAD = """# Evidence
-Written by `python -m benchmarks.evidence` from the JSON in `benchmarks/results/`, which has every
-number, with the command, machine and commit that gave it. ± is half of a 95% interval of the mean
-over seeds, by Student's t; of differences between searches, or to recipe `base`, by Welch's, as
-they have not the same seeds.
+Written by `python -m benchmarks.evidence` from the JSON in `benchmarks/results/`, which has the
+numbers of all tables, with the command, machine and commit that put them together. ± is half of a
+95% interval of the mean over seeds, by Student's t; of differences between searches, or to recipe
+`base`, by Welch's, which takes all runs for independent.
 
 NAS-Bench-Macro (Su et al., CVPR 2021, arXiv 2103.11922) has 8 layers of three choices: 0 is an
 identity (a 1x1 convolution where width or stride change), 1 and 2 are inverted bottlenecks of
@@ -85,12 +85,13 @@ by `--train --sample --data=DIR --only=RECIPE`, on {processors}. There MACs have
 others {published:.3f}. `uniform` trains one path in a step, and as many of them in all as `base`:
 on three times the images, in three times the steps.
 
-Runs differ in their seed, their processor or their code, of which nothing has changed but how
-training images are decoded (by 1b33fb8 colours were blocks of 2 x 2 pixels). Little suffices to
-set them apart: {same} runs of `base` with seed 0 have losses of {first} over the first {every}
-steps, and {last} over the last; {taus} of tau. Nothing is concluded where the interval of a
-difference has zero in it, or from fewer than {least} runs. Intervals are not corrected for how many
-there are.
+Runs differ in their seed, processor, jax (0.11 on a GPU, else 0.10) and code, of which nothing has
+changed but how training images are decoded (by 1b33fb8 colours were blocks of 2 x 2 pixels, and
+`base` is what `averaged` trained there, before averaging). Little suffices to set them apart:
+{same} runs of `base` with seed 0 have losses of {first} over the first {every} steps, and {last}
+over the last; {taus} of tau. On a GPU, where sums have no fixed order, so do `base` and `averaged`,
+which train alike. Nothing is concluded where the interval of a difference has zero in it, or from
+fewer than {least} runs. Intervals are not corrected for how many there are.
 """
 PRECISION = """
 ## How many images does a score take?
@@ -105,23 +106,23 @@ FOUND = """
 ## Are the networks good that it finds?
 {answer}
 
-Searches by the scores of each supernet `base`, with the settings that every space has by default:
-some {evaluated} networks are scored. Of the front that a search ends with, the network with the
-best score within a budget of MACs is what its user would take; the table has its published
-accuracy, that of the network trained alone at full width. Beside it are searches by what costs
-nothing: the numbers of parameters and of layers that are no identity, and the sum of the choices,
-0 to 2. *The networks there* are those within 5% under the budget. Hypervolumes are as above, of the
-whole front. The picture begins at {least}%, and has what lies above.
+Searches by the scores of each supernet `base` that has scored all networks, with the settings that
+every space has by default: some {evaluated} networks are scored. Of the front that a search ends
+with, the network with the best score within a budget of MACs is what its user would take; the table
+has its published accuracy, that of the network trained alone at full width. Beside it are searches
+by what costs nothing: the numbers of parameters and of layers that are no identity, and the sum of
+the choices, 0 to 2. *The networks there* are those within 5% under the budget. Hypervolumes are as
+above, of the whole front. The picture begins at {least}%, and has what lies above.
 """
 RETRAINED = """
 ## And trained here?
 {answer}
 
-What a search by each supernet `base` picks, for each pick a network within {equal:.0%} of its MACs
-drawn at random (a pick that has none, as the smallest network, is left out), and the largest
+What a search by each of these supernets picks, for each pick a network within {equal:.0%} of its
+MACs drawn at random (a pick that has none, as the smallest network, is left out), and the largest
 network, each trained alone at {width:g} of the widths by one recipe, for {steps:,} steps of {batch}
 images, which is short, on {processors}: percent of the 10,000 test images. Seeds: {seeds}, each
-with its supernet, its search and its draw; intervals, which take more than one, have all of that.
+with its supernet, its search and its draw: intervals cover all three.
 """
 STABILIZERS = """
 ## Do stabilizers help?
@@ -143,8 +144,8 @@ identity is a convolution there, too, as in `base`: a better tau of `els` would 
 
 Lines in the picture are means, bands go from the least to the most of {seeds} seeds.
 """
-NOTHING_TOLD = "no change that was tried makes a difference that can be told from that"
 CONCLUSIVE = 3  # runs, without which a change is not told in a sentence
+NOTHING_TOLD = f"no change that has {CONCLUSIVE} runs makes a difference that can be told from that"
 # Of what is compared with stabilizers and without.
 TOLD = (tables.RESHAPED, tables.UNCHANGED, "loss", "mean score", "tau")
 
@@ -187,7 +188,7 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
             processors=_processors(tables.supernets(ranking)),
             sample=ranking["networks"]["sample"],
             macs=known["MACs"],
-            depth=known["layers that are no identity"],
+            depth=known[DEPTH],
             published=known[PUBLISHED],
             same=len(same),
             first=_span(losses[:, 0, 1]),
@@ -275,12 +276,19 @@ def _ranking(found: Found) -> str:
     taus = [run["all"]["tau"] for run in runs if "all" in run]
     known = {name: f"{own['tau']:.3f}" for name, own in found["baselines"]["all"].items()}
     published = known.pop(PUBLISHED)
-    return (
+    answer = (
         f"Kendall's tau with the published accuracy is {with_width(interval(taus))} for a "
         f"supernet's scores ({_seeds(len(taus))}), "
-        f"{_listed(f'{tau} for the {name}' for name, tau in known.items())}; one published run and "
-        f"the mean of the others have {published}."
+        f"{_listed(f'{tau} for the {name}' for name, tau in known.items())}; one published "
+        f"training and the mean of its two others have {published}."
     )
+    if len(more := tables.sampled(found, BASE, "tau")) > len(taus):
+        answer += (
+            f" On a sample of {found['networks']['sample']:,} networks, which more have scored, it "
+            f"is {with_width(interval(more))} ({len(more)} supernets, from {_span(more)}), and "
+            f"{found['baselines']['sample'][DEPTH]['tau']:.3f} for the {DEPTH}."
+        )
+    return answer
 
 
 def _changes(found: Found) -> str:

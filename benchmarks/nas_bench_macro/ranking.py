@@ -9,6 +9,7 @@ from scipy import stats
 from benchmarks.nas_bench_macro.table import RUNS, Table
 
 Values = NDArray[np.float64]
+DEPTH = "layers that are no identity"
 PUBLISHED = "one published run, by the mean of the others"
 
 
@@ -38,7 +39,7 @@ def known(table: Table) -> dict[str, NDArray[np.int64]]:
     return {
         "MACs": table.macs,
         "parameters": table.params,
-        "layers that are no identity": table.depth,
+        DEPTH: table.depth,
         "sum of choices": table.networks.sum(axis=1),
     }
 
