@@ -8,9 +8,9 @@ published parameters and MACs, 0.39 to 2.93 and 7.7 to 105.7 million.
 
 At a quarter of the widths and with 3,000 steps (benchmarks/nas_bench_macro/recipes.py) a supernet
 takes some 18 minutes on a core of an AMD EPYC, its scores of all networks 25 more; how it orders
-them is in docs/evidence.md. At full width, in bfloat16, a step of 3 paths
-and 256 images takes 36 ms on an H100, which 12 reader processes can feed (data.workers): 50 epochs
-are 5.3 minutes. A whole run: not measured.
+them is in docs/evidence.md. At full width, in bfloat16, a step of 3 paths and 256 images takes 36
+ms on an H100, which 12 reader processes can feed (data.workers): 50 epochs are 5.3 minutes. A whole
+run: not measured.
 """
 
 from ml_collections import ConfigDict

@@ -141,7 +141,7 @@ def test_recipes_are_held_against_base():
 
 def test_runs_of_one_seed_are_held_against_each_other():
     base = seeds(run(0.5, all=ranked(0.6)), run(0.9))
-    again = run(0.7, loss=1.5, processor="Q") | {"loss": [[50, 9.5], [100, 1.0]]}
+    again = run(0.7, processor="Q") | {"loss": [[50, 9.5], [100, 1.0]]}
     first = {**base["runs"][0], "loss": [[50, 9.0], [100, 2.0]]}
     other = {**base["runs"][1], "loss": [[50, 1.0], [100, 0.5]]}
     text = written(ranking({**base, "runs": [first, other, again]}, {"other": base}))

@@ -89,9 +89,9 @@ Runs differ in their seed, processor, jax (0.11 on a GPU, else 0.10) and code, o
 changed but how training images are decoded (by 1b33fb8 colours were blocks of 2 x 2 pixels, and
 `base` is what `averaged` trained there, before averaging). Little suffices to set them apart:
 {same} runs of `base` with seed 0 have losses of {first} over the first {every} steps, and {last}
-over the last; {taus} of tau. On a GPU, where sums have no fixed order, so do `base` and `averaged`,
-which train alike. Nothing is concluded where the interval of a difference has zero in it, or from
-fewer than {least} runs. Intervals are not corrected for how many there are.
+over the last; {taus} of tau. On a GPU, where sums have no fixed order, even `base` and `averaged`
+part, which train alike. Nothing is concluded where the interval of a difference has zero in it, or
+from fewer than {least} runs. Intervals are not corrected for how many there are.
 """
 PRECISION = """
 ## How many images does a score take?
@@ -156,84 +156,113 @@ def page(search: Found, ranking: Found, retrained: Found | None) -> str:
         name: textwrap.fill(f"**{answer}**", 100)
         for name, answer in answers(search, ranking, retrained).items()
     }
-    networks = ranking["networks"]["all"]
-    text = HEAD.format(networks=networks)
-    text += SEARCH.format(
-        answer=told["search"],
+    parts = [
+        HEAD.format(networks=ranking["networks"]["all"]),
+        _search_part(told["search"], search, ranking),
+        _ranking_part(told["ranking"], ranking),
+    ]
+    if "changes" in told:
+        parts.append(_changes_part(told["changes"], ranking))
+    if "precision" in told:
+        parts.append(_precision_part(told["precision"], ranking))
+    parts.append(_found_part(told["found"], ranking))
+    if retrained:
+        parts.append(_retrained_part(told["retrained"], retrained, ranking))
+    if "stabilizers" in told:
+        parts.append(_stabilizers_part(told["stabilizers"], ranking))
+    return "".join(parts)
+
+
+def _search_part(answer: str, search: Found, ranking: Found) -> str:
+    text = SEARCH.format(
+        answer=answer,
         seeds=len(search["searches"][OURS]),
         front=len(ranking["front"]),
         most=search["budgets"][-1],
     )
     text += f"\n![Curves over evaluated networks]({PICTURES[0]})\n\n{source(search)}\n"
-    text += "".join(tables.search_tables(search))
-    bases = ranking["recipes"][BASE]["runs"]
-    base, section = ranking["base"], nas_bench_macro.get_config()
-    batch = base["search.batch_size"]
-    size = {"width": base["space.width_multiplier"], "batch": section.supernet.batch_size}
-    text += RANKING.format(
-        answer=told["ranking"],
-        calibration=batch * section.search.calibration_batches,
+    return text + "".join(tables.search_tables(search))
+
+
+def _ranking_part(answer: str, found: Found) -> str:
+    base, section = found["base"], nas_bench_macro.get_config()
+    text = RANKING.format(
+        answer=answer,
+        calibration=base["search.batch_size"] * section.search.calibration_batches,
         steps=base["supernet.steps"],
-        networks=networks,
-        processors=_processors(run for run in bases if "all" in run),
-        **size,
+        networks=found["networks"]["all"],
+        processors=_processors(run for run in found["recipes"][BASE]["runs"] if "all" in run),
+        **_size(found),
     )
-    text += f"{source(ranking)}\n\n{_lines(tables.ranking_table(ranking))}"
-    if "changes" in told:
-        known = {name: own["tau"] for name, own in ranking["baselines"]["sample"].items()}
-        same = [run for run in bases if run["seed"] == 0]
-        losses = np.array([run["loss"] for run in same])  # [runs, records, step and loss]
-        text += CHANGES.format(
-            answer=told["changes"],
-            processors=_processors(tables.supernets(ranking)),
-            sample=ranking["networks"]["sample"],
-            macs=known["MACs"],
-            depth=known[DEPTH],
-            published=known[PUBLISHED],
-            same=len(same),
-            first=_span(losses[:, 0, 1]),
-            every=round(losses[0, 0, 0]),
-            last=_span(losses[:, -1, 1]),
-            taus=_span(run["sample"]["tau"] for run in same),
-            least=CONCLUSIVE,
-        )
-        text += f"\n{_lines(tables.changes_table(ranking))}"
-    if runs := tables.measured_precision(ranking):
-        text += PRECISION.format(
-            answer=told["precision"],
-            networks=ranking["precision"]["networks"],
-            batch=batch,
-            seeds=_seeds(len(runs)),
-        )
-        text += f"\n{_lines(tables.precision_table(ranking))}"
-    found = tables.searches(ranking)[SUPERNET]
-    evaluated = round(np.mean([run["evaluated"] for run in found]))
-    text += FOUND.format(answer=told["found"], evaluated=evaluated, least=LEAST)
+    return text + f"{source(found)}\n\n{_lines(tables.ranking_table(found))}"
+
+
+def _size(found: Found) -> dict[str, float]:
+    """Of recipe `base`, which what is trained alone shares."""
+    batch = nas_bench_macro.get_config().supernet.batch_size
+    return {"width": found["base"]["space.width_multiplier"], "batch": batch}
+
+
+def _changes_part(answer: str, found: Found) -> str:
+    known = {name: own["tau"] for name, own in found["baselines"]["sample"].items()}
+    same = [run for run in found["recipes"][BASE]["runs"] if run["seed"] == 0]
+    losses = np.array([run["loss"] for run in same])  # [runs, records, step and loss]
+    text = CHANGES.format(
+        answer=answer,
+        processors=_processors(tables.supernets(found)),
+        sample=found["networks"]["sample"],
+        macs=known["MACs"],
+        depth=known[DEPTH],
+        published=known[PUBLISHED],
+        same=len(same),
+        first=_span(losses[:, 0, 1]),
+        every=round(losses[0, 0, 0]),
+        last=_span(losses[:, -1, 1]),
+        taus=_span(run["sample"]["tau"] for run in same),
+        least=CONCLUSIVE,
+    )
+    return text + f"\n{_lines(tables.changes_table(found))}"
+
+
+def _precision_part(answer: str, found: Found) -> str:
+    text = PRECISION.format(
+        answer=answer,
+        networks=found["precision"]["networks"],
+        batch=found["base"]["search.batch_size"],
+        seeds=_seeds(len(tables.measured_precision(found))),
+    )
+    return text + f"\n{_lines(tables.precision_table(found))}"
+
+
+def _found_part(answer: str, found: Found) -> str:
+    evaluated = np.mean([run["evaluated"] for run in tables.searches(found)[SUPERNET]])
+    text = FOUND.format(answer=answer, evaluated=round(evaluated), least=LEAST)
     text += f"\n![Accuracy and MACs of what is found]({PICTURES[1]})\n\n"
-    text += _lines(tables.found_table(ranking))
-    if retrained:
-        seeds = tables.count_seeds(retrained)
-        steps = retrained["recipe"]["subnet.steps"]
-        text += RETRAINED.format(
-            answer=told["retrained"],
-            equal=EQUAL,
-            steps=steps,
-            seeds=seeds,
-            processors=_processors(retrained["runs"]),
-            **size,
-        )
-        text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{source(retrained)}\n\n"
-        text += _lines(tables.retrained_table(retrained))
-    if paired := tables.paired(ranking):
-        text += STABILIZERS.format(
-            answer=told["stabilizers"],
-            paths=similarity.PATHS,
-            images=similarity.IMAGES,
-            seeds=len(paired[tables.PAIRED[0]]),
-        )
-        text += f"\n![Similarity by layer, and loss]({PICTURES[3]})\n\n"
-        text += _lines(tables.stabilizer_table(ranking))
-    return text
+    return text + _lines(tables.found_table(found))
+
+
+def _retrained_part(answer: str, retrained: Found, ranking: Found) -> str:
+    text = RETRAINED.format(
+        answer=answer,
+        equal=EQUAL,
+        steps=retrained["recipe"]["subnet.steps"],
+        seeds=tables.count_seeds(retrained),
+        processors=_processors(retrained["runs"]),
+        **_size(ranking),
+    )
+    text += f"\n![Accuracy and MACs]({PICTURES[2]})\n\n{source(retrained)}\n\n"
+    return text + _lines(tables.retrained_table(retrained))
+
+
+def _stabilizers_part(answer: str, found: Found) -> str:
+    text = STABILIZERS.format(
+        answer=answer,
+        paths=similarity.PATHS,
+        images=similarity.IMAGES,
+        seeds=len(tables.paired(found)[tables.PAIRED[0]]),
+    )
+    text += f"\n![Similarity by layer, and loss]({PICTURES[3]})\n\n"
+    return text + _lines(tables.stabilizer_table(found))
 
 
 def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str, str]:
@@ -293,13 +322,14 @@ def _ranking(found: Found) -> str:
 
 def _changes(found: Found) -> str:
     """What is told by runs enough, and an interval without zero, and how far runs differ anyway."""
-    parts = []
-    for name in found["recipes"]:
-        runs = min(len(found["recipes"][each]["runs"]) for each in (name, BASE))
+    base, parts = tables.sampled(found, BASE, "tau"), []
+    others = [name for name in found["recipes"] if name != BASE]
+    for name in others:
+        runs = min(len(base), len(tables.sampled(found, name, "tau")))
         mean, width = change = tables.change(found, name, "tau")
-        if name != BASE and runs >= CONCLUSIVE and abs(mean) > width:
+        if runs >= CONCLUSIVE and abs(mean) > width:
             parts.append(f"by {with_width(change, sign='+')} with {name}")
-    spread = np.std(tables.sampled(found, BASE, "tau"), ddof=1)
+    spread = np.std(base, ddof=1)
     told = f"against `base`, it differs {_listed(parts)}" if parts else NOTHING_TOLD
     return f"From run to run of `base`, tau has a standard deviation of {spread:.3f}; {told}."
 

@@ -51,7 +51,7 @@ def picks_of_base(table: Table, seed: int) -> Rows:
     Raises:
       InputError: if nothing was.
     """
-    known = earlier("ranking", "base", recipes.BASE).get("recipes", {}).get("base", {"runs": []})
+    known = known_recipes().get("base", {"runs": []})
     runs = [run for run in known["runs"] if run["seed"] == seed and "found" in run]
     if not runs:
         raise InputError(
@@ -90,6 +90,21 @@ def earlier(job: str, setting: str, value: recipes.Settings) -> dict[str, Any]:
     return found
 
 
+def known_recipes() -> dict[str, Any]:
+    """What earlier results have of the supernets of each recipe.
+
+    Raises:
+      InputError: if their settings have changed since, so that what comes would not be alike.
+    """
+    known: dict[str, Any] = earlier("ranking", "base", recipes.BASE).get("recipes", {})
+    if other := [name for name in known if known[name]["settings"] != recipes.RECIPES.get(name)]:
+        raise InputError(
+            f"the results have {', '.join(other)} with other settings; allowed: those of "
+            "recipes.py, or none"
+        )
+    return known
+
+
 def command() -> str:
     """As it was given, but for paths."""
     given = ["python", "-m", "benchmarks.nas_bench_macro"]
@@ -107,6 +122,7 @@ def write(job: str, found: Mapping[str, Any]) -> None:
 def run(table: Table, out: Path) -> None:
     """The jobs that are asked for."""
     data = Path(FLAGS.data)
+    known = known_recipes() if FLAGS.score else {}  # refused before hours of training
     if FLAGS.train:
         recipes.run("supernet", FLAGS.only, FLAGS.seeds, data, out, FLAGS.sample)
     if FLAGS.precision:
@@ -115,7 +131,6 @@ def run(table: Table, out: Path) -> None:
         write("search", found := searched(table, FLAGS.seeds))
         print("".join(tables.search_tables(found)))
     if FLAGS.score:
-        known = earlier("ranking", "base", recipes.BASE).get("recipes", {})
         write("ranking", found := ranked(table, out, known))
         print("\n".join(["", *tables.ranking_table(found), "", *tables.changes_table(found)]))
     if FLAGS.retrain:

@@ -24,25 +24,17 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
       known: the recipes of earlier results, whose supernets need not be there any more.
 
     Raises:
-      InputError: where no supernet `base` has scored all networks, or earlier results are of
-        recipes that have changed.
+      InputError: where no supernet `base` has scored all networks.
     """
-    if other := [
-        name for name, recipe in known.items() if recipe["settings"] != recipes.RECIPES.get(name)
-    ]:
-        raise InputError(
-            f"the results have {', '.join(other)} with other settings; allowed: those of "
-            "recipes.py, or none"
-        )
     found: dict[str, dict[recipes.RunKey, dict[str, Any]]] = {
         name: {recipes.run_key(run): run for run in recipe["runs"]}
         for name, recipe in known.items()
     }
     for name, seed, directory in recipes.scored(out):
         run, runs = measured(table, directory, seed), found.setdefault(name, {})
-        before = runs.get(recipes.run_key(run), {})
-        same = before.get("loss") == run["loss"]  # of one training more may be known
-        runs[recipes.run_key(run)] = before | run if same else run
+        key = recipes.run_key(run)
+        same = key in runs and runs[key]["loss"] == run["loss"]  # of which more may be known
+        runs[key] = runs[key] | run if same else run
     if not any("all" in run for run in found.get("base", {}).values()):
         raise InputError(
             f"no supernet base has scored all networks, in {out} or the results; allowed: after "
