@@ -18,6 +18,7 @@ def interval(values: ArrayLike) -> Interval:
 
 def difference(values: ArrayLike, others: ArrayLike) -> Interval:
     """Of the difference of two means whose seeds are not paired, by Welch's t; no width for one."""
+    # Not scipy.stats.ttest_ind: of samples that do not spread, it warns and knows no interval.
     values, others = np.asarray(values, np.float64), np.asarray(others, np.float64)
     if min(len(values), len(others)) < 2:
         return float(values.mean() - others.mean()), float("nan")

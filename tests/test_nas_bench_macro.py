@@ -1,6 +1,7 @@
 """The benchmark's table, and what it makes of a search and of a supernet's scores."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from benchmarks.nas_bench_macro import (
     supernet,
 )
 from benchmarks.nas_bench_macro import table as tables
+from benchmarks.nas_bench_macro.processes import side_by_side
 from benchmarks.search_tasks import Task
 from scarlet_jax import cost, settings
 from scarlet_jax import space as spaces
@@ -213,9 +215,7 @@ def test_what_is_retrained_is_a_network_and_its_equal(table):
         assert abs(table.macs[row] - table.macs[other]) <= 0.05 * table.macs[row]
 
 
-def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monkeypatch):
-    commands = {}
-    monkeypatch.setattr(retrained, "side_by_side", commands.update)
+def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path):
     seeds = [{"largest": 5, "picked-1": 6}, {"largest": 5, "picked-1": 7}]
     paths = {row: table.networks[row].tolist() for row in (5, 6, 7, 8)}
     other = {"processor": "another", "macs": 3, "accuracy": 0.25}
@@ -223,7 +223,7 @@ def test_each_supernets_networks_are_trained_with_its_seed(table, tmp_path, monk
         {"name": "largest", "seed": 1, "architecture": paths[5], **other},
         {"name": "picked-1", "seed": 0, "architecture": paths[8], **other},
     ]
-    retrained.train(table, seeds, known, tmp_path / "data", tmp_path)
+    commands = retrained.commands(table, seeds, known, tmp_path / "data", tmp_path)
     assert len(commands) == 3
     own = commands[tmp_path / "retrained" / "picked-1" / "1"]
     architecture = ",".join(map(str, table.networks[7].tolist()))
@@ -296,12 +296,26 @@ def test_all_seeds_are_run_and_a_failure_is_an_error(tmp_path, monkeypatch):
         return ["sh", "-c", f'cd "{directory}" && "{sys.executable}" -c "{code}"']
 
     monkeypatch.setattr(recipes, "command", command)
-    recipes.run("supernet", ["base", "none"], 2, tmp_path / "data", tmp_path)
+    commands = recipes.commands("supernet", ["base", "none"], 2, tmp_path / "data", tmp_path)
+    side_by_side(commands, jobs=2)
     done = [(name, seed) for name, seed, _ in recipes.scored(tmp_path)]
     assert done == [("base", 0), ("base", 1), ("none", 0), ("none", 1)]
     assert (tmp_path / "none" / "1" / "log.txt").read_text() == "none 1\n"
+    commands = recipes.commands("supernet", ["els"], 1, tmp_path / "data", tmp_path)
     with pytest.raises(InputError, match=r"ended with code 1; .*els/0/log.txt says why"):
-        recipes.run("supernet", ["els"], 1, tmp_path / "data", tmp_path)
+        side_by_side(commands, jobs=1)
+
+
+def test_what_runs_side_by_side_shares_the_cores(tmp_path):
+    code = "import os; print(*os.sched_getaffinity(0))"
+    cores = os.sched_getaffinity(0)
+    for jobs in {1, len(cores)}:
+        folders = [tmp_path / str(jobs) / str(number) for number in range(jobs)]
+        side_by_side({folder: [sys.executable, "-c", code] for folder in folders}, jobs)
+        for folder in folders:
+            own = {int(core) for core in (folder / "log.txt").read_text().split()}
+            assert own <= cores
+            assert len(own) in (len(cores) // jobs, -(-len(cores) // jobs))
 
 
 def test_scores_are_those_of_all_networks_and_kept_by_chunks(tmp_path, monkeypatch):

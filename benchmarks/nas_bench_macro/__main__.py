@@ -26,9 +26,11 @@ from benchmarks.evidence import tables
 from benchmarks.measure import machine
 from benchmarks.nas_bench_macro import recipes, retrained, search
 from benchmarks.nas_bench_macro.picks import Rows
+from benchmarks.nas_bench_macro.processes import side_by_side
 from benchmarks.nas_bench_macro.summary import ranked
 from benchmarks.nas_bench_macro.table import Table, load
 from scarlet_jax.errors import InputError
+from scarlet_jax.launch import cores
 
 FLAGS = flags.FLAGS
 JOBS = ("search", "train", "precision", "score", "retrain")
@@ -68,7 +70,8 @@ def retrain(table: Table, out: Path) -> None:
     ]
     known = earlier("retrained", "recipe", retrained.RECIPE).get("runs", [])
     try:
-        retrained.train(table, chosen, known, Path(FLAGS.data), out)
+        commands = retrained.commands(table, chosen, known, Path(FLAGS.data), out)
+        side_by_side(commands, FLAGS.jobs)
     finally:
         runs = retrained.results(table, chosen, known, out)
         write("retrained", {"recipe": retrained.RECIPE, "runs": runs})
@@ -124,9 +127,10 @@ def run(table: Table, out: Path) -> None:
     data = Path(FLAGS.data)
     known = known_recipes() if FLAGS.score else {}  # refused before hours of training
     if FLAGS.train:
-        recipes.run("supernet", FLAGS.only, FLAGS.seeds, data, out, FLAGS.sample)
+        commands = recipes.commands("supernet", FLAGS.only, FLAGS.seeds, data, out, FLAGS.sample)
+        side_by_side(commands, FLAGS.jobs)
     if FLAGS.precision:
-        recipes.run("precision", FLAGS.only, FLAGS.seeds, data, out)
+        side_by_side(recipes.commands("precision", FLAGS.only, FLAGS.seeds, data, out), FLAGS.jobs)
     if FLAGS.search:
         write("search", found := searched(table, FLAGS.seeds))
         print("".join(tables.search_tables(found)))
@@ -176,6 +180,13 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seeds", 20, "Runs of every search, or of every recipe.", lower_bound=1)
     flags.DEFINE_bool("sample", False, "Score a sample of 1,000 networks instead of all.")
     flags.DEFINE_list("only", ["base"], f"Recipes to train, of {', '.join(recipes.RECIPES)}.")
+    flags.DEFINE_integer(
+        "jobs",
+        cores.available(),
+        "Trainings at once; they share the cores evenly, and a GPU wholly: 1 there.",
+        lower_bound=1,
+        upper_bound=cores.available(),
+    )
     flags.DEFINE_string("data", "", "CIFAR-10 as class folders, to train on.")
     flags.DEFINE_string("out", "runs/nas_bench_macro", "Where supernets and results go.")
     app.run(main)

@@ -2,11 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.nas_bench_macro.processes import side_by_side
 from scarlet_jax.train import metrics
 
 Settings = Mapping[str, object]
@@ -49,10 +48,10 @@ RECIPES: Mapping[str, Settings] = {
 }
 
 
-def run(
-    job: str, names: list[str], seeds: int, data: Path, out: Path, sample: bool = False
-) -> None:
-    """Every seed of the recipes named, see `side_by_side`.
+def commands(
+    job: str, names: Sequence[str], seeds: int, data: Path, out: Path, sample: bool = False
+) -> dict[Path, list[str]]:
+    """For every seed of the recipes named, by the supernet's folder.
 
     Args:
       job: "supernet", which trains and scores, or "precision", of what is trained: a module beside
@@ -65,7 +64,7 @@ def run(
     """
     # Seed by seed, so that all recipes have one before any has two.
     units = [(name, seed, out / name / str(seed)) for seed in range(seeds) for name in names]
-    side_by_side({unit[2]: command(job, *unit, data, sample) for unit in units})
+    return {unit[2]: command(job, *unit, data, sample) for unit in units}
 
 
 def command(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.nas_bench_macro.picks import Rows
-from benchmarks.nas_bench_macro.processes import side_by_side
 from benchmarks.nas_bench_macro.recipes import BASE, Settings
 from benchmarks.nas_bench_macro.table import Table
 from scarlet_jax.machine import processor
@@ -43,18 +42,16 @@ def chosen(table: Table, picks: Rows, seed: int) -> Networks:
     return found
 
 
-def train(
+def commands(
     table: Table, seeds: Sequence[Networks], known: Sequence[Run], data: Path, out: Path
-) -> None:
-    """Trains what is not known by `RECIPE`, with the seed of its supernet; see `side_by_side`."""
+) -> dict[Path, list[str]]:
+    """That train what is not known by `RECIPE`, with the seed of its supernet, by folder."""
     done = {(run["name"], run["seed"]): run["architecture"] for run in known}
-    side_by_side(
-        {
-            out / DIRECTORY / name / str(seed): command(name, architecture, seed, data, out)
-            for (name, seed), architecture in _architectures(table, seeds).items()
-            if done.get((name, seed)) != architecture
-        }
-    )
+    return {
+        out / DIRECTORY / name / str(seed): command(name, architecture, seed, data, out)
+        for (name, seed), architecture in _architectures(table, seeds).items()
+        if done.get((name, seed)) != architecture
+    }
 
 
 def _architectures(table: Table, seeds: Sequence[Networks]) -> dict[tuple[str, int], list[int]]:
@@ -78,7 +75,7 @@ def command(name: str, architecture: Sequence[int], seed: int, data: Path, out: 
 
 
 def results(table: Table, seeds: Sequence[Networks], known: Sequence[Run], out: Path) -> list[Run]:
-    """What is known, and what `train` has trained, but for networks that are picked no more."""
+    """What is known, and what has been trained, but for networks that are picked no more."""
     found = {(run["name"], run["seed"]): run for run in known}
     for (name, seed), architecture in _architectures(table, seeds).items():
         path = out / DIRECTORY / name / str(seed) / "subnets" / name / RESULT
