@@ -183,7 +183,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
         "jobs",
         cores.available(),
-        "Trainings at once; they share the cores evenly, and a GPU wholly: 1 there.",
+        "Trainings at once, which share the cores evenly; on a GPU take 1.",
         lower_bound=1,
         upper_bound=cores.available(),
     )
