@@ -154,13 +154,15 @@ def test_runs_of_one_seed_are_held_against_each_other():
 def test_what_a_change_does_is_told_by_three_runs_and_an_interval_without_zero():
     base = seeds(*[run(tau, all=ranked(0.6)) for tau in (0.5, 0.6, 0.7)])
     others = {
-        "clear": seeds(run(0.9), run(0.9), run(0.9, code="other")),  # 4.303 * 0.0577
+        # 4.303 * 0.0577
+        "clear": seeds(run(0.9), run(0.9), run(0.9, code="other"), **{"a.b": 3, "c": "d"}),
         "hazy": seeds(run(0.6), run(0.7), run(0.8)),
         "few": seeds(run(0.9), run(0.9)),
     }
     spread = "From run to run of `base`, tau has a standard deviation of 0.100;"
     text = " ".join(written(ranking(base, others)).split())
-    assert f"**{spread} against `base`, it differs by +0.300 ± 0.248 with clear.**" in text
+    clear = "+0.300 ± 0.248 with clear (`a.b=3`, `c=d`)"
+    assert f"**{spread} against `base`, it differs by {clear}.**" in text
     del others["clear"]
     text = " ".join(written(ranking(base, others)).split())
     assert f"**{spread} no change that has 3 runs makes a difference that can be told" in text

@@ -328,7 +328,8 @@ def _changes(found: Found) -> str:
         runs = min(len(base), len(tables.sampled(found, name, "tau")))
         mean, width = change = tables.change(found, name, "tau")
         if runs >= CONCLUSIVE and abs(mean) > width:
-            parts.append(f"by {with_width(change, sign='+')} with {name}")
+            settings = tables.changed_settings(found, name)
+            parts.append(f"by {with_width(change, sign='+')} with {name} ({settings})")
     spread = np.std(base, ddof=1)
     told = f"against `base`, it differs {_listed(parts)}" if parts else NOTHING_TOLD
     return f"From run to run of `base`, tau has a standard deviation of {spread:.3f}; {told}."

@@ -81,8 +81,14 @@ def changes_table(found: Found) -> Iterator[str]:
         for measure in ("tau", "tau_top"):
             cells.append(with_width(interval(sampled(found, name, measure))))
             cells.append("" if name == BASE else with_width(change(found, name, measure), sign="+"))
-        changed = ", ".join(f"`{key}={value}`" for key, value in recipe["settings"].items())
+        changed = changed_settings(found, name)
         yield f"| {name} | {changed} | {len(recipe['runs'])} | {' | '.join(cells)} |"
+
+
+def changed_settings(found: Found, name: str) -> str:
+    """What a recipe changes of `base`."""
+    settings = found["recipes"][name]["settings"]
+    return ", ".join(f"`{key}={value}`" for key, value in settings.items())
 
 
 def change(found: Found, name: str, measure: str) -> Interval:
