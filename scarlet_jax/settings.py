@@ -230,8 +230,8 @@ class Training(Section):
     # this: with 0 all alike, with 1 all classes alike over an epoch.
     class_balance: Share = 0.0
     clip_norm: Rate = 0.0  # of the whole gradient; 0 does not clip
-    # Of weights and statistics for evaluation; 0 keeps none. On NAS-Bench-Macro a supernet ranks
-    # worse with its averages, tau by 0.03: docs/evidence.md.
+    # Of weights and statistics for evaluation; 0 keeps none. On NAS-Bench-Macro a supernet's
+    # averages were not seen to rank better: docs/evidence.md.
     ema_decay: Fraction = 0.0
     statistics_rate: Factor = 0.1  # how far running statistics move towards a batch's
     # Batch norm by each device's own images, without collectives in the network, and means of their

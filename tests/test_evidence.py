@@ -62,6 +62,7 @@ def ranking(base=BASE, others=(), **more):
     baselines = {
         "MACs": ranked(0.5),
         "layers that are no identity": ranked(0.6),
+        "sum of choices": ranked(0.65),
         PUBLISHED: ranked(0.9),
     }
     return {
@@ -118,25 +119,35 @@ def test_supernets_rank_beside_what_costs_nothing():
     assert "on a core each of P, and then" in text  # what has scored all
     assert "On a sample of 40 networks" not in written(ranking())
     assert (
-        "On a sample of 40 networks, which more have scored, it is 0.750 ± 0.635 (2 supernets, "
-        "from 0.700 to 0.800), and 0.600 for the layers that are no identity.**"
+        "On a sample of 40 networks, 2 supernets of 2 seeds have 0.750 ± 0.635 (from 0.700 to "
+        "0.800; 0.700 in the mean of those that scored all), and the layers that are no identity "
+        "0.600.**"
     ) in " ".join(text.split())
     assert ", on P, Q and R. There MACs have" in " ".join(text.split())
 
 
-def test_recipes_are_held_against_base():
-    base = seeds(run(0.5, all=ranked(0.6)), run(0.7))
-    three = seeds(run(0.6), run(0.7), run(0.8), **{"a.b": 3})
+def test_recipes_are_held_against_base_by_seed_and_processor():
+    base = seeds(run(0.5, all=ranked(0.6)), run(0.7), run(0.9), run(0.2, processor="Q"))
+    three = seeds(run(0.6), run(0.7), run(0.8), run(0.9), **{"a.b": 3})
     one = seeds(run(0.9, code="old"))
-    text = written(ranking(base, {"three": three, "one": one}))
-    assert "There MACs have a tau of 0.400, layers that are no identity 0.600" in " ".join(
-        text.split()
+    text = written(
+        ranking(base, {"three": three, "one": one, "alone": seeds(run(1, processor="R"))})
     )
-    assert "| base |  | 2 | 0.600 ± 1.271 |  | 0.600 ± 1.271 |  |" in text  # 12.706 * 0.1
-    # Errors of 0.1 and 0.058, so that Welch's t has 1.68 degrees of freedom.
-    assert "| three | `a.b=3` | 3 | 0.700 ± 0.248 | +0.100 ± 0.598 | 0.700 ± 0.248 |" in text
-    assert "| one |  | 1 | 0.900 | +0.300 | 0.900 | +0.300 |" in text
+    words = " ".join(text.split())
+    assert "There MACs have a tau of 0.400, layers that are no identity 0.600, the sum of" in words
+    # The fourth run of each has another processor. Errors of 0.1 and 0.058.
+    assert "| base |  | 4 | 0.575 ± 0.475 | 0.575 ± 0.475 |  |  |  |" in text
+    assert "| three | `a.b=3` | 4 | 0.750 ± 0.205 | 0.750 ± 0.205 | 3 | +0.000 ± 0.248 |" in text
+    assert "| one |  | 1 | 0.900 | 0.900 | 1 | +0.400 | +0.400 |" in text
+    assert "| alone |  | 1 | 1.000 | 1.000 |  |  |  |" in text
     assert "What changes" not in written(ranking())
+
+
+def test_of_several_runs_of_a_seed_and_processor_the_mean_is_paired():
+    base = seeds(run(0.5, all=ranked(0.6)), run(0.7))
+    again = {**base, "runs": [*base["runs"], run(0.7) | {"code": "later"}]}
+    text = written(ranking(again, {"other": seeds(run(0.8), run(0.9))}))
+    assert "| other |  | 2 | 0.850 ± 0.635 | 0.850 ± 0.635 | 2 | +0.200 ± 0.000 |" in text
 
 
 def test_runs_of_one_seed_are_held_against_each_other():
@@ -146,26 +157,30 @@ def test_runs_of_one_seed_are_held_against_each_other():
     other = {**base["runs"][1], "loss": [[50, 1.0], [100, 0.5]]}
     text = written(ranking({**base, "runs": [first, other, again]}, {"other": base}))
     assert (
-        "2 runs of `base` with seed 0 have losses of 9.000 to 9.500 over the first 50 steps, and "
-        "1.000 to 2.000 over the last; 0.500 to 0.700 of tau."
+        "2 runs of `base` with seed 0 begin with losses of 9.000 to 9.500 over 50 steps, end with "
+        "1.000 to 2.000, and have taus of 0.500 to 0.700."
     ) in " ".join(text.split())
 
 
-def test_what_a_change_does_is_told_by_three_runs_and_an_interval_without_zero():
+def test_what_a_change_does_is_told_by_three_pairs_and_an_interval_without_zero():
     base = seeds(*[run(tau, all=ranked(0.6)) for tau in (0.5, 0.6, 0.7)])
     others = {
         # 4.303 * 0.0577
-        "clear": seeds(run(0.9), run(0.9), run(0.9, code="other"), **{"a.b": 3, "c": "d"}),
-        "hazy": seeds(run(0.6), run(0.7), run(0.8)),
-        "few": seeds(run(0.9), run(0.9)),
+        "clear": seeds(run(0.8), run(0.9), run(0.9, code="other"), **{"a.b": 3, "c": "d"}),
+        "hazy": seeds(run(0.6), run(0.5), run(0.8)),
+        "few": seeds(run(0.7), run(0.8), run(0.9, processor="Q")),
     }
-    spread = "From run to run of `base`, tau has a standard deviation of 0.100;"
+    spread = (
+        "Runs of `base` differ by a standard deviation of 0.100 in tau. Of {tried} changes with 3 "
+        "pairs or more, these make a difference, by intervals that are not corrected for their "
+        "number: {told}."
+    )
     text = " ".join(written(ranking(base, others)).split())
-    clear = "+0.300 ± 0.248 with clear (`a.b=3`, `c=d`)"
-    assert f"**{spread} against `base`, it differs by {clear}.**" in text
+    clear = "+0.267 ± 0.143 with clear (`a.b=3`, `c=d`)"
+    assert f"**{spread.format(tried=2, told=clear)}**" in text
     del others["clear"]
     text = " ".join(written(ranking(base, others)).split())
-    assert f"**{spread} no change that has 3 runs makes a difference that can be told" in text
+    assert f"**{spread.format(tried=1, told='none')}**" in text
 
 
 def test_precision_is_the_mean_over_the_seeds_that_have_it():
@@ -175,8 +190,9 @@ def test_precision_is_the_mean_over_the_seeds_that_have_it():
     assert "Tau of 7 networks" in text
     assert "Recipe `base`, 2 seeds;" in text
     assert (
-        "On 2,000 images tau is 0.200 with batch and 0.500 with recalibrated statistics, by 2,000 "
-        "images; scored on 10 and 2,000 images, it is 0.300 and 0.500 with the last."
+        "On 2,000 images tau is 0.200 with batch statistics and 0.500 with recalibrated "
+        "statistics, on 2,000 images. Recalibrated on 2,000, it is 0.300 and 0.500 on 10 and 2,000 "
+        "images."
     ) in " ".join(text.split())
     assert "| statistics | 10 images | 2,000 images |" in text
     assert "| batch | 0.100 ± 0.000 | 0.200 ± 0.000 |" in text
@@ -185,7 +201,9 @@ def test_precision_is_the_mean_over_the_seeds_that_have_it():
 
 
 def test_what_is_found_is_the_best_by_its_score_within_a_budget():
-    front = found([10e6, 0.5, 87.0], [20e6, 0.9, 90.0], [50e6, 0.8, 99.0])
+    # Two networks of one score, one of them twice.
+    equals = [10e6, 0.5, 86.0], [10e6, 0.5, 88.0], [10e6, 0.5, 88.0]
+    front = found(*equals, [20e6, 0.9, 90.0], [50e6, 0.8, 99.0])
     runs = [run(0.7, all=ranked(0.6), found=own) for own in (found(*FRONT), front)]
     results = ranking(seeds(*runs))
     text = written(results)
@@ -213,8 +231,8 @@ def test_retrained_networks_are_compared_seed_by_seed():
     text = written(ranking(), found)
     assert "3,000 steps" in text
     words = " ".join(text.split())
-    assert "Seeds: 2, each with its supernet" in words
-    assert "by +9.0 ± 12.7 percent of test accuracy in the mean of 2 seeds" in words
+    assert "There are 2 seeds, each with its own supernet" in words
+    assert "is +9.0 ± 12.7 percentage points in the mean of 2 seeds.**" in words
     # 10 and 8 percent apart, with a deviation of 1.414 and an error of 1; largest: no deviation.
     row = "| picked-1 | 2.00 | 81.00 ± 12.71 | 2.00 | 72.00 ± 25.41 | +9.00 ± 12.71 |"
     assert row in text

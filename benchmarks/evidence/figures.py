@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.evidence.tables import (
     OURS,
     SUPERNET,
-    Found,
-    Values,
+    equal_of,
     paired,
     picked,
     search_values,
@@ -21,7 +20,8 @@ from benchmarks.evidence.tables import (
     values,
 )
 from benchmarks.intervals import interval
-from benchmarks.nas_bench_macro.ranking import DEPTH
+from benchmarks.nas_bench_macro.ranking import DEPTH, SUM, Values
+from benchmarks.record import Found
 from benchmarks.style import SETTINGS
 
 DRAWN = {  # measures, and their titles
@@ -42,8 +42,9 @@ FOUND = {  # by what is searched
     SUPERNET: ("#0072b2", "o"),
     "parameters": ("#cc79a7", "^"),
     DEPTH: ("#d55e00", "s"),
-    "sum of choices": ("#009e73", "D"),
+    SUM: ("#009e73", "D"),
 }
+STABILIZERS = {"els": ("#0072b2", "-"), "none": ("#d55e00", "--")}
 
 
 def draw_search(found: Found) -> Figure:
@@ -90,7 +91,7 @@ def draw_retrained(found: Found) -> Figure:
     """Test accuracy against MACs of what was trained here, every seed."""
     kinds = {
         "picked": picked(found),
-        "random, of equal MACs": [name.replace("picked", "random") for name in picked(found)],
+        "random, of equal MACs": [equal_of(name) for name in picked(found)],
         "largest": ["largest"],
     }
     with matplotlib.rc_context(SETTINGS):
@@ -118,12 +119,12 @@ def draw_stabilizers(found: Found) -> Figure | None:
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(9.0, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for (name, own), color in zip(pairs.items(), ("#0072b2", "#d55e00"), strict=True):
+        for name, own in pairs.items():
             similarity = np.array([similarity_to_skip(found, run) for run in own])
             layers = np.arange(1, similarity.shape[1] + 1)
-            _band(left, layers, similarity, name, color)
+            _band(left, layers, similarity, name)
             losses = np.array([run["loss"] for run in own])  # [seeds, records, 2]
-            _band(right, losses[0, :, 0], losses[:, :, 1], name, color)
+            _band(right, losses[0, :, 0], losses[:, :, 1], name)
         for layer in np.flatnonzero(found["reshapes"]) + 1:
             left.axvspan(layer - 0.3, layer + 0.3, color="#e4e7eb", zorder=0)
         left.set_xlabel("layer; grey: width or stride change")
@@ -135,8 +136,8 @@ def draw_stabilizers(found: Found) -> Figure | None:
     return figure
 
 
-def _band(axes: Axes, x: Values, values: Values, name: str, color: str) -> None:
+def _band(axes: Axes, x: Values, runs: Values, name: str) -> None:
     """The mean over the first axis, and from its least to its most."""
-    style = {"els": "-", "none": "--"}[name]
-    axes.plot(x, values.mean(axis=0), style, color=color, label=name)
-    axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15)
+    color, line = STABILIZERS[name]
+    axes.plot(x, runs.mean(axis=0), line, color=color, label=name)
+    axes.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.15)

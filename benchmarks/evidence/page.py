@@ -10,21 +10,22 @@ from benchmarks.evidence.figures import LEAST
 from benchmarks.evidence.tables import BASE, OURS, SUPERNET, Found
 from benchmarks.intervals import interval, with_width
 from benchmarks.nas_bench_macro import similarity
-from benchmarks.nas_bench_macro.ranking import DEPTH, PUBLISHED
+from benchmarks.nas_bench_macro.ranking import DEPTH, PUBLISHED, SUM
 from benchmarks.nas_bench_macro.retrained import EQUAL
 from benchmarks.record import source
 from scarlet_jax.configs import nas_bench_macro
 
 # Beside the page.
 PICTURES = (
-    *("evidence_search.svg", "evidence_found.svg"),
-    *("evidence_retrained.svg", "evidence_stabilizers.svg"),
+    "evidence_search.svg",
+    "evidence_found.svg",
+    "evidence_retrained.svg",
+    "evidence_stabilizers.svg",
 )
 HEAD = """# Evidence
 Written by `python -m benchmarks.evidence` from the JSON in `benchmarks/results/`, which has the
 numbers of all tables, with the command, machine and commit that put them together. ± is half of a
-95% interval of the mean over seeds, by Student's t; of differences between searches, or to recipe
-`base`, by Welch's, which takes all runs for independent.
+95% interval of the mean over seeds, by Student's t; of differences between searches, by Welch's.
 
 NAS-Bench-Macro (Su et al., CVPR 2021, arXiv 2103.11922) has 8 layers of three choices: 0 is an
 identity (a 1x1 convolution where width or stride change), 1 and 2 are inverted bottlenecks of
@@ -46,14 +47,14 @@ front, from 10 random networks; aging evolution takes the best of 5 out of 20 as
 are the best of a few that were tried for pymoo and local search. Each goes on until it has seen
 {most:,} networks, for which some of pymoo's took up to 24,000 encodings.
 
-**Not independent**: how many a population has in so small a space, and how often neighbours of the
-front are evaluated, was settled on this table. And ours begins with networks spread evenly over the
-MACs, as it always does, the others with whatever is drawn.
+**Not independent**: two settings of ours were chosen on this table, the size of the population in
+so small a space, and how often neighbours of the front are evaluated. And ours begins with networks
+spread evenly over the MACs, as it always does; the others begin with random ones.
 
 - *Share of the front*: so many percent of the true Pareto front's {front} networks were evaluated.
-- *Hypervolume*: in percent of the true front's, in the box from the front's best values to the
-  worst of all networks; *above the median*: to the median accuracy.
-- *Regret*: percent of accuracy that the best network found lacks.
+- *Hypervolume*: in percent of the true front's; its reference point is the worst accuracy and MACs
+  of all networks, or, *above the median*, the median accuracy and the worst MACs.
+- *Regret*: percentage points of accuracy by which the best network found is below the best of all.
 
 "Ours, no ..." is the search without one of its kinds of variation, which SCARLET's table 1 names;
 the others keep their proportions. (Random mutants of the front still stand in, in turns, for
@@ -78,20 +79,24 @@ CHANGES = """
 ## What changes how well a supernet ranks?
 {answer}
 
-Recipe `base` with one change at a time (`none` is `els` with one more; `full`, for a GPU, has the
-full widths and other steps with them), ranked on a sample of {sample:,} networks, the same for all;
-by `--train --sample --data=DIR --only=RECIPE`, on {processors}. There MACs have a tau of
-{macs:.3f}, layers that are no identity {depth:.3f}, and one published run and the mean of the
-others {published:.3f}. `uniform` trains one path in a step, and as many of them in all as `base`:
-on three times the images, in three times the steps.
+Recipe `base` with one change at a time, but for `none`, which adds one to `els`, and `full`, for a
+GPU, which changes widths, dtype, batch size and schedule together. `uniform` trains one path in a
+step instead of three, and so as many paths in three times the steps, on three times the images. All
+rank the same sample of {sample:,} networks, by `--train --sample --data=DIR --only=RECIPE`, on
+{processors}. There MACs have a tau of {macs:.3f}, layers that are no identity {depth:.3f}, the sum
+of choices {sum:.3f} ({sum_top:.3f} in the better half), and one published run {published:.3f} with
+the mean of the two others.
 
-Runs differ in their seed, processor, jax (0.11 on a GPU, else 0.10) and code, of which nothing has
-changed but how training images are decoded (by 1b33fb8 colours were blocks of 2 x 2 pixels, and
-`base` is what `averaged` trained there, before averaging). Little suffices to set them apart:
-{same} runs of `base` with seed 0 have losses of {first} over the first {every} steps, and {last}
-over the last; {taus} of tau. On a GPU, where sums have no fixed order, even `base` and `averaged`
-part, which train alike. Nothing is concluded where the interval of a difference has zero in it, or
-from fewer than {least} runs. Intervals are not corrected for how many there are.
+A recipe is held against `base` in pairs of runs of one seed and processor, a mean where there are
+several: a seed draws the held-out images, and runs of a processor are of one jax (0.11 on the GPU,
+else 0.10) and about one code. What trains is not known to have changed but in how training images
+are decoded: 1b33fb8 made colours of blocks of 2 x 2 pixels, and by it `base` and `averaged` are one
+training, scored without averages and with them.
+
+Small differences grow: {same} runs of `base` with seed 0 begin with losses of {first} over {every}
+steps, end with {last}, and have taus of {taus}. On a GPU, where sums have no fixed order, even
+`base` and `averaged` part, which train alike. Nothing is concluded where the interval of a
+difference has zero in it, or from fewer than {least} pairs.
 """
 PRECISION = """
 ## How many images does a score take?
@@ -118,11 +123,12 @@ RETRAINED = """
 ## And trained here?
 {answer}
 
-What a search by each of these supernets picks, for each pick a network within {equal:.0%} of its
-MACs drawn at random (a pick that has none, as the smallest network, is left out), and the largest
-network, each trained alone at {width:g} of the widths by one recipe, for {steps:,} steps of {batch}
-images, which is short, on {processors}: percent of the 10,000 test images. Seeds: {seeds}, each
-with its supernet, its search and its draw: intervals cover all three.
+Networks are trained alone by one short recipe: at {width:g} of the widths, for {steps:,} steps of
+{batch} images, on {processors}. They are what a search by each of these supernets picks, for each
+pick a random network within {equal:.0%} of its MACs at full width, and the largest network; picks
+without such a network, as the smallest, are left out. The table has percent of the 10,000 test
+images. There are {seeds} seeds, each with its own supernet, search and random networks, so that
+intervals cover all of these.
 """
 STABILIZERS = """
 ## Do stabilizers help?
@@ -135,17 +141,16 @@ are paired. Where a layer changes width or stride, `none` skips by taking every 
 filling up channels with zeros, and `els` by its convolution, without batch norm. The published
 identity is a convolution there, too, as in `base`: a better tau of `els` would in part be that.
 
-- *Similarity*: cosine of the angle between the feature maps after a layer by its identity and by
-  its other choices, in the mean of these, {paths} random paths and {images} held-out images, with
-  the statistics of the batch.
+- *Similarity*: cosine similarity of a layer's output by its identity and by another choice, in the
+  mean of the other choices, {paths} random paths and {images} held-out images, with the statistics
+  of the batch.
 - *Loss*: in the mean over the last third of the training; its *spread*, the standard deviation of
   the change from one record of 50 steps to the next, over the square root of two.
 - *Mean score* and tau are those of the sample of networks.
 
 Lines in the picture are means, bands go from the least to the most of {seeds} seeds.
 """
-CONCLUSIVE = 3  # runs, without which a change is not told in a sentence
-NOTHING_TOLD = f"no change that has {CONCLUSIVE} runs makes a difference that can be told from that"
+CONCLUSIVE = 3  # pairs, without which a change is not told in a sentence
 # Of what is compared with stabilizers and without.
 TOLD = (tables.RESHAPED, tables.UNCHANGED, "loss", "mean score", "tau")
 
@@ -213,6 +218,8 @@ def _changes_part(answer: str, found: Found) -> str:
         sample=found["networks"]["sample"],
         macs=known["MACs"],
         depth=known[DEPTH],
+        sum=known[SUM],
+        sum_top=found["baselines"]["sample"][SUM]["tau_top"],
         published=known[PUBLISHED],
         same=len(same),
         first=_span(losses[:, 0, 1]),
@@ -280,8 +287,8 @@ def answers(search: Found, ranking: Found, retrained: Found | None) -> dict[str,
         gain = with_width(tables.mean_gain(retrained), 1, "+")
         seeds = _seeds(tables.count_seeds(retrained))
         found["retrained"] = (
-            f"Trained alone, what is picked differs from a network of equal MACs by {gain} percent "
-            f"of test accuracy in the mean of {seeds}."
+            "Test accuracy of picks, trained alone, less that of random networks of about their "
+            f"MACs, is {gain} percentage points in the mean of {seeds}."
         )
     if tables.paired(ranking):
         found["stabilizers"] = _stabilizers(ranking)
@@ -309,30 +316,37 @@ def _ranking(found: Found) -> str:
         f"Kendall's tau with the published accuracy is {with_width(interval(taus))} for a "
         f"supernet's scores ({_seeds(len(taus))}), "
         f"{_listed(f'{tau} for the {name}' for name, tau in known.items())}; one published "
-        f"training and the mean of its two others have {published}."
+        f"training has {published} with the mean of the two others."
     )
     if len(more := tables.sampled(found, BASE, "tau")) > len(taus):
+        those = np.mean([run["sample"]["tau"] for run in runs if "all" in run])
         answer += (
-            f" On a sample of {found['networks']['sample']:,} networks, which more have scored, it "
-            f"is {with_width(interval(more))} ({len(more)} supernets, from {_span(more)}), and "
-            f"{found['baselines']['sample'][DEPTH]['tau']:.3f} for the {DEPTH}."
+            f" On a sample of {found['networks']['sample']:,} networks, {len(more)} supernets of "
+            f"{_seeds(len({run['seed'] for run in runs}))} have {with_width(interval(more))} (from "
+            f"{_span(more)}; {those:.3f} in the mean of those that scored all), and the {DEPTH} "
+            f"{found['baselines']['sample'][DEPTH]['tau']:.3f}."
         )
     return answer
 
 
 def _changes(found: Found) -> str:
-    """What is told by runs enough, and an interval without zero, and how far runs differ anyway."""
-    base, parts = tables.sampled(found, BASE, "tau"), []
-    others = [name for name in found["recipes"] if name != BASE]
-    for name in others:
-        runs = min(len(base), len(tables.sampled(found, name, "tau")))
-        mean, width = change = tables.change(found, name, "tau")
-        if runs >= CONCLUSIVE and abs(mean) > width:
+    """How far runs differ anyway, and what is told by pairs enough and an interval without zero."""
+    told, tried = [], 0
+    for name in found["recipes"]:
+        changes = tables.changes_of(found, name, "tau")
+        if name == BASE or len(changes) < CONCLUSIVE:
+            continue
+        tried += 1
+        mean, width = change = interval(changes)
+        if abs(mean) > width:
             settings = tables.changed_settings(found, name)
-            parts.append(f"by {with_width(change, sign='+')} with {name} ({settings})")
-    spread = np.std(base, ddof=1)
-    told = f"against `base`, it differs {_listed(parts)}" if parts else NOTHING_TOLD
-    return f"From run to run of `base`, tau has a standard deviation of {spread:.3f}; {told}."
+            told.append(f"{with_width(change, sign='+')} with {name} ({settings})")
+    spread = np.std(tables.sampled(found, BASE, "tau"), ddof=1)
+    return (
+        f"Runs of `base` differ by a standard deviation of {spread:.3f} in tau. Of {tried} changes "
+        f"with {CONCLUSIVE} pairs or more, these make a difference, by intervals that are not "
+        f"corrected for their number: {_listed(told) if told else 'none'}."
+    )
 
 
 def _precision(found: Found) -> str:
@@ -340,16 +354,16 @@ def _precision(found: Found) -> str:
     by_kind: dict[str, list[str]] = {}
     for (kind, _), tau in zip(about["statistics"], taus[:, -1], strict=True):
         by_kind.setdefault(kind, []).append(f"{tau:.3f}")
-    kinds = [f"{_listed(own)} with {kind}" for kind, own in by_kind.items()]
+    kinds = [f"{_listed(own)} with {kind} statistics" for kind, own in by_kind.items()]
     batch = found["base"]["search.batch_size"]
     calibration = [
         f"{batches * batch:,}" for kind, batches in about["statistics"] if kind == "recalibrated"
     ]
     counts = [f"{count:,}" for count in about["images"]]
     return (
-        f"On {counts[-1]} images tau is {_listed(kinds)} statistics, by {_listed(calibration)} "
-        f"images; scored on {_listed(counts)} images, it is "
-        f"{_listed(f'{tau:.3f}' for tau in taus[-1])} with the last."
+        f"On {counts[-1]} images tau is {_listed(kinds)}, on {_listed(calibration)} images. "
+        f"Recalibrated on {calibration[-1]}, it is {_listed(f'{tau:.3f}' for tau in taus[-1])} on "
+        f"{_listed(counts)} images."
     )
 
 

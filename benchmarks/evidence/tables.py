@@ -1,17 +1,14 @@
 """Tables of what was measured, out of the JSON in `benchmarks/results/`, by lines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.intervals import Interval, difference, interval, with_width
+from benchmarks.nas_bench_macro.ranking import Values
 from benchmarks.nas_bench_macro.recipes import run_key
-
-Values = NDArray[np.float64]
-Found = Mapping[str, Any]
+from benchmarks.record import Found
 
 OURS = "ours"
 BASE = "base"
@@ -74,15 +71,21 @@ def ranking_table(found: Found) -> Iterator[str]:
 
 def changes_table(found: Found) -> Iterator[str]:
     """Of how every recipe ranks the sample of networks, by lines."""
-    yield "| recipe | changed | runs | tau | minus base | tau, better half | minus base |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield (
+        "| recipe | changed | runs | tau | tau, better half | pairs | tau less base's "
+        "| better half less base's |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for name, recipe in found["recipes"].items():
-        cells = []
-        for measure in ("tau", "tau_top"):
-            cells.append(with_width(interval(sampled(found, name, measure))))
-            cells.append("" if name == BASE else with_width(change(found, name, measure), sign="+"))
-        changed = changed_settings(found, name)
-        yield f"| {name} | {changed} | {len(recipe['runs'])} | {' | '.join(cells)} |"
+        measures = ("tau", "tau_top")
+        own = [with_width(interval(sampled(found, name, measure))) for measure in measures]
+        changes = [changes_of(found, name, measure) for measure in measures]
+        if name == BASE or not changes[0]:
+            others = ["", "", ""]
+        else:
+            others = [str(len(changes[0])), *(with_width(interval(c), sign="+") for c in changes)]
+        cells = [name, changed_settings(found, name), str(len(recipe["runs"])), *own, *others]
+        yield f"| {' | '.join(cells)} |"
 
 
 def changed_settings(found: Found, name: str) -> str:
@@ -91,9 +94,18 @@ def changed_settings(found: Found, name: str) -> str:
     return ", ".join(f"`{key}={value}`" for key, value in settings.items())
 
 
-def change(found: Found, name: str, measure: str) -> Interval:
-    """How far a recipe is ahead of `base`, on the sample."""
-    return difference(*(sampled(found, recipe, measure) for recipe in (name, BASE)))
+def changes_of(found: Found, name: str, measure: str) -> list[float]:
+    """How far a recipe is ahead of `base`, on the sample, by seed and processor that both have."""
+    own, base = (_by_seed(found, recipe, measure) for recipe in (name, BASE))
+    return [own[key] - base[key] for key in own if key in base]
+
+
+def _by_seed(found: Found, name: str, measure: str) -> dict[tuple[int, str], float]:
+    """The mean of a recipe's runs of one seed and processor."""
+    runs: dict[tuple[int, str], list[float]] = {}
+    for run in found["recipes"][name]["runs"]:
+        runs.setdefault((run["seed"], run["processor"]), []).append(run["sample"][measure])
+    return {key: float(np.mean(values)) for key, values in runs.items()}
 
 
 def sampled(found: Found, name: str, measure: str) -> list[float]:
@@ -146,9 +158,11 @@ def found_table(found: Found) -> Iterator[str]:
 
 
 def within(run: Found, most: float) -> float:
-    """Published accuracy of what a search scores best within so many million MACs."""
+    """Published accuracy of what a search scores best within so many million MACs, or the mean of
+    equals."""
     allowed = [(score, accuracy) for macs, score, accuracy in run["front"] if macs <= 1e6 * most]
-    return float(max(allowed, key=lambda network: network[0])[1])
+    best = max(score for score, _ in allowed)
+    return float(np.mean([*{accuracy for score, accuracy in allowed if score == best}]))
 
 
 def mean_within(runs: list[Found], most: float) -> float:
@@ -175,10 +189,9 @@ def retrained_table(found: Found) -> Iterator[str]:
     yield "| | million MACs | test accuracy | random, million MACs | test accuracy | difference |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name in picked(found):
-        other = name.replace("picked", "random")
         cells = [
             cell
-            for each in (name, other)
+            for each in (name, equal_of(name))
             for cell in (
                 f"{values(found, each, 'macs').mean() / 1e6:.2f}",
                 with_width(interval(values(found, each)), 2),
@@ -200,13 +213,18 @@ def picked(found: Found) -> list[str]:
     return sorted({run["name"] for run in found["runs"] if run["name"].startswith("picked")})
 
 
+def equal_of(name: str) -> str:
+    """The random network of a pick's MACs."""
+    return name.replace("picked", "random")
+
+
 def mean_gain(found: Found) -> Interval:
     """Percent of test accuracy that picks are better by than their equals; over the seeds."""
     return interval(np.mean([_gain(found, name) for name in picked(found)], axis=0))
 
 
 def _gain(found: Found, name: str) -> Values:
-    return values(found, name) - values(found, name.replace("picked", "random"))
+    return values(found, name) - values(found, equal_of(name))
 
 
 def values(found: Found, name: str, what: str = "accuracy") -> Values:
@@ -244,7 +262,9 @@ def paired(found: Found) -> dict[str, list[Found]]:
         for name in PAIRED
     }
     keys = [key for key in by_key[PAIRED[0]] if key in by_key[PAIRED[1]]]
-    return {name: [runs[key] for key in keys] for name, runs in by_key.items() if len(keys) > 1}
+    if len(keys) < 2:
+        return {}
+    return {name: [runs[key] for key in keys] for name, runs in by_key.items()}
 
 
 def similarity_to_skip(found: Found, run: Found) -> Values:

@@ -16,7 +16,7 @@ Rows = NDArray[np.int64]  # of the table
 
 class Searched(NamedTuple):
     picks: Rows
-    front: Rows
+    front: Rows  # each once, however many of its encodings are on it
     evaluated: Rows
 
 
@@ -41,7 +41,7 @@ def searched(table: Table, scores: NDArray[np.float64], seed: int) -> Searched:
         state = search.tell(problem, state, batch, scores[table.index(batch.architectures)])
     found = table.index(state.architectures)
     picks, front = search.pick_indices(problem, state), search.front_indices(problem, state)
-    return Searched(found[picks], found[front], np.unique(found))
+    return Searched(found[picks], np.unique(found[front]), np.unique(found))
 
 
 def found(table: Table, scores: NDArray[np.float64], seed: int) -> dict[str, Any]:

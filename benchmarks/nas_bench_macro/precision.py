@@ -21,8 +21,11 @@ from scarlet_jax.run.supernet import load_supernet, right_images
 NETWORKS = 300  # the first of the sample
 IMAGES = (250, 500, 1000, 2500, 5000)  # the last are all
 STATISTICS = (  # and the batches to recalibrate on
-    *(("running", 1), ("batch", 1)),
-    *(("recalibrated", 1), ("recalibrated", 4), ("recalibrated", 16)),
+    ("running", 1),
+    ("batch", 1),
+    ("recalibrated", 1),
+    ("recalibrated", 4),
+    ("recalibrated", 16),
 )
 
 

@@ -10,6 +10,7 @@ from benchmarks.nas_bench_macro.table import RUNS, Table
 
 Values = NDArray[np.float64]
 DEPTH = "layers that are no identity"
+SUM = "sum of choices"
 PUBLISHED = "one published run, by the mean of the others"
 
 
@@ -40,16 +41,17 @@ def known(table: Table) -> dict[str, NDArray[np.int64]]:
         "MACs": table.macs,
         "parameters": table.params,
         DEPTH: table.depth,
-        "sum of choices": table.networks.sum(axis=1),
+        SUM: table.networks.sum(axis=1),
     }
 
 
-def baselines(table: Table) -> dict[str, dict[str, float]]:
-    """Of what is `known`, and of one published run, held against the mean of the others."""
-    found = {name: rank(values, table.accuracy) for name, values in known(table).items()}
-    runs = [
-        rank(table.accuracies[:, run], np.delete(table.accuracies, run, axis=1).mean(axis=1))
-        for run in range(RUNS)
-    ]
-    found[PUBLISHED] = Ranking(*np.mean(runs, axis=0))
+def baselines(table: Table, rows: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+    """Of what is `known`, and of one published run, held against the mean of the others.
+
+    Of these rows of the table.
+    """
+    accuracy, runs = table.accuracy[rows], table.accuracies[rows]
+    found = {name: rank(values[rows], accuracy) for name, values in known(table).items()}
+    others = [rank(runs[:, run], np.delete(runs, run, axis=1).mean(axis=1)) for run in range(RUNS)]
+    found[PUBLISHED] = Ranking(*np.mean(others, axis=0))
     return {name: own._asdict() for name, own in found.items()}

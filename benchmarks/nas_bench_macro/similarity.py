@@ -3,8 +3,7 @@
 Figure 2 of SCARLET's supplementary shows feature maps after a layer, with each of its choices.
 """
 
-import itertools
-from collections.abc import Iterator
+from itertools import combinations
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +36,7 @@ def choice_similarity(setup: Setup, network: functional.Network) -> NDArray[np.f
     (batch, *_) = data.eval_batches(setup.splits.validation, section, batch_size=IMAGES)
     images = devices.normalise(jnp.asarray(batch["image"]), section.mean, section.std)
     space, paths = setup.space, spaces.sample(setup.space, np.random.default_rng(0), PATHS)
-    found = np.zeros((PATHS, space.depth, len(list(pairs(space)))))
+    found = np.zeros((PATHS, space.depth, len(pairs(space))))
     for number, path in enumerate(paths):
         for layer in range(space.depth):
             maps = [
@@ -49,9 +48,9 @@ def choice_similarity(setup: Setup, network: functional.Network) -> NDArray[np.f
     return found.mean(axis=0)
 
 
-def pairs(space: Space) -> Iterator[tuple[int, int]]:
+def pairs(space: Space) -> list[tuple[int, int]]:
     """Two choices of the space each."""
-    return itertools.combinations(range(space.num_choices), 2)
+    return [*combinations(range(space.num_choices), 2)]
 
 
 def _map(

@@ -50,8 +50,8 @@ def ranked(table: Table, out: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         "choices": spaces.choice_names(space),
         "reshapes": [layer.stride != 1 for layer in space.layers],  # as all that change width
         "baselines": {
-            "all": ranking.baselines(table),
-            "sample": ranking.baselines(table.only(chosen)),
+            "all": ranking.baselines(table, np.arange(len(table.networks))),
+            "sample": ranking.baselines(table, chosen),
         },
         "precision": {
             "networks": precision.NETWORKS,

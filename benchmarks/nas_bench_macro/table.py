@@ -51,16 +51,6 @@ class Table:
         """Layers that are no identity, `int64[3969]`."""
         return (~self.space.is_skip[self.networks]).sum(axis=1)
 
-    def only(self, rows: NDArray[np.int64]) -> "Table":
-        """The table of some networks."""
-        return Table(
-            self.space,
-            self.networks[rows],
-            self.accuracies[rows],
-            self.macs[rows],
-            self.params[rows],
-        )
-
     def index(self, encodings: Array) -> NDArray[np.int64]:
         """Which network each of `int32[P, 8]` is, `int64[P]`."""
         return self._index_of[tuple(encodings.T)]
