@@ -39,9 +39,9 @@ def searched(table: Table, scores: NDArray[np.float64], seed: int) -> Searched:
     while not search.is_finished(problem, state):
         batch = search.ask(problem, state)
         state = search.tell(problem, state, batch, scores[table.index(batch.architectures)])
-    found = table.index(state.architectures)
+    rows = table.index(state.architectures)
     picks, front = search.pick_indices(problem, state), search.front_indices(problem, state)
-    return Searched(found[picks], np.unique(found[front]), np.unique(found))
+    return Searched(rows[picks], np.unique(rows[front]), np.unique(rows))
 
 
 def found(table: Table, scores: NDArray[np.float64], seed: int) -> dict[str, Any]:
