@@ -135,7 +135,7 @@ def test_recipes_are_held_against_base_by_seed_and_processor():
     )
     words = " ".join(text.split())
     assert "There MACs have a tau of 0.400, layers that are no identity 0.600, the sum of" in words
-    # The fourth run of each has another processor. Errors of 0.1 and 0.058.
+    # The fourth runs have no partner. Differences of 0.1, 0 and -0.1: 4.303 * 0.0577.
     assert "| base |  | 4 | 0.575 ± 0.475 | 0.575 ± 0.475 |  |  |  |" in text
     assert "| three | `a.b=3` | 4 | 0.750 ± 0.205 | 0.750 ± 0.205 | 3 | +0.000 ± 0.248 |" in text
     assert "| one |  | 1 | 0.900 | 0.900 | 1 | +0.400 | +0.400 |" in text
@@ -165,7 +165,7 @@ def test_runs_of_one_seed_are_held_against_each_other():
 def test_what_a_change_does_is_told_by_three_pairs_and_an_interval_without_zero():
     base = seeds(*[run(tau, all=ranked(0.6)) for tau in (0.5, 0.6, 0.7)])
     others = {
-        # 4.303 * 0.0577
+        # Differences of 0.3, 0.3 and 0.2: 4.303 * 0.0333.
         "clear": seeds(run(0.8), run(0.9), run(0.9, code="other"), **{"a.b": 3, "c": "d"}),
         "hazy": seeds(run(0.6), run(0.5), run(0.8)),
         "few": seeds(run(0.7), run(0.8), run(0.9, processor="Q")),

@@ -7,12 +7,12 @@ import numpy as np
 
 from benchmarks.evidence import tables
 from benchmarks.evidence.figures import LEAST
-from benchmarks.evidence.tables import BASE, OURS, SUPERNET, Found
+from benchmarks.evidence.tables import BASE, OURS, SUPERNET
 from benchmarks.intervals import interval, with_width
 from benchmarks.nas_bench_macro import similarity
 from benchmarks.nas_bench_macro.ranking import DEPTH, PUBLISHED, SUM
 from benchmarks.nas_bench_macro.retrained import EQUAL
-from benchmarks.record import source
+from benchmarks.record import Found, source
 from scarlet_jax.configs import nas_bench_macro
 
 # Beside the page.
