@@ -230,8 +230,8 @@ class Training(Section):
     # this: with 0 all alike, with 1 all classes alike over an epoch.
     class_balance: Share = 0.0
     clip_norm: Rate = 0.0  # of the whole gradient; 0 does not clip
-    # Of weights and statistics for evaluation; 0 keeps none. On NAS-Bench-Macro a supernet's
-    # averages were not seen to rank better: docs/evidence.md.
+    # Of weights and statistics for evaluation, less in the first steps; 0 keeps none. On
+    # NAS-Bench-Macro a supernet's averages were not seen to rank better: docs/evidence.md.
     ema_decay: Fraction = 0.0
     statistics_rate: Factor = 0.1  # how far running statistics move towards a batch's
     # Batch norm by each device's own images, without collectives in the network, and means of their
@@ -364,8 +364,7 @@ class Rank(Section):
 
     # Trained alone, of all sizes; intervals of tau need 8.
     architectures: Annotated[int, Field(ge=2, le=10**4)] = 24
-    # Of subnet.steps, subnet.warmup_steps, and the steps that subnet.ema_decay averages over.
-    share: Factor = 0.1
+    share: Factor = 0.1  # of subnet.steps and subnet.warmup_steps
 
 
 class Config(Section):

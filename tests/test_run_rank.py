@@ -47,7 +47,7 @@ def test_every_network_is_scored_and_trained_briefly(trained):
     np.testing.assert_allclose(scores, path_scorer(setup, network)(paths))
     folders = sorted((setup.workdir / "rank" / "subnets").iterdir())
     results = [json.loads((folder / "result.json").read_text()) for folder in folders]
-    for name, value in {"steps": 3, "warmup_steps": 1, "ema_decay": 0.0}.items():
+    for name, value in {"steps": 3, "warmup_steps": 1, "ema_decay": 0.5}.items():
         assert {result["settings"]["subnet"][name] for result in results} == {value}
     assert {str(own["architecture"]): own["validation_accuracy"] for own in results} == {
         str(own["architecture"]): own["validation_accuracy"] for own in record["networks"]

@@ -177,6 +177,37 @@ def test_subnet_step_with_dropout_is_the_same_on_one_device_and_eight(settings, 
     assert max(jax.tree.leaves(moved)) > 0
 
 
+@pytest.mark.parametrize(
+    ("decay", "step", "rate"),
+    [
+        (0.999, 0, 0.9),
+        (0.999, 8, 0.5),
+        (0.999, 890, 0.01),
+        (0.999, 8990, 0.001),
+        (0.999, 100_000, 0.001),
+        (0.5, 0, 0.9),
+        (0.5, 9, 0.5),
+    ],
+)
+def test_averages_follow_the_weights_closely_at_first(decay, step, rate):
+    assert steps.averaging_rate(decay, jnp.int32(step)) == pytest.approx(rate, rel=1e-5)
+
+
+def test_averages_soon_have_nothing_left_of_the_initial_weights():
+    left = 1 - steps.averaging_rate(0.9999, jnp.arange(50))
+    assert np.prod(left) < 1e-9
+
+
+def test_first_averages_are_nine_tenths_of_the_first_weights(settings, path, batch):
+    task = make_task(path, settings.subnet, settings)
+    before = steps.init_state(path, task)
+    after, _ = run_steps(task, before, meshes()[0], batch, count=1)
+    for average, initial, new in zip(
+        *map(jax.tree.leaves, (after.ema, before.ema, (after.params, after.stats))), strict=True
+    ):
+        np.testing.assert_allclose(average, 0.1 * initial + 0.9 * new, rtol=1e-5, atol=1e-6)
+
+
 def test_local_batch_norm_knows_the_images_of_its_device_alone(settings, batch):
     """Against four devices' parts, each as a batch of its own."""
     network = subnet.create(make_space(settings), [0, 1, 0, 1], num_classes=2, channels=1)

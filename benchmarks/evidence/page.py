@@ -81,7 +81,8 @@ CHANGES = """
 
 Recipe `base` with one change at a time, but for `none`, which adds one to `els`, and `full`, for a
 GPU, which changes widths, dtype, batch size and schedule together. `uniform` trains one path in a
-step instead of three, and so as many paths in three times the steps, on three times the images. All
+step instead of three, and so as many paths in three times the steps, on three times the images.
+`averaged` still has 5% of the initial weights in its averages, which later code has not. All
 rank the same sample of {sample:,} networks, by `--train --sample --data=DIR --only=RECIPE`, on
 {processors}. There MACs have a tau of {macs:.3f}, layers that are no identity {depth:.3f}, the sum
 of choices {sum:.3f} ({sum_top:.3f} in the better half), and one published run {published:.3f} with
@@ -127,7 +128,9 @@ Networks are trained alone by one short recipe: at {width:g} of the widths, for 
 {batch} images, on {processors}. They are what a search by each of these supernets picks, for each
 pick a random network within {equal:.0%} of its MACs at full width, and the largest network; picks
 without such a network, as the smallest, are left out. The table has percent of the 10,000 test
-images. There are {seeds} seeds, each with its own supernet, search and random networks, so that
+images, by averages of the weights (a decay of 0.999 from the first step on) that have 5% of the
+initial weights left in them, and do worse than they might; later code averages over fewer steps at
+first. There are {seeds} seeds, each with its own supernet, search and random networks, so that
 intervals cover all of these.
 """
 STABILIZERS = """

@@ -93,7 +93,6 @@ class Training:
 
     label_smoothing: float
     least_loss: float  # of training, with these smoothed labels
-    ema_decay: float  # of the weights that are validated; 0 if they are not averaged
 
 
 class Setting(NamedTuple):

@@ -6,11 +6,10 @@ numbers and the figures, and escapes whatever is not marked as safe.
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from scarlet_jax import space as spaces
@@ -101,8 +100,6 @@ def render(report: Report) -> str:
             (score.replace("_", " "), *contents.kendall_tau(models, score))
             for score in ("validation_accuracy", "test_accuracy")
         ],
-        supernet_begin=_begin([report.supernet_curve]),
-        models_begin=_begin([model.curve for model in models]),
         changed=[setting for setting in report.settings if setting.value != setting.default],
         unchanged=[setting for setting in report.settings if setting.value == setting.default],
         supernet_legend=list(zip(SUPERNET_MARKS, ("training", "validation"), strict=True)),
@@ -135,12 +132,6 @@ def _entry(space: Space, model: Model, mark: Mark, quantities: Mapping[str, Quan
         drawing=diagram.block_diagram(space, model.architecture, model.name),
         architecture=spaces.to_text(model.architecture),
     )
-
-
-def _begin(curves: Iterable[Curve]) -> int | None:
-    """The first step that was validated in any of the curves."""
-    steps = [contents.series(curve, "validation_accuracy")[:1, 0] for curve in curves]
-    return min(map(int, np.concatenate(steps)), default=None) if steps else None
 
 
 def _plots(

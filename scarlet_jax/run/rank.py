@@ -116,16 +116,12 @@ def _feasible(setup: Setup, score: search.Evaluate) -> Array:
 
 
 def _briefly(setup: Setup) -> Setup:
-    """The setup that trains the networks: a share of a subnet's steps, in a folder of its own.
-
-    Weights are averaged over as large a part of the steps as a subnet's.
-    """
+    """The setup that trains the networks: a share of a subnet's steps, in a folder of its own."""
     config = setup.config.copy_and_resolve_references()
     section, share = config.subnet, config.rank.share
     with config.unlocked():
         section.steps = max(1, round(section.steps * share))
         section.warmup_steps = min(round(section.warmup_steps * share), section.steps - 1)
-        section.ema_decay = max(0.0, 1 - (1 - section.ema_decay) / share)
     return dataclasses.replace(setup, config=config.lock(), workdir=setup.workdir / DIRECTORY)
 
 

@@ -132,7 +132,7 @@ def _date(workdir: Path) -> str:
 def _training(setup: Setup, section: str) -> Training:
     smoothing = setup.config[section].label_smoothing
     least = losses.least_cross_entropy(setup.size.num_classes, smoothing)
-    return Training(smoothing, least, setup.config[section].ema_decay)
+    return Training(smoothing, least)
 
 
 def _commands(setup: Setup, models: Sequence[report.Model], command: str) -> list[Command]:

@@ -103,6 +103,16 @@ def init_state(network: functional.Network, task: Task) -> TrainState:
     return jax.jit(begin)(network.params, network.stats)  # one program, not one for each array
 
 
+def averaging_rate(decay: float, step: jax.Array) -> jax.Array:
+    """How far moving averages go towards the weights after a step, `int32[]` from 0; `float32[]`.
+
+    `1 - decay`, or 9 / (10 + step) where that is more, by the numbers of TensorFlow's
+    `ExponentialMovingAverage` with `num_updates`: averages are of the last ninth of the steps at
+    most, and soon have nothing left of the initial weights.
+    """
+    return jnp.maximum(1.0 - decay, 9.0 / (10.0 + step))
+
+
 def inference_arrays(state: TrainState) -> tuple[Params, Stats]:
     """The parameters and statistics to evaluate with: averaged ones where there are any."""
     return (state.params, state.stats) if state.ema is None else state.ema
@@ -236,7 +246,7 @@ def _write(task: Task, state: TrainState, result: Result) -> TrainState:
         params = _keep(task.frozen, state.params, params)
     ema = state.ema
     if ema is not None:
-        rate = 1.0 - task.training.ema_decay
+        rate = averaging_rate(task.training.ema_decay, state.step)
         ema = optax.incremental_update((params, stats), ema, rate)
     return TrainState(state.step + 1, params, stats, opt_state, ema)
 
